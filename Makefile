@@ -1,0 +1,69 @@
+# Each target sets up what it needs in $(VENV), once: a stamp file says what is installed. `make` alone lists the targets.
+# pip's own settings (PIP_INDEX_URL, PIP_NO_INDEX, ...) pass through the environment.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= ../shared/data
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# make demo CARS=FOLDER CIFAR10=FOLDER IMAGES='cars=PATH cifar10=PATH' MCP=1 ARGS='--port 8000'
+DEMO_OPTIONS := $(if $(CARS),--car-repo '$(CARS)') $(if $(CIFAR10),--cifar10-repo '$(CIFAR10)') \
+	$(foreach root,$(IMAGES),--images '$(root)') $(ARGS)
+MCP_ON := $(filter-out 0,$(MCP))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check train export
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.$(if $(MCP_ON),mcp,demo)-stamp  ## serve the demo (CARS=, CIFAR10=, IMAGES=, MCP=1, ARGS=)
+	$(if $(MCP_ON),GRADIO_MCP_SERVER=True )$(BIN)/python demo/app.py $(strip $(DEMO_OPTIONS))
+
+test: $(VENV)/.dev-stamp  ## run the tests (ARGS= goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev-stamp  ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+train: $(VENV)/.train-stamp  ## train the three models by their recipes (DATA=), into runs/
+	$(BIN)/python -m visim_models.training autoencoder --recipe cifar10-autoencoder \
+		--data '$(DATA)/cifar10/train.zip' --out runs/cifar10-autoencoder
+	$(BIN)/python -m visim_models.training car-classifier --recipe car-extractor \
+		--data '$(DATA)/cars/photos.zip' \
+		--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip' --out runs/car-extractor
+	$(BIN)/python -m visim_models.training autoencoder --recipe car-autoencoder \
+		--data '$(DATA)/cars/photos.zip' --out runs/car-autoencoder
+
+export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained (DATA=)
+	$(BIN)/python -m hub export cifar10-autoencoder --run runs/cifar10-autoencoder --data '$(DATA)'
+	$(BIN)/python -m hub export car-extractor --run runs/car-extractor --data '$(DATA)'
+	$(BIN)/python -m hub export car-autoencoder --run runs/car-autoencoder --data '$(DATA)'
+
+$(VENV)/.venv-stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "visim needs Python 3.11 or later as '$(PYTHON)'; name another one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv '$(VENV)' && $(BIN)/python -m pip --version >/dev/null || { \
+		echo "'$(PYTHON) -m venv' made no environment with pip in it." >&2; \
+		echo "On Debian and Ubuntu: apt-get install python3-venv; then run make again." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo-stamp: requirements.txt $(VENV)/.venv-stamp
+	@echo "Installing what the demo needs (torch is large: minutes, the first time)"
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.mcp-stamp: $(VENV)/.demo-stamp
+	@echo "Installing Gradio's MCP extra"
+	@$(PIP_INSTALL) -r requirements.txt 'gradio[mcp]'
+	@touch $@
+
+$(VENV)/.train-stamp $(VENV)/.dev-stamp: $(VENV)/.%-stamp: pyproject.toml $(VENV)/.demo-stamp
+	@echo "Installing the extra '$*' of pyproject.toml"
+	@$(PIP_INSTALL) -r requirements.txt --editable '.[$*]'
+	@touch $@
