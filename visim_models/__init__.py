@@ -1,0 +1,51 @@
+"""visim: visual similarity that people can share."""
+
+from visim_models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
+from visim_models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
+from visim_models.errors import (
+    ConfigurationError,
+    DataError,
+    GalleryError,
+    GalleryMismatchError,
+    ImageDecodeError,
+    ImageSourceError,
+    QueryError,
+    RepositoryError,
+    VisimError,
+    WeightsError,
+)
+from visim_models.gallery import Gallery
+from visim_models.images import ImageSource, decode_image
+from visim_models.ood import OODVerdict, OutOfDistributionDetector
+from visim_models.pipeline import Match, SimilarityResult, VisualSimilarity
+from visim_models.processing import ImageProcessor
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CAR_CLASSES",
+    "CarClassifier",
+    "CarFeatureExtractor",
+    "ConfigurationError",
+    "ConvolutionalAutoencoder",
+    "DataError",
+    "Decoder",
+    "Encoder",
+    "Gallery",
+    "GalleryError",
+    "GalleryMismatchError",
+    "ImageDecodeError",
+    "ImageProcessor",
+    "ImageSource",
+    "ImageSourceError",
+    "Match",
+    "OODVerdict",
+    "OutOfDistributionDetector",
+    "QueryError",
+    "RepositoryError",
+    "SimilarityResult",
+    "VisimError",
+    "VisualSimilarity",
+    "WeightsError",
+    "decode_image",
+]

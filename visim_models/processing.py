@@ -1,0 +1,143 @@
+"""RGB image -> the tensor that a network takes. One `ImageProcessor` serves training, gallery and query alike."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from visim_models import repository
+from visim_models.errors import ConfigurationError
+from visim_models.images import ImageSource, decode_image
+
+__all__ = ["PROCESSOR_FILE", "ImageProcessor"]
+
+PROCESSOR_FILE = "preprocessor_config.json"
+
+_RESAMPLE = {0: InterpolationMode.NEAREST, 2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}
+"""Pillow's numbers, which the field writes into preprocessor_config.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProcessor:
+    """Resize to a square (the sides are scaled apart, as in the articles), to floats, normalise.
+
+    Attributes:
+        size: side of the square, in pixels.
+        resample: Pillow's number of the interpolation: 0 nearest, 2 bilinear, 3 bicubic.
+        antialias: average over the area when a picture shrinks. OpenCV's resize, which the articles used, does not.
+        rescale_factor: multiplies the 8-bit values first.
+        image_mean: is then subtracted, a value a channel.
+        image_std: then divides, a value a channel.
+        do_flip_channel_order: hand the network BGR instead of RGB; mean and std are in the order of the network.
+
+    Raises:
+        ConfigurationError: a value that does not fit.
+    """
+
+    size: int
+    resample: int = 2
+    antialias: bool = True
+    rescale_factor: float = 1 / 255
+    image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    do_flip_channel_order: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or not 1 <= self.size <= 4096:
+            raise ConfigurationError(f"size is {self.size!r}: the side of a square, 1 to 4096 pixels, is needed.")
+        if type(self.resample) is not int or self.resample not in _RESAMPLE:
+            raise ConfigurationError(f"resample is {self.resample!r}, but must be one of {sorted(_RESAMPLE)}.")
+        if type(self.antialias) is not bool or type(self.do_flip_channel_order) is not bool:
+            raise ConfigurationError("antialias and do_flip_channel_order must be true or false.")
+        for key in ("image_mean", "image_std"):
+            values = getattr(self, key)
+            if len(values) != 3 or not all(_is_finite_number(value) for value in values):
+                raise ConfigurationError(f"{key} is {values!r}: three finite numbers are needed.")
+        if not _is_finite_number(self.rescale_factor) or min(map(abs, (*self.image_std, self.rescale_factor))) < 1e-6:
+            raise ConfigurationError("image_std and rescale_factor must be finite numbers of at least 1e-6, or below -1e-6.")
+
+    def __call__(self, image: ImageSource) -> Tensor:
+        """One picture, in any of the forms that `decode_image` takes -> (3, S, S) float32.
+
+        Raises:
+            ImageDecodeError: it is not a picture, or not one that is safe to decode.
+        """
+        return self.normalize(self.resize(decode_image(image)))
+
+    def resize(self, image: Image.Image) -> Tensor:
+        """An RGB picture -> (3, S, S) uint8, RGB."""
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, H, W)
+        if pixels.shape[1:] == (self.size, self.size):
+            return pixels.contiguous()
+        return functional.resize(
+            pixels, [self.size, self.size], interpolation=_RESAMPLE[self.resample], antialias=self.antialias
+        )
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """(..., 3, S, S) RGB of 0 to 255 -> float32 of the same shape, as the network takes it."""
+        mean, std = self._channel_constants(pixels.device)
+        if self.do_flip_channel_order:
+            pixels = pixels.flip(-3)
+        return (pixels.float() * self.rescale_factor - mean) / std
+
+    def denormalize(self, pixels: Tensor) -> Tensor:
+        """What the network takes or gives, (..., 3, S, S) float -> RGB, uint8, of the same shape."""
+        mean, std = self._channel_constants(pixels.device)
+        levels = ((pixels * std + mean) / self.rescale_factor).round().clamp(0, 255).to(torch.uint8)
+        return levels.flip(-3) if self.do_flip_channel_order else levels
+
+    def _channel_constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        mean = torch.tensor(self.image_mean, device=device).view(3, 1, 1)
+        std = torch.tensor(self.image_std, device=device).view(3, 1, 1)
+        return mean, std
+
+    def to_dict(self) -> dict[str, Any]:
+        """What preprocessor_config.json holds, under the keys that the field uses."""
+        values = asdict(self)
+        values["size"] = {"height": self.size, "width": self.size}
+        return {**values, "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, name: str = PROCESSOR_FILE) -> Self:
+        """The processor that preprocessor_config.json describes; every key must be there, and no other.
+
+        Raises:
+            ConfigurationError: a missing or unknown key, or a value that does not fit. `name` is the file in the message.
+        """
+        expected = set(cls.__dataclass_fields__)
+        if set(values) != expected:
+            raise ConfigurationError(
+                f"{name} lacks {sorted(expected - set(values))} or has unknown keys {sorted(set(values) - expected)}."
+            )
+        size = values["size"]
+        if not isinstance(size, dict) or set(size) != {"height", "width"} or size["height"] != size["width"]:
+            raise ConfigurationError(f"{name}: size is {size!r}, but must be a height and an equal width.")
+        lists = {key: values[key] for key in ("image_mean", "image_std")}
+        if not all(isinstance(value, list) for value in lists.values()):
+            raise ConfigurationError(f"{name}: image_mean and image_std must be lists of three numbers.")
+        tuples = {key: tuple(value) for key, value in lists.items()}
+        return cls(**{**values, **tuples, "size": size["height"]})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The processor of a repo folder.
+
+        Raises:
+            ConfigurationError: see `from_dict`.
+        """
+        return cls.from_dict(repository.read_json(folder / PROCESSOR_FILE), name=str(folder / PROCESSOR_FILE))
+
+    def write_files(self, folder: Path) -> None:
+        """Write preprocessor_config.json into an existing folder."""
+        repository.write_json(folder / PROCESSOR_FILE, self.to_dict())
+
+
+def _is_finite_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e6  # type: ignore[arg-type]

@@ -1,0 +1,112 @@
+"""Random changes of whole batches of pictures, (N, 3, S, S) float in 0 to 255, each picture changed in its own way."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Augmentation", "paint_decorations"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly pictures are changed.
+
+    Attributes:
+        scale: the least share of the side that a random crop keeps.
+        colour: the largest relative change of brightness, contrast, saturation and of each channel.
+        decorations: how often a dealer's frame, banner or logo is painted over the picture.
+        erase: how often a rectangle is blanked.
+        flip: mirror half of the pictures.
+    """
+
+    scale: float = 1.0
+    colour: float = 0.0
+    decorations: float = 0.0
+    erase: float = 0.0
+    flip: bool = False
+
+    def __call__(self, pixels: Tensor, size: int) -> Tensor:
+        """(N, 3, T, T) uint8 or float -> (N, 3, size, size) float, 0 to 255."""
+        images = self._crop(pixels.float(), size)
+        images = self._recolour(images)
+        if self.decorations:
+            images = paint_decorations(images, self.decorations)
+        if self.erase:
+            images = _paint_rectangles(images, _draw(len(images)) < self.erase, torch.tensor([0.1, 0.1, 0.4, 0.4]))
+        return images.clamp(0, 255)
+
+    def _crop(self, images: Tensor, size: int) -> Tensor:
+        """Random crops, whose sides are scaled apart, mirrored or not, resampled to the size."""
+        count = len(images)
+        scale = 1 - _draw(count, 2) * (1 - self.scale)  # (N, 2) share of width and height
+        shift = (2 * _draw(count, 2) - 1) * (1 - scale)  # the crop stays inside
+        sign = torch.where((_draw(count) < 0.5) & self.flip, -1.0, 1.0)
+        transform = torch.zeros(count, 2, 3)
+        transform[:, 0, 0] = scale[:, 0] * sign
+        transform[:, 1, 1] = scale[:, 1]
+        transform[:, :, 2] = shift
+        grid = F.affine_grid(transform, [count, 3, size, size], align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    def _recolour(self, images: Tensor) -> Tensor:
+        def factors(*shape: int) -> Tensor:
+            return 1 + self.colour * (2 * _draw(len(images), *shape) - 1)
+
+        grey = images.mean(dim=1, keepdim=True)  # (N, 1, S, S)
+        images = grey + (images - grey) * factors(1, 1, 1)  # saturation
+        level = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = level + (images - level) * factors(1, 1, 1)  # contrast
+        tint = 1 + (factors(3, 1, 1) - 1) / 3
+        return images * factors(1, 1, 1) * tint  # brightness and channels
+
+
+def paint_decorations(images: Tensor, share: float) -> Tensor:
+    """Paint what dealers put around a photograph onto a random `share` of (N, 3, S, S) pictures.
+
+    Borders of random sides and widths, banners along an edge, and small logo-like blocks, all in flat colours with some
+    stripes of "lettering": drawn, not photographed.
+    """
+    count, _, side, _ = images.shape
+    chosen = _draw(count) < share
+    place = (torch.arange(side) + 0.5) / side  # (S,)
+    colour = _flat_colours(count)
+    # A border: each edge has a width of its own, and may have none.
+    widths = 0.12 * _draw(count, 4) * (_draw(count, 4) < 0.6)  # left, right, top, bottom
+    across = (place < widths[:, 0:1]) | (place > 1 - widths[:, 1:2])  # (N, S)
+    down = (place < widths[:, 2:3]) | (place > 1 - widths[:, 3:4])  # (N, S)
+    border = (across[:, None, :] | down[:, :, None]) & (chosen & (_draw(count) < 0.7))[:, None, None]  # (N, S, S)
+    images = torch.where(border[:, None], colour, images)
+    # A banner along the top or the bottom, with lettering.
+    height = 0.06 + 0.14 * _draw(count, 1)
+    band = torch.where(_draw(count, 1) < 0.5, place < height, place > 1 - height)  # (N, S)
+    letters = torch.sin(place * (60 + 120 * _draw(count, 1))) > 0.2  # (N, S)
+    banner = (band & (chosen & (_draw(count) < 0.5))[:, None])[:, None, :, None]  # (N, 1, S, 1)
+    painted = torch.where(letters[:, None, None, :], _flat_colours(count), _flat_colours(count))
+    images = torch.where(banner, painted, images)
+    # A logo: a small block somewhere near an edge.
+    return _paint_rectangles(images, chosen & (_draw(count) < 0.5), torch.tensor([0.08, 0.05, 0.3, 0.15]))
+
+
+def _paint_rectangles(images: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
+    """A flat rectangle on each chosen picture; sizes: least width and height, largest width and height, as shares."""
+    count, _, side, _ = images.shape
+    place = (torch.arange(side) + 0.5) / side  # (S,)
+    extent = sizes[:2] + (sizes[2:] - sizes[:2]) * _draw(count, 2)  # (N, 2)
+    corner = _draw(count, 2) * (1 - extent)  # (N, 2)
+    across = (place > corner[:, 0:1]) & (place < corner[:, 0:1] + extent[:, 0:1])  # (N, S)
+    down = (place > corner[:, 1:2]) & (place < corner[:, 1:2] + extent[:, 1:2])  # (N, S)
+    inside = across[:, None, None, :] & down[:, None, :, None] & chosen[:, None, None, None]  # (N, 1, S, S)
+    return torch.where(inside, _flat_colours(count), images)
+
+
+def _flat_colours(count: int) -> Tensor:
+    """(N, 3, 1, 1) random colours, as often near white, black or pure as in print."""
+    colours = 255 * _draw(count, 3, 1, 1)
+    vivid = 255 * (colours > 127).float()
+    return torch.where(_draw(count, 1, 1, 1) < 0.5, vivid, colours)
+
+
+def _draw(*shape: int) -> Tensor:
+    return torch.rand(*shape)

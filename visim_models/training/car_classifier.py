@@ -1,0 +1,93 @@
+"""Training the car classifier: body types, with outlier exposure so that what is no car looks like none."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from visim_models.car_classifier import CAR_CLASSES, CarClassifier
+from visim_models.pretrained import PretrainedModel
+from visim_models.training.data import ImageSet
+from visim_models.training.plots import draw_confusion
+from visim_models.training.recipes import CarClassifierRecipe
+
+__all__ = ["CarClassifierObjective"]
+
+_VALIDATION_BATCH = 128
+
+
+class CarClassifierObjective:
+    """Cross-entropy over the four body types; outliers are pushed towards equal probabilities (Hendrycks et al. 2019).
+
+    A linear head that only training has also tells cars from outliers in the 514 features, so that a detector can.
+
+    Args:
+        train: pictures to learn from, at the recipe's `load_size`.
+        validation: pictures to validate on, likewise.
+        outliers: (M, 3, load_size, load_size) uint8 pictures of no car; may be empty where the recipe uses none.
+        recipe: how.
+    """
+
+    def __init__(self, train: ImageSet, validation: ImageSet, outliers: Tensor, recipe: CarClassifierRecipe) -> None:
+        self.model: PretrainedModel = CarClassifier()
+        self.heads: nn.Module = nn.Linear(514, 1)
+        self.train_pixels, self.train_targets = train.pixels, train.targets(CAR_CLASSES)
+        self.validation_pixels, self.validation_targets = validation.pixels, validation.targets(CAR_CLASSES)
+        self.outliers, self.recipe = outliers, recipe
+        self.outliers_a_batch = round(recipe.outlier_share * recipe.batch_size)
+        self.steps = max(1, len(train) // recipe.batch_size)
+        self.confusion = torch.zeros(len(CAR_CLASSES), len(CAR_CLASSES))
+
+    def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """(B + O, 3, 100, 100) pixels, cars first, and (B,) targets."""
+        recipe, size = self.recipe, self.recipe.processor.size
+        order = torch.randperm(len(self.train_pixels))
+        for step in range(self.steps):
+            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            images = self.train_pixels[chosen]
+            if self.outliers_a_batch:
+                strange = self.outliers[torch.randint(len(self.outliers), (self.outliers_a_batch,))]
+                images = torch.cat([images, strange])
+            pixels = recipe.processor.normalize(recipe.augmentation(images, size))
+            yield pixels.contiguous(memory_format=torch.channels_last), self.train_targets[chosen]
+
+    def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Cross-entropy of the cars, of the outliers against equal shares, and of cars against outliers."""
+        pixels, targets = batch
+        features = self.model.embed(pixels)  # (B + O, 514)
+        logs = self.model.classify(features).float()  # (B + O, 4)
+        cars = len(targets)
+        smooth = self.recipe.label_smoothing
+        loss = (1 - smooth) * F.nll_loss(logs[:cars], targets) - smooth * logs[:cars].mean()
+        if self.outliers_a_batch:
+            evenly = -logs[cars:].mean() - math.log(len(CAR_CLASSES))
+            is_outlier = torch.zeros(len(pixels), device=pixels.device)
+            is_outlier[cars:] = 1
+            apart = F.binary_cross_entropy_with_logits(self.heads(features).float()[:, 0], is_outlier)
+            loss = loss + self.recipe.outlier_weight * (evenly + apart)
+        return loss
+
+    def validate(self, model: PretrainedModel) -> tuple[list[float], dict[str, float]]:
+        """Cross-entropy a batch, and the accuracy."""
+        device = next(model.parameters()).device
+        losses, predictions = [], []
+        targets = self.validation_targets.split(_VALIDATION_BATCH)
+        for images, target in zip(self.validation_pixels.split(_VALIDATION_BATCH), targets, strict=True):
+            size = self.recipe.processor.size
+            small = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
+            logs = model(self.recipe.processor.normalize(small).to(device)).cpu()
+            losses.append(F.nll_loss(logs, target).item())
+            predictions.append(logs.argmax(dim=1))
+        predicted = torch.cat(predictions)
+        flat = self.validation_targets * len(CAR_CLASSES) + predicted
+        self.confusion = torch.bincount(flat, minlength=len(CAR_CLASSES) ** 2).view(len(CAR_CLASSES), -1).float()
+        accuracy = (predicted == self.validation_targets).float().mean().item()
+        return losses, {"validation_loss": sum(losses) / len(losses), "accuracy": accuracy}
+
+    def picture(self, model: PretrainedModel, file: Path) -> None:
+        """Draw the confusion matrix of the last validation."""
+        draw_confusion(self.confusion, CAR_CLASSES, file)
+
