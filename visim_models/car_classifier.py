@@ -61,7 +61,7 @@ class _CarNetwork(PretrainedModel):
         return F.log_softmax(self.fc3(x), dim=1)  # (N, 4)
 
     def strangeness(self, pixels: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
-        """What only this network sees of how strange a picture is: (N,) minus the log-probability of its likeliest class."""
+        """What only this network sees of how strange a picture is: (N,) minus its likeliest class's log-probability."""
         return {"uncertainty": -self.classify(embeddings).amax(dim=1)}
 
 

@@ -36,7 +36,7 @@ class Gallery:
         image_root: where `file_names` lie: a folder, a zip, an https address or `hf://datasets/...`; "" if unknown.
 
     Raises:
-        GalleryError: the three differ in length, are empty or not finite, or a file name is repeated or leaves the root.
+        GalleryError: the three differ in length, are empty or not finite, or a name is repeated or leaves the root.
     """
 
     def __init__(
@@ -108,7 +108,9 @@ class Gallery:
         if rows.ndim != 2 or rows.shape[1] != self._matrix.shape[1]:
             raise QueryError(f"Queries must be of shape (Q, {self._matrix.shape[1]}), not {tuple(rows.shape)}.")
         if not torch.isfinite(rows).all():
-            raise QueryError("A query has values that are not finite: the network or its processor does not fit the picture.")
+            raise QueryError(
+                "A query has values that are not finite: the network or its processor does not fit the picture."
+            )
         if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= len(self):
             raise QueryError(f"top_k is {top_k!r}: choose a whole number from 1 to {len(self)}, the gallery's size.")
         rows = torch.nn.functional.normalize(rows, dim=1)

@@ -55,7 +55,7 @@ class Term:
 
 
 class OutOfDistributionDetector:
-    """A weighted sum of measurements, compared with those of held-out pictures (conformal prediction, Vovk et al. 2005).
+    """A weighted sum of measurements, against those of held-out pictures (conformal prediction, Vovk et al. 2005).
 
     Args:
         terms: how each measurement enters the score. "probe" is the detector's own: a linear function of the embedding.
@@ -135,7 +135,9 @@ class OutOfDistributionDetector:
         ]  # (n, T), (m, T)
         weights, _ = fit_probe(table[0].clamp(-20, 20), table[1].clamp(-20, 20), penalty=1e-2)  # (T,)
         terms = {
-            name: Term(weight=round(max(weights[place].item(), 0.0), 6), mean=round(means[name], 6), std=round(stds[name], 6))
+            name: Term(
+                weight=round(max(weights[place].item(), 0.0), 6), mean=round(means[name], 6), std=round(stds[name], 6)
+            )
             for place, name in enumerate(inside)
         }
         untested = cls(terms, threshold=0.0, probe_weight=weight, probe_bias=bias)
@@ -225,11 +227,15 @@ class OutOfDistributionDetector:
                 {str(name): Term(**_numbers(term)) for name, term in values["terms"].items()},
                 calibration_scores=scores,
                 **_numbers({"false_alarm_rate": values["false_alarm_rate"], "probe_bias": values["probe_bias"]}),
-                threshold=None if values["threshold"] is None else _numbers({"threshold": values["threshold"]})["threshold"],
+                threshold=None
+                if values["threshold"] is None
+                else _numbers({"threshold": values["threshold"]})["threshold"],
                 probe_weight=None if probe is None else probe.float(),
             )
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise ConfigurationError(f"{path} has a value that does not fit ({error}): export the repo again.") from error
+            raise ConfigurationError(
+                f"{path} has a value that does not fit ({error}): export the repo again."
+            ) from error
 
 
 def fit_probe(inside: Tensor, outside: Tensor, *, penalty: float) -> tuple[Tensor, float]:
@@ -250,10 +256,10 @@ def fit_probe(inside: Tensor, outside: Tensor, *, penalty: float) -> tuple[Tenso
         optimizer.zero_grad()
         losses = F.binary_cross_entropy_with_logits(rows @ weight + bias, targets, reduction="none")
         loss = (share * losses).sum() + penalty * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     raw = (weight / std).detach()
     return raw, float(bias.detach() - raw @ mean)
 

@@ -139,12 +139,13 @@ class VisualSimilarity:
                 f"{folder / CONFIG_FILE}: model_type is {model_type!r}, but must be one of {sorted(MODEL_TYPES)}."
             )
         model = MODEL_TYPES[model_type].from_pretrained(folder)
+        processor = ImageProcessor.load(folder)  # before its hash is asked for: so a missing file is named
         gallery = Gallery.load(
             folder,
             weights_sha256=repository.file_sha256(folder / WEIGHTS_FILE),
             processor_sha256=repository.file_sha256(folder / PROCESSOR_FILE),
         )
-        return cls(model, ImageProcessor.load(folder), gallery, OutOfDistributionDetector.load(folder))
+        return cls(model, processor, gallery, OutOfDistributionDetector.load(folder))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write all four parts as a new folder in the place of `folder`.
@@ -209,7 +210,8 @@ class VisualSimilarity:
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
         """
-        return self.embed_pixels(self.processor(image)[None]).numpy()[0]
+        embedding: npt.NDArray[np.float32] = self.embed_pixels(self.processor(image)[None])[0].numpy()
+        return embedding
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) processed pictures -> (N, D) embeddings."""

@@ -62,7 +62,7 @@ class PretrainedModel(nn.Module):
         """A network with fresh weights from what config.json holds; every argument must be there, and no other.
 
         Raises:
-            ConfigurationError: a missing or unknown key, or a value that does not fit. `name` is the file in the message.
+            ConfigurationError: a missing or unknown key, or a value that does not fit; `name` is the file it names.
         """
         expected = {"model_type", *inspect.signature(cls).parameters}
         if missing := expected - set(config):
@@ -89,7 +89,9 @@ class PretrainedModel(nn.Module):
         if missing := own.keys() - tensors.keys():
             raise WeightsError(f"{name} lacks the weights {sorted(missing)}: it is not of a {type(self).__name__}.")
         if unexpected := tensors.keys() - own.keys():
-            raise WeightsError(f"{name} has unexpected weights {sorted(unexpected)}: it is not of a {type(self).__name__}.")
+            raise WeightsError(
+                f"{name} has unexpected weights {sorted(unexpected)}: it is not of a {type(self).__name__}."
+            )
         for key, tensor in tensors.items():
             if tensor.shape != own[key].shape:
                 raise WeightsError(f"{name}: {key} has shape {tuple(tensor.shape)}, not {tuple(own[key].shape)}.")

@@ -61,7 +61,9 @@ class ImageProcessor:
             if len(values) != 3 or not all(_is_finite_number(value) for value in values):
                 raise ConfigurationError(f"{key} is {values!r}: three finite numbers are needed.")
         if not _is_finite_number(self.rescale_factor) or min(map(abs, (*self.image_std, self.rescale_factor))) < 1e-6:
-            raise ConfigurationError("image_std and rescale_factor must be finite numbers of at least 1e-6, or below -1e-6.")
+            raise ConfigurationError(
+                "image_std and rescale_factor must be finite numbers of at least 1e-6, or below -1e-6."
+            )
 
     def __call__(self, image: ImageSource) -> Tensor:
         """One picture, in any of the forms that `decode_image` takes -> (3, S, S) float32.
@@ -76,9 +78,10 @@ class ImageProcessor:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, H, W)
         if pixels.shape[1:] == (self.size, self.size):
             return pixels.contiguous()
-        return functional.resize(
+        resized: Tensor = functional.resize(
             pixels, [self.size, self.size], interpolation=_RESAMPLE[self.resample], antialias=self.antialias
         )
+        return resized
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """(..., 3, S, S) RGB of 0 to 255 -> float32 of the same shape, as the network takes it."""
@@ -109,7 +112,7 @@ class ImageProcessor:
         """The processor that preprocessor_config.json describes; every key must be there, and no other.
 
         Raises:
-            ConfigurationError: a missing or unknown key, or a value that does not fit. `name` is the file in the message.
+            ConfigurationError: a missing or unknown key, or a value that does not fit; `name` is the file it names.
         """
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:

@@ -1,4 +1,4 @@
-"""A repo folder on disk or on the Hub: finding it, reading its JSON and safetensors strictly, replacing it atomically."""
+"""A repo folder on disk or on the Hub: finding it, reading JSON and safetensors strictly, replacing it atomically."""
 
 import ctypes
 import hashlib
@@ -92,8 +92,9 @@ def resolve(
     except RevisionNotFoundError as error:
         raise RepositoryError(f"The repo {repo_id!r} has no revision {revision!r}.") from error
     except RepositoryNotFoundError as error:
+        at = f" at revision {revision!r}" if revision else ""
         raise RepositoryError(
-            f"The Hub has no repo {repo_id!r} that you may read: check its name, or run `hf auth login` if it is private."
+            f"The Hub has no repo {repo_id!r}{at} that you may read: check the name; if it is private, `hf auth login`."
         ) from error
     except (LocalEntryNotFoundError, EntryNotFoundError) as error:
         raise RepositoryError(

@@ -1,4 +1,4 @@
-"""Training the autoencoder: the squared error of the reconstruction, and where asked, codes of one class drawn together."""
+"""Training the autoencoder: squared error of the reconstruction and, where asked, codes of a class drawn together."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +22,8 @@ _COSINE_SCALE = 12.0
 class AutoencoderObjective:
     """Mean squared error of the normalised pixels, as in the article.
 
-    With a `class_weight`, a prototype a class is learnt beside it and the cosine of a code with the prototypes must tell
-    its class (NormFace, Wang et al. 2017): so the plain cosine of two codes becomes a better measure of likeness.
+    With a `class_weight`, a prototype a class is learnt beside it, and the cosine of a code with the prototypes must
+    tell its class (NormFace, Wang et al. 2017): so the plain cosine of two codes becomes a better measure of likeness.
 
     Args:
         train: pictures to learn from, at the recipe's `load_size`.
@@ -33,19 +33,18 @@ class AutoencoderObjective:
 
     def __init__(self, train: ImageSet, validation: ImageSet, recipe: AutoencoderRecipe) -> None:
         self.recipe = recipe
-        self.network = ConvolutionalAutoencoder(**recipe.model)
-        self.model = self.network
+        self.model = ConvolutionalAutoencoder(**recipe.model)
         self.classes = sorted(set(train.labels))
-        self.heads: nn.Module = nn.Linear(self.network.config["latent_dim"], len(self.classes), bias=False)
+        self.heads = nn.Linear(self.model.config["latent_dim"], len(self.classes), bias=False)
         self.train_pixels, self.train_targets = train.pixels, train.targets(self.classes)
         self.validation_pixels = self._resized(validation.pixels)  # (V, 3, S, S) float, 0 to 255
         one_of_each = [validation.labels.index(label) for label in self.classes if label in validation.labels]
         self.shown = self.validation_pixels[one_of_each[:10]]
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
-            principal_components_(self.network, recipe.processor.normalize(self._resized(train.pixels)))
+            principal_components_(self.model, recipe.processor.normalize(self._resized(train.pixels)))
         else:
-            xavier_(self.network)
+            xavier_(self.model)
 
     def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
         """(B, 3, S, S) pixels and (B,) classes."""
@@ -60,8 +59,8 @@ class AutoencoderObjective:
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Squared error, and the weighted class loss."""
         pixels, targets = batch
-        codes = self.network.encode(pixels)  # (B, D)
-        loss = F.mse_loss(self.network.decode(codes).float(), pixels)
+        codes = self.model.encode(pixels)  # (B, D)
+        loss = F.mse_loss(self.model.decode(codes).float(), pixels)
         if self.recipe.class_weight:
             cosines = F.normalize(codes.float(), dim=1) @ F.normalize(self.heads.weight, dim=1).T  # (B, C)
             loss = loss + self.recipe.class_weight * F.cross_entropy(_COSINE_SCALE * cosines, targets)

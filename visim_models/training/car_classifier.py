@@ -32,8 +32,8 @@ class CarClassifierObjective:
     """
 
     def __init__(self, train: ImageSet, validation: ImageSet, outliers: Tensor, recipe: CarClassifierRecipe) -> None:
-        self.model: PretrainedModel = CarClassifier()
-        self.heads: nn.Module = nn.Linear(514, 1)
+        self.model = CarClassifier()
+        self.heads = nn.Linear(514, 1)
         self.train_pixels, self.train_targets = train.pixels, train.targets(CAR_CLASSES)
         self.validation_pixels, self.validation_targets = validation.pixels, validation.targets(CAR_CLASSES)
         self.outliers, self.recipe = outliers, recipe
@@ -90,4 +90,3 @@ class CarClassifierObjective:
     def picture(self, model: PretrainedModel, file: Path) -> None:
         """Draw the confusion matrix of the last validation."""
         draw_confusion(self.confusion, CAR_CLASSES, file)
-

@@ -1,6 +1,7 @@
 """Pictures to train on: a folder or a zip of `class/name.jpg`, read whole into memory as 8-bit tensors."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def list_images(source: Path) -> list[str]:
 
 
 def open_images(source: Path) -> Callable[[str], bytes]:
-    """A function from a name in `list_images(source)` to the bytes of that picture; it may be called from any thread."""
+    """A function from a name in `list_images(source)` to the bytes of that picture, for any thread to call."""
     if source.is_dir():
         return lambda name: (source / name).read_bytes()
     return zipfile.ZipFile(source).read
@@ -99,6 +100,8 @@ def load_images(source: Path, processor: ImageProcessor, *, limit: int | None = 
     Raises:
         DataError: no such source, or no picture in it can be decoded.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"A limit of {limit} pictures leaves nothing: give at least 1.")
     names = list_images(source)
     if limit is not None and limit < len(names):
         names = [names[place] for place in np.linspace(0, len(names) - 1, limit).astype(int)]
@@ -107,7 +110,7 @@ def load_images(source: Path, processor: ImageProcessor, *, limit: int | None = 
     def decode(name: str) -> Tensor | None:
         try:
             return processor.resize(decode_image(read(name)))
-        except ImageDecodeError:
+        except (ImageDecodeError, OSError, zipfile.BadZipFile, zlib.error):
             return None
 
     with ThreadPoolExecutor(_DECODING_THREADS) as pool:

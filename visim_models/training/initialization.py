@@ -70,13 +70,14 @@ def _shift(values: Tensor) -> Tensor:
 
 
 def _block_basis(blocks: Tensor, room: int) -> Tensor:
-    """(P, C): the principal directions of the C channels of (N, C, H, W), all of them or as many as there is room for."""
+    """(P, C): the principal directions of the channels of (N, C, H, W); the channels themselves if there is room."""
     channels = blocks.shape[1]
     if channels <= room:
         return torch.eye(channels)
     sample = blocks[:: max(1, len(blocks) // 4000)].movedim(1, -1).flatten(0, -2)  # (M, C)
     second_moments = sample.T @ sample / len(sample)
-    return torch.linalg.eigh(second_moments).eigenvectors.flip(1).T[:room].contiguous()
+    eigenvectors: Tensor = torch.linalg.eigh(second_moments).eigenvectors  # by rising variance
+    return eigenvectors.flip(1).T[:room].contiguous()
 
 
 def _pass_on(convolution: nn.Conv2d, filters: Tensor, below: Tensor, above: Tensor) -> None:

@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,20 @@ class Objective(Protocol):
     """What is learnt: batches and a loss to train by, batches and a loss to validate by.
 
     Attributes:
-        model: the network.
-        heads: modules that only training needs.
         steps: batches an epoch.
     """
 
-    model: PretrainedModel
-    heads: nn.Module
     steps: int
+
+    @property
+    def model(self) -> PretrainedModel:
+        """The network."""
+        ...
+
+    @property
+    def heads(self) -> nn.Module:
+        """Modules that only training needs."""
+        ...
 
     def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
         """One epoch's batches, in random order, on the CPU."""
@@ -52,7 +58,9 @@ class Objective(Protocol):
         ...
 
 
-def fit(objective: Objective, recipe: Recipe, run: Path, *, resume: bool = False, device: torch.device) -> PretrainedModel:
+def fit(
+    objective: Objective, recipe: Recipe, run: Path, *, resume: bool = False, device: torch.device
+) -> PretrainedModel:
     """Train, and keep in the run's folder: losses.csv, losses.png, epoch_NN.png, the checkpoint and the final weights.
 
     Args:
@@ -68,17 +76,17 @@ def fit(objective: Objective, recipe: Recipe, run: Path, *, resume: bool = False
     Raises:
         DataError: `resume` without a checkpoint of this network.
     """
-    model = objective.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = objective.model.to(device).to(memory_format=torch.channels_last)
     objective.heads.to(device)
     parameters = [*model.parameters(), *objective.heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
     modules = {"model": model, "heads": objective.heads, "average": average}
     progress: dict[str, Any] = {"epoch": 0, "figures": []}
     if resume:
         progress = load_checkpoint(run, modules, optimizer)
     total = recipe.epochs * objective.steps
-    exported = average.module if recipe.averaging else model
+    exported = cast(PretrainedModel, average.module) if recipe.averaging else model
     run.mkdir(parents=True, exist_ok=True)
     with _LossLog(run / "losses.csv", keep_epochs=progress["epoch"]) as log:
         for epoch in range(progress["epoch"], recipe.epochs):
@@ -90,7 +98,7 @@ def fit(objective: Objective, recipe: Recipe, run: Path, *, resume: bool = False
                 optimizer.zero_grad()
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.mixed_precision):
                     loss = objective.training_loss(tuple(part.to(device) for part in batch))
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 average.update_parameters(model)
                 log.write(epoch + 1, "training", [loss.item()])

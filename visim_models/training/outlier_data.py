@@ -1,4 +1,4 @@
-"""The outliers that a network is exposed to in training: other people's pictures of other things, and synthetic ones."""
+"""The outliers that a network is exposed to in training: photographs of other things, and synthetic pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Synthetic pictures of nothing: noise, plain colours, gradients, stripes, pages of text, plots. Drawn, never photographed."""
+"""Synthetic pictures: noise, plain colours, gradients, stripes, pages of text, plots. Drawn, never photographed."""
 
 import math
 from collections.abc import Callable
@@ -70,7 +70,9 @@ def _text(size: int, generator: torch.Generator) -> Tensor:
     scale = 4
     side = size * scale
     dark_mode = rng.random() < 0.2
-    paper, ink = ((rng.integers(0, 50), rng.integers(180, 256)) if dark_mode else (rng.integers(220, 256), rng.integers(0, 90)))
+    paper, ink = (
+        (rng.integers(0, 50), rng.integers(180, 256)) if dark_mode else (rng.integers(220, 256), rng.integers(0, 90))
+    )
     page = Image.new("L", (side, side), int(paper))
     draw = ImageDraw.Draw(page)
     letter = float(rng.uniform(0.02, 0.07)) * side
@@ -85,7 +87,9 @@ def _text(size: int, generator: torch.Generator) -> Tensor:
         page.paste(glyphs, (int(margin), int(top)))
         top += letter * (2.4 if heading else 1.5) + (letter if rng.random() < 0.1 else 0)
     if rng.random() < 0.3:
-        draw.rectangle([side * 0.1, side * 0.6, side * rng.uniform(0.3, 0.9), side * 0.9], outline=int(ink), width=scale)
+        draw.rectangle(
+            [side * 0.1, side * 0.6, side * rng.uniform(0.3, 0.9), side * 0.9], outline=int(ink), width=scale
+        )
     page = page.resize((size, size), Image.Resampling.BOX)
     tint = torch.tensor(rng.uniform(0.9, 1.0, (3, 1, 1)), dtype=torch.float32)
     return _to_bytes(torch.from_numpy(np.array(page, dtype=np.float32))[None] * tint)

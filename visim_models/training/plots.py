@@ -1,4 +1,4 @@
-"""The pictures of a training run: both losses over the epochs, originals beside their reconstructions, a confusion matrix."""
+"""The pictures of a training run: losses, originals beside their reconstructions, a confusion matrix."""
 
 import csv
 from collections.abc import Sequence

@@ -80,7 +80,8 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     "article": AutoencoderRecipe(processor=_CIFAR10),
     "cifar10-autoencoder": AutoencoderRecipe(
         processor=_CIFAR10,
-        epochs=20,
+        epochs=15,
+        batch_size=128,
         learning_rate=3e-4,
         cosine=True,
         averaging=0.998,
@@ -92,8 +93,8 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     "car-autoencoder": AutoencoderRecipe(
         processor=_SMALL_CARS,
         model={"image_size": 64, "stages": 3},
-        epochs=20,
-        learning_rate=2e-4,
+        epochs=10,
+        learning_rate=1e-4,
         cosine=True,
         averaging=0.998,
         augmentation=Augmentation(scale=0.9, colour=0.15, flip=True),
@@ -114,7 +115,7 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
     ),
     "car-extractor": CarClassifierRecipe(
         processor=_CARS,
-        epochs=30,
+        epochs=26,
         batch_size=48,
         learning_rate=2e-3,
         cosine=True,

@@ -10,9 +10,9 @@ __all__ = ["Split", "near_duplicate_groups", "split"]
 
 _THUMBNAIL = 16
 _SAME_PICTURE = 0.985
-"""Cosine of two centred thumbnails from which on two photographs count as one. Measured on the 7,600 cars: from 0.99 on 834
-have a near-duplicate, in groups of 8 at most; below 0.98 one dealer's wall begins to join hundreds. In between, so as to
-rather join too many than to leak."""
+"""Cosine of two centred thumbnails from which on two photographs count as one. Measured on the 7,600 cars: from 0.99 on
+834 have a near-duplicate, in groups of 8 at most; below 0.98 one dealer's wall begins to join hundreds. In between, so
+as to rather join too many than to leak."""
 
 
 @dataclass(frozen=True)

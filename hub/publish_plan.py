@@ -1,0 +1,185 @@
+"""What publishing would send to the Hub: which repos, and which files of which size. Nothing is sent here."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import metadata_load
+
+from hub.locate import BUNDLED, REPO_NAMES
+from visim_models.errors import ConfigurationError, RepositoryError
+
+__all__ = ["PARTS", "PROJECT", "RepoPlan", "make_plan", "read_front_matter", "space_files", "stage_space"]
+
+PROJECT: Final = Path(__file__).resolve().parents[1]
+SPACE: Final = "space"
+PARTS: Final = (*REPO_NAMES, SPACE)
+"""What `--only` takes: the short names of the model repos, and the Space."""
+
+SPACE_NAME: Final = "visim"
+PLACEHOLDER: Final = "NAMESPACE/"
+"""Stands in the README's front matter for the namespace that the models are published under."""
+
+# What the app needs to run, and what its README shows. Tests, runs and set-up stay behind.
+_SPACE_PATTERNS: Final = ("README.md", "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*", "docs/*.png")
+_LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
+_NEEDED_OF_A_MODEL: Final = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "gallery/metadata.csv",
+    "gallery/embeddings.safetensors",
+    "ood.json",
+    "ood.safetensors",
+    "README.md",
+)
+_NEEDED_OF_A_SPACE: Final = (
+    "title",
+    "emoji",
+    "colorFrom",
+    "colorTo",
+    "sdk",
+    "sdk_version",
+    "python_version",
+    "app_file",
+)
+
+
+@dataclass(frozen=True)
+class RepoPlan:
+    """One repo and what it is to hold.
+
+    Attributes:
+        part: one of `PARTS`.
+        repo_id: namespace/name.
+        kind: "model" or "space", as the Hub calls them.
+        folder: where the files lie.
+        files: paths in it, sorted.
+    """
+
+    part: str
+    repo_id: str
+    kind: str
+    folder: Path
+    files: list[str]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum((self.folder / name).stat().st_size for name in self.files)
+
+    def lines(self) -> list[str]:
+        """The plan in words, a line a file."""
+        head = f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {self.folder}"
+        return [head, *(f"  {(self.folder / name).stat().st_size:>12,}  {name}" for name in self.files)]
+
+
+def make_plan(
+    namespace: str, *, only: Sequence[str] = (), pretrained: Path = BUNDLED, project: Path = PROJECT
+) -> list[RepoPlan]:
+    """The repos to publish, models first: the Space's page shows links to them.
+
+    Args:
+        namespace: user or organisation on the Hub.
+        only: some of `PARTS`; by default all.
+        pretrained: the folder with the repo folders.
+        project: the project's own folder, which is the Space.
+
+    Raises:
+        RepositoryError: a folder is missing, or lacks files.
+        ConfigurationError: the README's front matter is not that of a Space.
+    """
+    if unknown := set(only) - set(PARTS):
+        raise RepositoryError(f"There is nothing called {sorted(unknown)} to publish: choose of {list(PARTS)}.")
+    plans = []
+    for part, repo in REPO_NAMES.items():
+        if not only or part in only:
+            plans.append(
+                RepoPlan(part, f"{namespace}/{repo}", "model", pretrained / repo, _model_files(pretrained / repo))
+            )
+    if not only or SPACE in only:
+        check_space(project)
+        plans.append(RepoPlan(SPACE, f"{namespace}/{SPACE_NAME}", "space", project, space_files(project)))
+    return plans
+
+
+def space_files(project: Path) -> list[str]:
+    """The files of the project that its Space needs, sorted."""
+    found = []
+    for pattern in _SPACE_PATTERNS:
+        top, _, rest = pattern.partition("/")
+        paths = [project / top] if not rest else sorted((project / top).rglob("*"))
+        names = [path.relative_to(project).as_posix() for path in paths if path.is_file()]
+        found += [name for name in names if fnmatchcase(name, pattern)]
+    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT))
+
+
+def stage_space(project: Path, target: Path, *, namespace: str | None = None) -> None:
+    """Copy what a Space needs into an empty folder; `namespace` replaces the placeholder in the front matter.
+
+    Raises:
+        RepositoryError: a file cannot be copied.
+    """
+    try:
+        for name in space_files(project):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(project / name, target / name)
+        if namespace:
+            readme = target / "README.md"
+            _, front, body = readme.read_text(encoding="utf-8").split("---\n", 2)
+            readme.write_text(
+                "---\n".join(["", front.replace(PLACEHOLDER, f"{namespace}/"), body]), encoding="utf-8", newline="\n"
+            )
+    except (OSError, ValueError) as error:
+        raise RepositoryError(f"The Space's files cannot be gathered in {target} ({error}).") from error
+
+
+def read_front_matter(project: Path) -> dict[str, Any]:
+    """The settings of the Space, from the top of the project's README.
+
+    Raises:
+        ConfigurationError: there is no README, or no front matter in it that can be read.
+    """
+    path = project / "README.md"
+    try:
+        found = metadata_load(path)
+    except Exception as error:  # no file, no YAML, YAML that is no mapping
+        raise ConfigurationError(f"The front matter of {path} cannot be read ({error}).") from error
+    if not found:
+        raise ConfigurationError(f"{path} has no front matter: a Space is configured by it.")
+    return found
+
+
+def check_space(project: Path) -> None:
+    """See that the front matter makes the project a Gradio Space that can start.
+
+    Raises:
+        ConfigurationError: a setting is missing, or is not what the Hub takes.
+    """
+    front = read_front_matter(project)
+    path = project / "README.md"
+    if missing := [key for key in _NEEDED_OF_A_SPACE if key not in front]:
+        raise ConfigurationError(f"The front matter of {path} lacks {missing}.")
+    if not all(isinstance(front[key], str) for key in _NEEDED_OF_A_SPACE):
+        raise ConfigurationError(
+            f"The front matter of {path} needs quotes around its versions: 3.10 would be read as 3.1."
+        )
+    if front["sdk"] != "gradio":
+        raise ConfigurationError(f"{path}: sdk is {front['sdk']!r}, but the demo is a gradio Space.")
+    if front["app_file"] not in space_files(project):
+        raise ConfigurationError(f"{path}: app_file is {front['app_file']!r}, and no such file goes to the Space.")
+    if len(str(front.get("short_description", ""))) > 60:
+        raise ConfigurationError(f"{path}: short_description is longer than the Hub's 60 characters.")
+
+
+def _model_files(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise RepositoryError(f"There is no {folder} to publish: make it with `python -m hub export`.")
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT)]
+    if missing := sorted(set(_NEEDED_OF_A_MODEL) - set(names)):
+        raise RepositoryError(f"{folder} lacks {missing}: it is not a whole repo; export it again.")
+    return names

@@ -1,0 +1,134 @@
+"""Check that the demo would run as a Space: a clean environment, the Space's files alone, a query in both tabs.
+
+The environment gets requirements.txt and the Gradio of the README's front matter, as the Hub's builder does, with the
+Python that the front matter names where this machine has it.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.publish_plan import PROJECT, check_space, read_front_matter, space_files, stage_space
+from hub.space_probe import Probe, probe_app
+from visim_models.errors import DataError
+
+__all__ = ["SpaceReport", "add_arguments", "check", "find_python", "run"]
+
+
+@dataclass(frozen=True)
+class SpaceReport:
+    """What the check found.
+
+    Attributes:
+        python: version of the Python that it ran on.
+        is_named_python: that is the one that the front matter names.
+        repository_bytes: of the files that the Space's repository holds.
+        environment_bytes: of what was installed.
+        probe: what starting and asking took.
+    """
+
+    python: str
+    is_named_python: bool
+    repository_bytes: int
+    environment_bytes: int
+    probe: Probe
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        note = "" if self.is_named_python else " (not the one that the README names, which is not here)"
+        memory = self.probe.peak_memory
+        return [
+            f"python           {self.python}{note}",
+            f"repository       {self.repository_bytes / 1e6:.1f} MB",
+            f"environment      {self.environment_bytes / 1e6:.0f} MB",
+            f"start to page    {self.probe.start_seconds:.1f} s",
+            *(f"{endpoint:<16} {seconds:.2f} s" for endpoint, seconds in self.probe.query_seconds.items()),
+            f"peak memory      {f'{memory / 1e6:.0f} MB' if memory else 'not measured on this system'}",
+        ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m hub space-check`."""
+    parser.add_argument("--python", type=Path, help="interpreter to use instead of the one that the README names")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds that the page may take to appear")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check as the options say."""
+    print("\n".join(check(python=options.python, timeout=options.timeout).lines()))
+
+
+def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float = 300) -> SpaceReport:
+    """Install, start, ask, measure, clean up.
+
+    Args:
+        project: the project's own folder.
+        python: interpreter for the environment; by default the one that the front matter names, else this one.
+        timeout: seconds that the page may take to appear, and each answer.
+
+    Raises:
+        ConfigurationError: the README's front matter is not that of a Space.
+        DataError: the requirements cannot be installed, or the app does not start or answer.
+    """
+    check_space(project)
+    front = read_front_matter(project)
+    named = str(front["python_version"])
+    base = python or find_python(named) or Path(sys.executable)
+    version = _version(base)
+    if version is None:
+        raise DataError(f"{base} is no Python that runs.")
+    with tempfile.TemporaryDirectory(prefix="visim-space-check-") as name:
+        folder, environment = Path(name) / "space", Path(name) / "environment"
+        folder.mkdir()
+        stage_space(project, folder)
+        print(f"installing requirements.txt and gradio {front['sdk_version']} with Python {version}: minutes")
+        installed = _install(base, environment, folder, str(front["sdk_version"]))
+        probe = probe_app(installed, folder, str(front["app_file"]), timeout=timeout)
+        return SpaceReport(
+            python=version,
+            is_named_python=f"{version}.".startswith(f"{'.'.join(named.split('.')[:2])}."),
+            repository_bytes=sum((folder / file).stat().st_size for file in space_files(folder)),
+            environment_bytes=sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file()),
+            probe=probe,
+        )
+
+
+def find_python(version: str) -> Path | None:
+    """An interpreter of this version (3.12 or 3.12.4), by its name on the path or among pyenv's; None if none runs."""
+    minor = ".".join(version.split(".")[:2])
+    found = shutil.which(f"python{minor}")
+    candidates = [Path(found)] if found else []
+    candidates += sorted((Path.home() / ".pyenv" / "versions").glob(f"{minor}*/bin/python"), reverse=True)
+    return next((path for path in candidates if f"{_version(path)}.".startswith(f"{minor}.")), None)
+
+
+def _version(python: Path) -> str | None:
+    try:
+        answer = subprocess.run(
+            [python, "-c", "import platform; print(platform.python_version())"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _install(base: Path, environment: Path, folder: Path, gradio: str) -> Path:
+    """A fresh virtual environment with what the Hub's builder installs; its interpreter."""
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    steps: list[list[str | Path]] = [
+        [base, "-m", "venv", environment],
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement",
+         folder / "requirements.txt", f"gradio=={gradio}", "spaces"],
+    ]  # fmt: skip
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise DataError(f"The requirements cannot be installed:\n{(done.stderr or done.stdout)[-2000:]}")
+    return python

@@ -1,0 +1,180 @@
+"""Starting the demo as a Space would, asking it one question in each tab, and measuring what that took."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image, ImageDraw
+
+from visim_models.errors import DataError
+
+__all__ = ["ENDPOINTS", "Probe", "probe_app"]
+
+ENDPOINTS: Final = ("/search_cifar10", "/search_cars")
+_TOP_K: Final = 4
+_TAIL: Final = 2000
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What starting the app and asking it took.
+
+    Attributes:
+        start_seconds: from the start of the process to the first page.
+        query_seconds: endpoint -> seconds of the first query.
+        peak_memory: bytes of the largest resident size of the process and its children together; None off Linux.
+    """
+
+    start_seconds: float
+    query_seconds: dict[str, float]
+    peak_memory: int | None
+
+
+def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300) -> Probe:
+    """Start the app in its folder, wait for its page, ask both endpoints, and stop it.
+
+    Args:
+        python: the interpreter that has the app's requirements.
+        folder: the Space's files; the process starts in it.
+        app_file: the program, relative to `folder`.
+        timeout: seconds that the page may take to appear, and each answer.
+
+    Raises:
+        DataError: the app stops, does not answer in time, or answers something else than a result.
+    """
+    with tempfile.TemporaryDirectory(prefix="visim-probe-") as name:
+        log = Path(name) / "log.txt"
+        with _running(python, folder, app_file, log) as (process, address):
+            start = time.monotonic()
+            _wait_for_page(process, address, log, timeout)
+            start_seconds = time.monotonic() - start
+            picture = Path(name) / "query.png"
+            _draw(picture)
+            query_seconds = {endpoint: _ask(address, endpoint, picture, timeout, log) for endpoint in ENDPOINTS}
+            return Probe(start_seconds, query_seconds, _peak_memory(process.pid))
+
+
+@contextmanager
+def _running(python: Path, folder: Path, app_file: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The app as a process in a group of its own, which is stopped as a whole at the end."""
+    port = _free_port()
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("GRADIO_", "VISIM_", "PYTHON"))
+    }
+    environment |= {
+        "SYSTEM": "spaces",
+        "SPACE_ID": "visim/space-check",
+        "PYTHONUNBUFFERED": "1",
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        # A Space listens on every address; here nobody else is to reach it.
+        "VISIM_HOST": "127.0.0.1",
+        "VISIM_PORT": str(port),
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [python, app_file],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            if process.poll() is None:
+                os.killpg(process.pid, sign)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def _wait_for_page(process: subprocess.Popen[bytes], address: str, log: Path, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DataError(f"The app stopped with status {process.returncode} before it served its page. {_tail(log)}")
+        try:
+            with urllib.request.urlopen(address, timeout=5) as response:
+                if response.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise DataError(f"The app served no page at {address} within {timeout:g} s. {_tail(log)}")
+
+
+def _ask(address: str, endpoint: str, picture: Path, timeout: float, log: Path) -> float:
+    """Seconds that one query of an endpoint takes."""
+    from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+
+    start = time.monotonic()
+    try:
+        client = Client(address, verbose=False, httpx_kwargs={"timeout": timeout})
+        start = time.monotonic()
+        answer = client.submit(handle_file(picture), _TOP_K, api_name=endpoint).result(timeout)
+    except Exception as error:  # the client's own, its HTTP library's, and a timeout
+        raise DataError(f"{endpoint} gave no answer ({error or type(error).__name__}). {_tail(log)}") from error
+    seconds = time.monotonic() - start
+    if not _is_result(answer):
+        raise DataError(f"{endpoint} answered something else than {_TOP_K} matches and a verdict: {str(answer)[:200]}")
+    return seconds
+
+
+def _is_result(answer: Any) -> bool:
+    if not isinstance(answer, dict) or not isinstance(answer.get("matches"), list):
+        return False
+    rows = answer["matches"]
+    has_rows = len(rows) == _TOP_K and all({"file_name", "label", "score", "percent"} <= set(row) for row in rows)
+    return has_rows and {"is_ood", "score", "p_value", "false_alarm_rate"} <= set(answer.get("ood") or {})
+
+
+def _draw(path: Path) -> None:
+    picture = Image.new("RGB", (320, 240), "#9fb8cc")
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((0, 170, 320, 240), fill="#6b6b6b")
+    pen.polygon(
+        [(40, 170), (60, 120), (110, 115), (140, 80), (220, 80), (260, 120), (290, 130), (290, 170)], fill="#b02020"
+    )
+    for x in (90, 240):
+        pen.ellipse((x - 24, 146, x + 24, 194), fill="#202020")
+    picture.save(path)
+
+
+def _peak_memory(pid: int) -> int | None:
+    """The sum of the largest resident sizes of a process and its children, in bytes."""
+    total, waiting = 0, [pid]
+    while waiting:
+        here = Path("/proc") / str(waiting.pop())
+        try:
+            status = (here / "status").read_text(encoding="utf-8")
+            for thread in (here / "task").iterdir():
+                waiting += [int(child) for child in (thread / "children").read_text(encoding="utf-8").split()]
+        except OSError:
+            continue
+        total += sum(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    return total or None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _tail(log: Path) -> str:
+    return "The end of its output:\n" + log.read_text(encoding="utf-8", errors="replace")[-_TAIL:]
