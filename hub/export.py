@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import shutil
 from pathlib import Path
 
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity, repository
@@ -10,6 +11,7 @@ from visim_models.errors import DataError
 from visim_models.pipeline import MODEL_TYPES
 from visim_models.pretrained import CONFIG_FILE
 from visim_models.training.data import load_images
+from visim_models.training.loop import LOSSES_FILE
 from visim_models.training.outlier_data import load_outliers
 from visim_models.training.run import RunRecord, read_split
 
@@ -99,6 +101,7 @@ def export(
         similarity.write_files(staged)
         _write_held_out(staged / HELD_OUT_FILE, parts, in_gallery=same_pictures)
         repository.write_json(staged / "training.json", vars(record))
+        shutil.copyfile(run_folder / LOSSES_FILE, staged / LOSSES_FILE)
 
 
 def _write_held_out(path: Path, parts: dict[str, list[str]], *, in_gallery: bool) -> None:

@@ -57,6 +57,7 @@ def publish(
     dry_run: bool = False,
     pretrained: Path = BUNDLED,
     project: Path = PROJECT,
+    api: HfApi | None = None,
 ) -> list[str]:
     """Bring the Hub to the state of this folder; the addresses of what is there then, which are printed, too.
 
@@ -68,6 +69,7 @@ def publish(
         dry_run: only print what would be sent.
         pretrained: the folder with the repo folders.
         project: the project's own folder.
+        api: a client with a token; by default one with the token that `hf auth login` left.
 
     Raises:
         RepositoryError: a folder lacks files, there is no token, or the Hub refuses a step. The message says which.
@@ -81,15 +83,19 @@ def publish(
         print(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {_COLLECTION!r}")
         print(f"dry run: {sum(plan.size for plan in plans):,} bytes in {len(plans)} repos; nothing was sent")
         return []
-    token = get_token()
-    if not token:
-        raise RepositoryError("There is no token to publish with: run `hf auth login`, or set HF_TOKEN.")
-    publisher = Publisher(HfApi(token=token), namespace, private=private)
+    publisher = Publisher(api or _client(), namespace, private=private)
     addresses = [publisher.send(plan, version=version, hardware=hardware) for plan in plans]
     addresses.append(publisher.collect(plans))
     for address in addresses:
         print(address)
     return addresses
+
+
+def _client() -> HfApi:
+    token = get_token()
+    if not token:
+        raise RepositoryError("There is no token to publish with: run `hf auth login`, or set HF_TOKEN.")
+    return HfApi(token=token)
 
 
 class Publisher:

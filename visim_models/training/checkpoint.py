@@ -44,13 +44,17 @@ def load_checkpoint(run: Path, modules: dict[str, nn.Module], optimizer: Optimiz
         progress = repository.read_json(folder / "progress.json")
         for name, module in modules.items():
             module.load_state_dict(_under(name, tensors))
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in _under("optimizer", tensors).items():
             place, name = key.split(".")
+            parameter = parameters[int(place)]
+            if value.shape == parameter.shape:  # fused kernels walk memory: keep the order of the parameter
+                value = torch.empty_like(parameter).copy_(value)
             state.setdefault(int(place), {})[name] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         torch.set_rng_state(tensors[_RANDOM_STATE])
-    except (VisimError, RuntimeError, KeyError, ValueError, json.JSONDecodeError) as error:
+    except (VisimError, RuntimeError, LookupError, TypeError, ValueError, json.JSONDecodeError) as error:
         raise DataError(f"{folder} cannot be resumed from ({error}): start afresh without --resume.") from error
     return progress
 

@@ -16,7 +16,9 @@ from visim_models.training.checkpoint import load_checkpoint, save_checkpoint
 from visim_models.training.plots import plot_losses
 from visim_models.training.recipes import Recipe
 
-__all__ = ["Objective", "fit"]
+__all__ = ["LOSSES_FILE", "Objective", "fit"]
+
+LOSSES_FILE = "losses.csv"
 
 _WARM_UP = 0.05
 """Share of the steps over which a cosine schedule rises to its peak."""
@@ -88,7 +90,7 @@ def fit(
     total = recipe.epochs * objective.steps
     exported = cast(PretrainedModel, average.module) if recipe.averaging else model
     run.mkdir(parents=True, exist_ok=True)
-    with _LossLog(run / "losses.csv", keep_epochs=progress["epoch"]) as log:
+    with _LossLog(run / LOSSES_FILE, keep_epochs=progress["epoch"]) as log:
         for epoch in range(progress["epoch"], recipe.epochs):
             model.train()
             bar = tqdm(objective.training_batches(), total=objective.steps, desc=f"epoch {epoch + 1}/{recipe.epochs}")
@@ -111,7 +113,7 @@ def fit(
             tqdm.write(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
             progress = {"epoch": epoch + 1, "figures": [*progress["figures"], figures]}
             save_checkpoint(run, modules, optimizer, progress)
-            plot_losses(run / "losses.csv", run / "losses.png")
+            plot_losses(run / LOSSES_FILE, run / "losses.png")
     return exported.cpu().eval()
 
 

@@ -1,0 +1,61 @@
+"""Five pictures to try in each tab that the project may ship: four drawn by the decoder, and one of pure noise."""
+
+import random
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from demo.collection import Collection
+from demo.tiles import enlarged
+from visim_models import VisualSimilarity
+
+__all__ = ["Example", "make_examples"]
+
+_DRAWN = 4
+_CANDIDATES = 6
+"""Drawings a label, of which the one that looks most like the gallery's pictures is taken."""
+
+
+class Example(NamedTuple):
+    """A picture file, and what it shows."""
+
+    path: str
+    caption: str
+
+
+def make_examples(collection: Collection, folder: Path) -> list[Example]:
+    """Writes the examples of a tab as PNG files.
+
+    Args:
+        collection: of the tab; without a decoder there is only noise to show.
+        folder: for the files; must exist.
+    """
+    pictures = _drawings(collection, collection.decoder) if collection.decoder else []
+    noise = Image.frombytes("RGB", (192, 192), random.Random(5).randbytes(192 * 192 * 3))
+    examples = []
+    for number, (picture, caption) in enumerate([*pictures, (noise, "noise")]):
+        path = folder / f"{collection.key}-example-{number + 1}.png"
+        picture.save(path)
+        examples.append(Example(str(path), caption))
+    return examples
+
+
+def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[Image.Image, str]]:
+    """Drawings of gallery pictures with labels far apart in the list of labels, and those labels."""
+    gallery = decoder.gallery
+    by_label: dict[str, list[str]] = {}
+    for file_name, label in zip(gallery.file_names, gallery.labels, strict=True):
+        by_label.setdefault(label, []).append(file_name)
+    labels = sorted(by_label)
+    chosen = [labels[place * len(labels) // _DRAWN] for place in range(_DRAWN)] if len(labels) > _DRAWN else labels
+    found = []
+    for label in chosen:
+        names = by_label[label]
+        candidates = names[:: max(1, len(names) // _CANDIDATES)][:_CANDIDATES]
+        drawings = [Image.fromarray(decoder.decode_gallery(name)) for name in candidates]
+        results = collection.ways[collection.default_way].search_batch(drawings, top_k=1)
+        # A drawing is a little blurred, and some look strange to the detector: such a one would be a poor first try.
+        best = max(range(len(drawings)), key=lambda place: results[place].ood.p_value)
+        found.append((enlarged(drawings[best]), label))
+    return found

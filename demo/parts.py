@@ -1,0 +1,139 @@
+"""The components of one tab: what stands where. What they do is in `demo.tab`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from demo.collection import Collection
+from demo.examples import Example
+from demo.upload import picture_input
+from demo.verdict import message
+
+__all__ = ["Parts"]
+
+_MAX_TOP_K = 12
+_FIRST_TOP_K = 4
+
+
+class Parts:
+    """Builds the components of a tab into the `gr.Blocks` that is open.
+
+    Args:
+        collection: what the tab searches.
+        examples: pictures to try.
+    """
+
+    def __init__(self, collection: Collection, examples: Sequence[Example]) -> None:
+        self._collection = collection
+        self._examples = examples
+        self.state = gr.State(None, time_to_live=3600)
+        with gr.Row(elem_classes="visim-tab"):
+            with gr.Column(scale=2, min_width=280):
+                self._build_query()
+            with gr.Column(scale=3, min_width=280):
+                self._build_results()
+
+    @property
+    def answers(self) -> list[Any]:
+        """Every component that an answer may change."""
+        return [
+            self.state, self.upload, self.verdict, self.reveal, self.results, self.gallery, self.note,
+            self.detail, self.table, self.csv, self.inside, self.seen, self.kept,
+        ]  # fmt: skip
+
+    def _build_query(self) -> None:
+        key, ways = self._collection.key, list(self._collection.ways)
+        self.upload = picture_input(
+            label="Your picture",
+            sources=["upload", "webcam", "clipboard"],
+            height=260,
+            buttons=[],
+            elem_id=f"{key}-upload",
+            placeholder="Drop a picture here, or click to choose one",
+            alt_text="The picture that is searched with",
+        )
+        gr.Markdown("Or try one of these:")
+        with gr.Row(elem_classes="visim-examples", elem_id=f"{key}-examples"):
+            self.trials = [
+                gr.Button(example.caption, icon=example.path, size="sm", min_width=56, scale=1)
+                for example in self._examples
+            ]
+        self.way = gr.Radio(
+            ways,
+            value=ways[0],
+            label="Compare",
+            info="By body: what tells body types apart. By look: colour, background and direction.",
+            visible=len(ways) > 1,
+            elem_id=f"{key}-way",
+        )
+        most = min(_MAX_TOP_K, *(len(way.gallery) for way in self._collection.ways.values()))
+        self.top_k = gr.Slider(
+            1, most, min(_FIRST_TOP_K, most), step=1, label="How many to show", elem_id=f"{key}-top-k", buttons=[]
+        )
+
+    def _build_results(self) -> None:
+        key = self._collection.key
+        self.verdict = gr.HTML(self.invitation, elem_id=f"{key}-verdict", elem_classes="visim-verdict")
+        self.reveal = gr.Button("Show me the nearest anyway", visible=False, elem_id=f"{key}-reveal")
+        with gr.Column(visible=False) as self.results:
+            self.gallery = gr.Gallery(
+                label="Most similar",
+                columns=4,
+                height="auto",
+                object_fit="contain",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id=f"{key}-gallery",
+                elem_classes="visim-gallery",
+            )
+            self.note = gr.Markdown(elem_id=f"{key}-note")
+            with gr.Row(visible=False, elem_classes="visim-detail") as self.detail:
+                self.large = _picture("Chosen tile", f"{key}-large", height=280)
+                with gr.Column(min_width=200):
+                    self.name = gr.Textbox(label="Name in the gallery", interactive=False, elem_id=f"{key}-name")
+                    self.again = gr.Button("Search with this one", variant="primary", elem_id=f"{key}-again")
+            with gr.Accordion("The matches as a table", open=False):
+                self.table = gr.Dataframe(
+                    headers=["rank", "name", "label", "score"],
+                    datatype=["number", "str", "str", "number"],
+                    interactive=False,
+                    label="Matches",
+                    show_label=False,
+                    wrap=True,
+                    elem_id=f"{key}-table",
+                )
+                self.csv = gr.DownloadButton("Download as CSV", elem_id=f"{key}-csv")
+        with gr.Column(visible=False) as self.inside:
+            self._build_inside()
+
+    def _build_inside(self) -> None:
+        key, decoder = self._collection.key, self._collection.decoder
+        numbers = decoder.gallery.embeddings.shape[1] if decoder else 0
+        gr.Markdown(f"### How it looks inside\nAn autoencoder keeps {numbers:,} numbers of a picture, its code.")
+        with gr.Row():
+            self.seen = _picture("What the autoencoder sees", f"{key}-seen")
+            self.kept = _picture("What its code keeps", f"{key}-kept")
+
+    @property
+    def invitation(self) -> str:
+        """What stands in the place of the verdict as long as there is none, as HTML."""
+        size = len(self._collection.ways[self._collection.default_way].gallery)
+        return message(
+            "plain", "Choose a picture.", f"The most similar of {size:,} {self._collection.many} appear here."
+        )
+
+
+def _picture(label: str, elem_id: str, *, height: int = 240) -> gr.Image:
+    return gr.Image(
+        label=label,
+        format="png",
+        interactive=False,
+        buttons=[],
+        height=height,
+        min_width=140,
+        elem_id=elem_id,
+        elem_classes="visim-picture",
+        alt_text=label,
+    )

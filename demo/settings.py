@@ -1,0 +1,115 @@
+"""What a host may choose: the command line, with environment variables of the same names (VISIM_PORT for --port)."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["IMAGE_KEYS", "Settings", "parse_settings"]
+
+IMAGE_KEYS = ("cars", "cifar10")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a host chose.
+
+    Attributes:
+        host: address to listen on.
+        port: port to listen on.
+        root_path: path under which a proxy shows the page, or "".
+        share: also open a public gradio.live address.
+        images: gallery -> image root of the host's own: folder, zip, https address or hf://datasets/...
+        car_repo: repo of the car tab, as `hub.load` takes it.
+        cifar10_repo: repo of the first tab.
+        max_size: largest upload, in MiB.
+        concurrency: how many queries are worked on at once.
+        auth: name and password that visitors must give, or None.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    root_path: str = ""
+    share: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
+    car_repo: str = "car-extractor"
+    cifar10_repo: str = "cifar10-autoencoder"
+    max_size: int = 32
+    concurrency: int = 4
+    auth: tuple[str, str] | None = None
+
+
+def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """The settings of a command line and an environment; the command line wins.
+
+    An option that does not fit ends the program with a message, as argparse does.
+    """
+    parser = _parser(environment)
+    chosen = parser.parse_args(arguments)
+    images = {key: root for key in IMAGE_KEYS if (root := environment.get(f"VISIM_IMAGES_{key.upper()}"))}
+    for text in chosen.images:
+        key, separator, root = text.partition("=")
+        if key not in IMAGE_KEYS or not separator or not root:
+            parser.error(f"--images {text}: write {' or '.join(f'{key}=PATH' for key in IMAGE_KEYS)}")
+        images[key] = root
+    name, separator, password = chosen.auth.partition(":")
+    if chosen.auth and not (name and separator and password):
+        parser.error("--auth: write NAME:PASSWORD")
+    return Settings(
+        host=chosen.host,
+        port=chosen.port,
+        root_path=chosen.root_path,
+        share=chosen.share,
+        images=images,
+        car_repo=chosen.car_repo,
+        cifar10_repo=chosen.cifar10_repo,
+        max_size=chosen.max_size,
+        concurrency=chosen.concurrency,
+        auth=(name, password) if chosen.auth else None,
+    )
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="demo/app.py", description="Serve the visim demo.")
+
+    def add(option: str, default: str, explanation: str, **how: Any) -> None:
+        # argparse passes a default that is a string through `type`, so a wrong variable is refused like a wrong option.
+        variable = f"VISIM_{option.removeprefix('--').replace('-', '_').upper()}"
+        explained = f"{explanation} [{variable}; {default or 'none'}]"
+        parser.add_argument(option, default=environment.get(variable, default), help=explained, **how)
+
+    # A Space is reached through a proxy on another machine; everywhere else the page is for this one.
+    add("--host", "0.0.0.0" if "SPACE_ID" in environment else Settings.host, "address to listen on")
+    add("--port", str(Settings.port), "port to listen on", type=_whole(1, 65535))
+    add("--root-path", Settings.root_path, "path under which a proxy shows the page")
+    add("--car-repo", Settings.car_repo, "repo of the car tab: a short name, a folder, or namespace/repo")
+    add("--cifar10-repo", Settings.cifar10_repo, "repo of the first tab, likewise")
+    add("--max-size", str(Settings.max_size), "largest upload, in MiB", type=_whole(1, 32))
+    add("--concurrency", str(Settings.concurrency), "queries worked on at once", type=_whole(1, 64))
+    add("--auth", "", "ask visitors for this name and password", metavar="NAME:PASSWORD")
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        default=environment.get("VISIM_SHARE", "").lower() in ("1", "true", "yes"),
+        help="also open a public gradio.live address [VISIM_SHARE; off]",
+    )
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="KEY=PATH",
+        help="pictures of a gallery (cars or cifar10): folder, zip, https address or hf://datasets/... "
+        "[VISIM_IMAGES_CARS, VISIM_IMAGES_CIFAR10; where the gallery says]",
+    )
+    return parser
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Reads a whole number within limits, for argparse."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return read

@@ -1,0 +1,59 @@
+"""Taking in a picture: the upload component, and a clear message where what came is none."""
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ImageData
+from PIL import Image
+
+from visim_models import ImageDecodeError, decode_image
+from visim_models.images import MAX_BYTES
+
+__all__ = ["open_upload", "picture_input", "sentence"]
+
+
+def picture_input(**options: Any) -> gr.Image:
+    """A `gr.Image` that hands the file on as it came, undecoded.
+
+    Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
+    (A subclass would do as well, but Gradio writes an interface file beside the source of every subclass on import.)
+    """
+    component = gr.Image(type="filepath", image_mode=None, **options)
+    component.preprocess = _hand_on  # type: ignore[method-assign, assignment]
+    return component
+
+
+def _hand_on(payload: ImageData | None) -> str | bytes | None:
+    """The path of an uploaded file (Gradio has checked that it is one), or the bytes of a data: address."""
+    if payload is None:
+        return None
+    if payload.url and payload.url.startswith("data:"):
+        try:
+            return base64.b64decode(payload.url.partition(",")[2], validate=True)
+        except binascii.Error:
+            return b"not base64"  # no picture: the decoder says so
+    return payload.path
+
+
+def open_upload(source: str | bytes) -> Image.Image:
+    """An upright RGB picture of what `picture_input` handed on.
+
+    Raises:
+        ImageDecodeError: it is not a picture. The message speaks of "the picture", not of a path on the server.
+    """
+    if isinstance(source, bytes):
+        return decode_image(source)
+    try:
+        with Path(source).open("rb") as file:
+            return decode_image(file.read(MAX_BYTES + 1))
+    except OSError as error:
+        raise ImageDecodeError("the picture is no longer on the server: upload it again.") from error
+
+
+def sentence(error: Exception) -> str:
+    """An error's message with a capital letter."""
+    text = str(error)
+    return text[:1].upper() + text[1:]

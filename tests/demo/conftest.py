@@ -1,0 +1,137 @@
+"""Tiny collections made with the real classes, and the demo served for them on a free port."""
+
+import io
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
+import hub
+from demo.app import launch_options
+from demo.collection import Collection
+from demo.page import build_demo
+from demo.settings import Settings
+from demo.tiles import Tiles
+from visim_models import (
+    CarFeatureExtractor,
+    ConvolutionalAutoencoder,
+    Gallery,
+    ImageProcessor,
+    OutOfDistributionDetector,
+    VisualSimilarity,
+)
+from visim_models.ood import fit_probe
+from visim_models.pretrained import PretrainedModel
+
+LABELS = ("coupe", "sedan", "suv", "truck")
+A_LABEL = 5
+
+
+def drawn_picture(number: int) -> Image.Image:
+    """A picture of two flat colours, another one for each number."""
+    picture = Image.new("RGB", (64, 48), (40 + 9 * number % 200, 60 + 23 * number % 180, 90 + 41 * number % 150))
+    box = (8 + number % 5, 10, 40 + number % 11, 40)
+    ImageDraw.Draw(picture).rectangle(box, fill=(250 - 7 * number % 200, 30 + 13 * number % 200, 17 * number % 255))
+    return picture
+
+
+def noise(number: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """A picture of pure noise, another one for each number."""
+    return Image.frombytes("RGB", size, random.Random(number).randbytes(size[0] * size[1] * 3))
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """The picture as a PNG file."""
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
+    """A gallery of 20 drawn pictures, and a detector that tells noise from drawn pictures."""
+    processor = ImageProcessor(size=size)
+    names = [f"{label}/{label}_{number:04d}.jpg" for label in LABELS for number in range(A_LABEL)]
+    labels = [label for label in LABELS for _ in range(A_LABEL)]
+    pixels = torch.stack([processor(drawn_picture(number)) for number in range(len(names))])
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.momentum = None  # the plain average of all batches: features that tell pictures apart, untrained
+    with torch.inference_mode():
+        model.train().embed(pixels)
+        gallery = Gallery(names, labels, model.eval().embed(pixels))
+    undecided = OutOfDistributionDetector.top_score_rule()
+    similarity = VisualSimilarity(model, processor, gallery, undecided)
+    inside = similarity.observe(torch.stack([processor(drawn_picture(number)) for number in range(100, 160)]))
+    outside = similarity.observe(torch.stack([processor(noise(number)) for number in range(100, 160)]))
+    similarity.ood = OutOfDistributionDetector.fit(
+        inside.evidence,
+        outside.evidence,
+        inside_embeddings=inside.embeddings,
+        outside_embeddings=outside.embeddings,
+        probe=fit_probe(inside.embeddings, outside.embeddings, penalty=1e-2),
+    )
+    return similarity
+
+
+@pytest.fixture(scope="session")
+def repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Short name -> folder of a tiny repo, saved as the real ones are."""
+    folder = tmp_path_factory.mktemp("repos")
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        autoencoder = ConvolutionalAutoencoder(base_channels=2, latent_dim=16)
+        look = ConvolutionalAutoencoder(image_size=64, base_channels=2, latent_dim=16)
+        extractor = CarFeatureExtractor()
+        similarities = {
+            "cifar10-autoencoder": tiny_similarity(autoencoder, 32),
+            "car-extractor": tiny_similarity(extractor, 100),
+            "car-autoencoder": tiny_similarity(look, 64),
+        }
+    for name, similarity in similarities.items():
+        similarity.save_pretrained(folder / name)
+    return {name: folder / name for name in similarities}
+
+
+@pytest.fixture(scope="session")
+def collections(repos: dict[str, Path]) -> list[Collection]:
+    """Both collections, without a network and without pictures: their tiles are drawn."""
+    cifar10, cars, look = (
+        hub.load(repos[name]) for name in ("cifar10-autoencoder", "car-extractor", "car-autoencoder")
+    )
+    return [
+        Collection(
+            key="cifar10", title="CIFAR-10", one="a CIFAR-10 picture", many="CIFAR-10 pictures",
+            ways={"by code": cifar10}, tiles=Tiles(None, cifar10), decoder=cifar10,
+        ),
+        Collection(
+            key="cars", title="Cars", one="a car", many="cars",
+            ways={"by body": cars, "by look": look}, tiles=Tiles(None, look), decoder=look,
+        ),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def demo(collections: list[Collection]) -> gr.Blocks:
+    """The page, not launched."""
+    return build_demo(collections)
+
+
+@pytest.fixture(scope="session")
+def address(demo: gr.Blocks) -> Iterator[str]:
+    """The page, served as `demo/app.py` serves it; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    demo.queue(default_concurrency_limit=2)
+    _, url, _ = demo.launch(**launch_options(Settings(port=port)), prevent_thread_lock=True, quiet=True)
+    yield url
+    demo.close()

@@ -1,0 +1,174 @@
+"""The page in a real browser: headless Chromium through Playwright, at the width of a laptop and of a phone."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.demo.conftest import drawn_picture, noise, png_bytes
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PERCENT = re.compile(r"similarity: -?\d+ %")
+PATIENCE = 30_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium here: install Debian's package `chromium` to test the page in a browser")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
+        yield opened
+        opened.close()
+
+
+def open_page(browser: Browser, address: str, *, width: int = 1280, height: int = 900) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.get_by_role("tab", name="Cars").wait_for()
+    return page
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    opened = open_page(browser, address)
+    yield opened
+    opened.close()
+
+
+def upload(page: Page, tab: str, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
+    if tab == "cars":
+        page.get_by_role("tab", name="Cars").click()
+    chooser = page.locator(f"#{tab}-upload input[type=file]")
+    chooser.set_input_files({"name": name, "mimeType": kind, "buffer": content})
+
+
+def captions(page: Page, tab: str) -> Locator:
+    return page.locator(f"#{tab}-gallery .caption-label")
+
+
+@pytest.mark.parametrize("tab", ["cifar10", "cars"])
+def test_an_upload_gives_four_tiles_with_percents(page: Page, tab: str) -> None:
+    upload(page, tab, png_bytes(drawn_picture(7)))
+    expect(captions(page, tab)).to_have_count(4, timeout=PATIENCE)
+    texts = captions(page, tab).all_inner_texts()
+    assert all(PERCENT.match(text) for text in texts)
+    assert texts[0].startswith("similarity: 100 %\nsedan")
+    assert all("drawn from its code" in text for text in texts)
+    expect(page.locator(f"#{tab}-note")).to_contain_text("drawn from their codes")
+    for picture in page.locator(f"#{tab}-gallery img").all():
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    expect(page.locator(f"#{tab}-kept img")).to_be_visible(timeout=PATIENCE)
+
+
+def test_noise_is_warned_of_and_shown_on_demand(page: Page) -> None:
+    upload(page, "cars", png_bytes(noise(5)))
+    expect(page.locator("#cars-verdict")).to_contain_text("This does not look like a car.", timeout=PATIENCE)
+    expect(page.locator("#cars-verdict")).to_contain_text(re.compile(r"Stranger than [\d.]+ % of 60 held-out cars"))
+    expect(page.locator("#cars-gallery")).to_be_hidden()
+    page.get_by_role("button", name="Show me the nearest anyway").click()
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    expect(page.locator("#cars-verdict")).to_contain_text("This does not look like a car.")
+    expect(page.get_by_role("button", name="Show me the nearest anyway")).to_be_hidden()
+
+
+def test_the_slider_changes_how_many_are_shown(page: Page) -> None:
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    slider = page.locator("#cars-top-k input[type=range]")
+    for key, count in (("ArrowRight", 5), ("End", 12), ("Home", 1)):
+        slider.press(key)
+        expect(captions(page, "cars")).to_have_count(count, timeout=PATIENCE)
+
+
+def test_a_tile_can_be_searched_with(page: Page) -> None:
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    tile = page.get_by_role("button", name=re.compile("similarity")).nth(2)
+    tile.focus()
+    tile.press("Enter")
+    name = page.locator("#cars-name").get_by_role("textbox")
+    expect(name).not_to_have_value("", timeout=PATIENCE)
+    chosen = name.input_value()
+    page.get_by_role("button", name="Search with this one").click()
+    expect(page.locator("#cars-verdict")).to_contain_text("Searching with a picture of the gallery", timeout=PATIENCE)
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 %", timeout=PATIENCE)
+    page.get_by_text("The matches as a table").click()
+    expect(page.locator("#cars-table")).to_contain_text(chosen, timeout=PATIENCE)
+
+
+def test_by_look_ranks_by_the_autoencoder(page: Page) -> None:
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    by_body = captions(page, "cars").all_inner_texts()
+    page.get_by_label("by look").check()
+    expect(captions(page, "cars").nth(1)).not_to_have_text(by_body[1], timeout=PATIENCE)
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 %\nsedan", use_inner_text=True)
+
+
+def test_the_matches_download_as_csv(page: Page, tmp_path: Path) -> None:
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    page.get_by_text("The matches as a table").click()
+    with page.expect_download() as download:
+        page.locator("#cars-csv").click()
+    download.value.save_as(tmp_path / "matches.csv")
+    lines = (tmp_path / "matches.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "rank,file_name,label,score"
+    assert re.fullmatch(r"1,sedan/sedan_0002\.jpg,sedan,(0\.999\d+|1\.000000)", lines[1])
+    assert len(lines) == 5
+
+
+def test_what_is_no_picture_is_refused_in_words_and_the_next_works(page: Page) -> None:
+    upload(page, "cars", b"this is no picture", name="text.jpg", kind="image/jpeg")
+    verdict = page.locator("#cars-verdict")
+    expect(verdict.locator(".visim-error")).to_contain_text("Use a JPEG, PNG", timeout=PATIENCE)
+    expect(page.locator("#cars-gallery")).to_be_hidden()
+    page.locator("#cars-upload").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE)).first.click()
+    expect(verdict).to_contain_text("Choose a picture.", timeout=PATIENCE)
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+
+
+def test_an_example_is_one_click(page: Page) -> None:
+    page.get_by_role("tab", name="Cars").click()
+    examples = page.locator("#cars-examples button")
+    expect(examples).to_have_count(5)
+    examples.filter(has_text="noise").click()
+    expect(page.locator("#cars-verdict")).to_contain_text("does not look like", timeout=PATIENCE)
+    expect(page.locator("#cars-upload img")).to_be_visible()
+
+
+def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> None:
+    page = open_page(browser, address, width=390, height=844)
+    for tab in ("cifar10", "cars"):
+        upload(page, tab, png_bytes(drawn_picture(7)))
+        expect(captions(page, tab)).to_have_count(4, timeout=PATIENCE)
+        captions(page, tab).nth(1).click()
+        expect(page.locator(f"#{tab}-name")).to_be_visible(timeout=PATIENCE)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
+def test_the_page_asks_no_other_server(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    page.close()
+    assert len(asked) > 5
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []

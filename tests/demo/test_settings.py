@@ -1,0 +1,71 @@
+"""The command line and its environment."""
+
+import pytest
+
+from demo.settings import Settings, parse_settings
+
+
+def test_the_defaults_listen_on_loopback_only() -> None:
+    assert parse_settings([], {}) == Settings()
+    assert (Settings().host, Settings().port) == ("127.0.0.1", 7860)
+
+
+def test_a_space_is_reached_from_outside() -> None:
+    assert parse_settings([], {"SPACE_ID": "someone/visim"}).host == "0.0.0.0"
+
+
+def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
+    environment = {
+        "VISIM_HOST": "::1",
+        "VISIM_PORT": "1234",
+        "VISIM_ROOT_PATH": "/visim",
+        "VISIM_SHARE": "1",
+        "VISIM_CAR_REPO": "cars",
+        "VISIM_CIFAR10_REPO": "cifar",
+        "VISIM_MAX_SIZE": "5",
+        "VISIM_CONCURRENCY": "2",
+        "VISIM_AUTH": "name:pass:word",
+        "VISIM_IMAGES_CARS": "photos.zip",
+        "VISIM_IMAGES_CIFAR10": "folder",
+    }
+    settings = parse_settings([], environment)
+    assert settings == Settings(
+        host="::1",
+        port=1234,
+        root_path="/visim",
+        share=True,
+        car_repo="cars",
+        cifar10_repo="cifar",
+        max_size=5,
+        concurrency=2,
+        auth=("name", "pass:word"),
+        images={"cars": "photos.zip", "cifar10": "folder"},
+    )
+    chosen = parse_settings(["--port", "99", "--images", "cars=a=b"], environment)
+    assert (chosen.port, chosen.images) == (99, {"cars": "a=b", "cifar10": "folder"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "0"], "whole number from 1 to 65535"),
+        (["--port", "http"], "whole number"),
+        (["--max-size", "-1"], "whole number"),
+        (["--images", "boats=here"], "cars=PATH or cifar10=PATH"),
+        (["--images", "cars="], "cars=PATH"),
+        (["--auth", "name"], "NAME:PASSWORD"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_explained(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_settings(arguments, {})
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_variable_that_does_not_fit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings([], {"VISIM_PORT": "many"})
+    assert "whole number" in capsys.readouterr().err

@@ -1,0 +1,67 @@
+"""Tiles: from a picture where it is at hand, else drawn."""
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from demo.collection import Collection
+from demo.tiles import Tiles, enlarged
+from tests.demo.conftest import drawn_picture, png_bytes
+from visim_models.image_source import ImageRoot
+
+
+def test_a_tile_is_the_picture_where_it_is_at_hand(tmp_path: Path, collections: list[Collection]) -> None:
+    (tmp_path / "suv").mkdir()
+    (tmp_path / "suv" / "suv_0001.jpg").write_bytes(png_bytes(drawn_picture(3).resize((640, 480))))
+    (tmp_path / "suv" / "suv_0002.jpg").write_bytes(b"damaged")
+    tiles = Tiles(ImageRoot(str(tmp_path), trusted=True), collections[1].decoder)
+    photo, damaged, missing = tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg", "suv/suv_0003.jpg"])
+    assert (photo.is_drawn, damaged.is_drawn, missing.is_drawn) == (False, True, True)
+    with Image.open(photo.path) as tile:
+        assert (tile.format, tile.size) == ("PNG", (320, 240))
+
+
+def test_a_drawn_tile_is_what_the_code_gives_with_crisp_pixels(collections: list[Collection]) -> None:
+    cifar10 = collections[0].ways["by code"]
+    drawn = Image.fromarray(cifar10.decode_gallery("coupe/coupe_0001.jpg"))
+    tiles = Tiles(None, cifar10)
+    with Image.open(tiles.make(["coupe/coupe_0001.jpg"])[0].path) as tile:
+        assert tile.size == (192, 192)
+        assert tile.resize((32, 32), Image.Resampling.NEAREST).tobytes() == drawn.tobytes()
+
+
+def test_a_gallery_that_nothing_can_draw_has_blank_tiles(collections: list[Collection]) -> None:
+    for decoder in (None, collections[1].ways["by body"], collections[0].decoder):
+        tiles = Tiles(None, decoder)
+        with Image.open(tiles.make(["of/another gallery.jpg"])[0].path) as blank:
+            assert blank.size == (320, 240)
+
+
+def test_a_picture_is_fetched_once(collections: list[Collection]) -> None:
+    class Counting:
+        asked: list[str] = []  # noqa: RUF012
+
+        def fetch_all(self, file_names: Sequence[str]) -> dict[str, bytes]:
+            self.asked.extend(file_names)
+            return {name: png_bytes(drawn_picture(1)) for name in file_names}
+
+    source = Counting()
+    tiles = Tiles(source, collections[1].decoder)
+    first = tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg"])
+    assert tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg"]) == first
+    assert source.asked == ["suv/suv_0001.jpg", "suv/suv_0002.jpg"]
+
+
+def test_the_files_go_with_the_tiles() -> None:
+    tiles = Tiles(None, None)
+    folder = Path(tiles.make(["a.jpg"])[0].path).parent
+    del tiles
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_only_tiny_pictures_are_enlarged() -> None:
+    assert enlarged(Image.new("RGB", (32, 32))).size == (192, 192)
+    assert enlarged(Image.new("RGB", (128, 100))).size == (128, 100)

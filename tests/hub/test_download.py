@@ -1,0 +1,247 @@
+"""Loading from a Hub over HTTP: versions, caching, no network, and repos that mean harm or are not whole."""
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hub
+from tests.builders import edit_json, raw_safetensors, tiny_repo
+from tests.hub.olah_server import commit, flaky_network, serving_checkouts
+from tests.hub.recording_hub import RecordingHub, serving
+from visim_models import ImageSourceError, RepositoryError
+from visim_models.download import download, origin
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# In a process of its own: the client reads its address and its switches when it is imported.
+PROGRAM = """
+import json, resource, sys
+import hub
+from visim_models import ConvolutionalAutoencoder, VisimError
+largest_file, requests = int(sys.argv[1]), json.loads(sys.argv[2])
+if largest_file:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+answers = []
+for request in requests:
+    load = ConvolutionalAutoencoder.from_pretrained if request.pop("alone", False) else hub.load
+    source = request.pop("source")
+    try:
+        found = load(source, **request)
+        answers.append(len(found.gallery) if load is hub.load else "model")
+    except VisimError as error:
+        answers.append([type(error).__name__, str(error)])
+print(json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="module")
+def mirrors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkouts of namespace "someone": a good repo with two versions, and one of each bad kind."""
+    folder = tmp_path_factory.mktemp("mirrors")
+    models = folder / "models" / "someone"
+    good = tiny_repo(models / "visim-car-extractor", count=8)
+    commit(good, tag="v1")
+    spare = tiny_repo(folder / "spare")
+    for name in BAD_REPOS:
+        shutil.copytree(spare, models / name)
+    shutil.rmtree(good / "gallery")
+    shutil.copytree(spare / "gallery", good / "gallery")
+    commit(good)
+    for name, spoil in BAD_REPOS.items():
+        spoil(models / name)
+        commit(models / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def port(mirrors: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with serving_checkouts(mirrors, tmp_path_factory.mktemp("olah")) as port:
+        yield port
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("exploded"),)
+
+
+def spoil_metadata(folder: Path, first: str, *, rows: int = 0) -> None:
+    path = folder / "gallery" / "metadata.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[1] = first
+    path.write_text("\n".join(lines[: len(lines) - rows]) + "\n", encoding="utf-8")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+BAD_REPOS: dict[str, Any] = {
+    "no-config": lambda folder: (folder / "config.json").unlink(),
+    "unknown-key": lambda folder: edit_json(folder / "config.json", surprise=1),
+    "truncated": lambda folder: truncate(folder / "model.safetensors"),
+    "huge-header": lambda folder: (folder / "model.safetensors").write_bytes(raw_safetensors({}, length=2**62)),
+    "lying-header": lambda folder: (folder / "model.safetensors").write_bytes(
+        raw_safetensors({"a": {"dtype": "F16", "shape": [2**40], "data_offsets": [0, 2**41]}}, b"12")
+    ),
+    "pickle": lambda folder: (folder / "model.safetensors").write_bytes(pickle.dumps(Bomb())),
+    "leaves-folder": lambda folder: spoil_metadata(folder, "../../secret.png,suv"),
+    "fewer-rows": lambda folder: spoil_metadata(folder, "suv/0000.png,suv", rows=2),
+}
+EXPECTED = {
+    "no-config": "ConfigurationError",
+    "unknown-key": "ConfigurationError",
+    "truncated": "WeightsError",
+    "huge-header": "WeightsError",
+    "lying-header": "WeightsError",
+    "pickle": "WeightsError",
+    "leaves-folder": "GalleryError",
+    "fewer-rows": "GalleryError",
+}
+
+
+def ask(
+    port: int, home: Path, *requests: dict[str, Any], largest_file: int = 0, **environment: str
+) -> list[int | str | list[str]]:
+    """The length of each gallery that loads, or the kind and message of the error."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "VISIM_"))}
+    kept |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    home.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(largest_file), json.dumps(requests)],
+        cwd=home, env={**kept, **environment}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers: list[int | str | list[str]] = json.loads(done.stdout)
+    return answers
+
+
+GOOD = {"source": "someone/visim-car-extractor"}
+
+
+def test_versions_and_caches(port: int, tmp_path: Path) -> None:
+    newest, alone, tagged, elsewhere, no_such, unknown = ask(
+        port, tmp_path / "home", GOOD, {**GOOD, "alone": True}, {**GOOD, "revision": "v1"},
+        {"source": "car-extractor", "revision": "v1", "cache_dir": str(tmp_path / "cache")},
+        {**GOOD, "revision": "v9"}, {"source": "someone/visim-nothing"},
+        VISIM_NAMESPACE="someone",
+    )  # fmt: skip
+    assert (newest, alone, tagged, elsewhere) == (12, "model", 8, 8)
+    assert (tmp_path / "cache" / "models--someone--visim-car-extractor").is_dir()
+    assert isinstance(no_such, list)
+    assert isinstance(unknown, list)
+    assert no_such[0] == unknown[0] == "RepositoryError"
+    assert "v9" in no_such[1]
+    assert "someone/visim-nothing" in unknown[1]
+
+
+def test_once_cached_no_network_is_needed(port: int, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert ask(port, home, GOOD) == [12]
+    assert ask(port, home, GOOD, HF_HUB_OFFLINE="1") == [12]
+    assert ask(9, home, GOOD, {**GOOD, "local_files_only": True}, {**GOOD, "alone": True}) == [12, 12, "model"]
+
+
+def test_without_a_network_or_a_cache_the_message_says_what_to_do(tmp_path: Path) -> None:
+    answers = ask(9, tmp_path / "home", GOOD, {**GOOD, "local_files_only": True}, {"source": "nobody"})
+    answers += ask(9, tmp_path / "home", GOOD, HF_HUB_OFFLINE="1")
+    for answer in answers:
+        assert isinstance(answer, list)
+        assert answer[0] == "RepositoryError"
+        assert "folder" in answer[1]
+
+
+def test_bad_repos_give_a_clear_error_and_can_be_mended(port: int, mirrors: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    requests = [{"source": f"someone/{name}"} for name in BAD_REPOS]
+    for name, answer in zip(BAD_REPOS, ask(port, home, *requests, GOOD), strict=False):
+        assert isinstance(answer, list), name
+        assert answer[0] == EXPECTED[name], answer
+        assert str(home) in answer[1], answer  # the file is named
+    assert not (home / "exploded").exists()
+    mended = mirrors / "models" / "someone" / "pickle"
+    shutil.copyfile(mirrors / "spare" / "model.safetensors", mended / "model.safetensors")
+    commit(mended)
+    assert ask(port, home, {"source": "someone/pickle"}) == [12]
+
+
+def test_a_network_that_drops_halfway_leaves_nothing_broken(port: int, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with flaky_network(port) as network:
+        network.bytes_left = 9_000  # the list of files, and a part of them
+        (answer,) = ask(network.port, home, GOOD)
+        assert isinstance(answer, list), answer
+        assert answer[0] == "RepositoryError"
+        assert network.is_down
+        network.bytes_left = None
+        assert ask(network.port, home, GOOD) == [12]
+
+
+def test_a_full_disk_gives_a_clear_error_and_the_next_try_works(port: int, tmp_path: Path) -> None:
+    (answer,) = ask(port, tmp_path / "home", GOOD, largest_file=6_000)
+    assert isinstance(answer, list), answer
+    assert answer[0] == "RepositoryError"
+    assert "try again" in answer[1]
+    assert ask(port, tmp_path / "home", GOOD) == [12]
+
+
+def test_a_gated_repo_says_where_to_ask(tmp_path: Path) -> None:
+    server = RecordingHub("token", fail=lambda method, path: 403, error_code="GatedRepo")
+    with serving(server) as address:
+        (answer,) = ask(int(address.rsplit(":", 1)[1]), tmp_path / "home", GOOD)
+    assert isinstance(answer, list)
+    assert answer[0] == "RepositoryError"
+    assert "gated" in answer[1]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    folder = tiny_repo(tmp_path / "repo")
+    secret = tmp_path / "secret.json"
+    (folder / "config.json").rename(secret)
+    (folder / "config.json").symlink_to(secret)
+    with pytest.raises(RepositoryError, match="link"):
+        hub.load(folder)
+    (folder / "config.json").unlink()
+    secret.rename(folder / "real.json")
+    (folder / "config.json").symlink_to("real.json")
+    assert len(hub.load(folder).gallery) == 12
+
+
+def test_an_image_root_that_redirects_to_a_local_address_is_refused() -> None:
+    asked: list[str] = []
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_address[1]}/secret.png")  # type: ignore[misc]
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Redirect)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/picture.png"
+        with pytest.raises(ImageSourceError, match="private or local"):
+            download(url)
+        assert asked == []
+        with pytest.raises(
+            ImageSourceError, match="private or local"
+        ):  # the host itself is trusted, where it leads is not
+            download(url, trusted_origin=origin(url))
+        assert asked == ["/picture.png"]
+    finally:
+        server.shutdown()
+        server.server_close()

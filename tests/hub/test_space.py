@@ -1,0 +1,132 @@
+"""The Space: what its repository holds, and the check that starts the app as a Space would."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from demo.zero_gpu import gpu
+from hub.publish_plan import check_space, read_front_matter, space_files, stage_space
+from hub.space import SpaceReport, check, find_python
+from hub.space_probe import ENDPOINTS, Probe, probe_app
+from visim_models import ConfigurationError, DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A whole, if small, Gradio app with the two endpoints: it answers what its one argument in the environment says.
+APP = """
+import os
+import gradio as gr
+
+def answer(image, top_k):
+    assert os.environ["SPACE_ID"] and os.path.getsize(image)
+    matches = [{"file_name": "a", "label": "b", "score": 1.0, "percent": 100}] * int(top_k)
+    return {"matches": matches, "ood": {"is_ood": False, "score": 0.0, "p_value": 1.0, "false_alarm_rate": 0.05}}
+
+with gr.Blocks() as demo:
+    image, top_k, result = gr.Image(type="filepath"), gr.Number(4), gr.JSON()
+    for name in ("search_cifar10", "search_cars"):
+        gr.Button().click(answer, [image, top_k], result, api_name=name)
+demo.launch(server_name=os.environ["VISIM_HOST"], server_port=int(os.environ["VISIM_PORT"]))
+"""
+
+
+def test_an_app_is_started_asked_measured_and_stopped(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    probe = probe_app(Path(sys.executable), tmp_path, "app.py", timeout=240)
+    assert probe.start_seconds > 0
+    assert set(probe.query_seconds) == set(ENDPOINTS)
+    if sys.platform == "linux":
+        assert probe.peak_memory is not None
+        assert 20e6 < probe.peak_memory < 8e9
+        assert str(tmp_path) not in "".join(_working_folders())
+
+
+def _working_folders() -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            found.append(str(process.readlink()))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("raise SystemExit('no model here')", "stopped with status 1.*no model here"),
+        ("import time; time.sleep(60)", "no page"),
+        (APP.replace('* int(top_k)', ''), "something else"),
+    ],
+)  # fmt: skip
+def test_an_app_that_does_not_work_is_reported(tmp_path: Path, source: str, message: str) -> None:
+    (tmp_path / "app.py").write_text(source, encoding="utf-8")
+    timeout = 3 if "sleep" in source else 240
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        probe_app(Path(sys.executable), tmp_path, "app.py", timeout=timeout)
+
+
+def test_the_projects_front_matter_is_that_of_a_space() -> None:
+    check_space(ROOT)
+    front = read_front_matter(ROOT)
+    assert front["app_file"] == "demo/app.py"
+    assert {"emoji", "colorFrom", "colorTo", "models", "tags", "short_description", "thumbnail", "license"} <= set(
+        front
+    )
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {front["colorFrom"], front["colorTo"]} <= colours
+
+
+def test_the_staged_space_is_the_listed_files(tmp_path: Path) -> None:
+    stage_space(ROOT, tmp_path, namespace="someone")
+    assert space_files(tmp_path) == space_files(ROOT)
+    front = read_front_matter(tmp_path)
+    assert all(model.startswith("someone/visim-") for model in front["models"])
+    body = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2]
+    assert (tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)[2] == body
+
+
+def test_a_project_without_front_matter_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"README\.md"):
+        check(tmp_path)
+    (tmp_path / "README.md").write_text("# visim\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="front matter"):
+        check(tmp_path)
+
+
+def test_requirements_that_cannot_be_installed_are_reported(tmp_path: Path) -> None:
+    stage_space(ROOT, tmp_path)
+    (tmp_path / "requirements.txt").write_text("--no-index\nvisim-has-no-such-package\n", encoding="utf-8")
+    with pytest.raises(DataError, match="cannot be installed"):
+        check(tmp_path, python=Path(sys.executable))
+
+
+def test_pythons_are_found_by_version() -> None:
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = find_python(here)
+    assert found is None or found.exists()
+    assert find_python("3.99") is None
+
+
+def test_the_report_names_each_figure() -> None:
+    probe = Probe(4.2, {"/search_cars": 0.5, "/search_cifar10": 0.25}, 900_000_000)
+    lines = "\n".join(SpaceReport("3.12.1", True, 61_000_000, 1_400_000_000, probe).lines())
+    for figure in ("3.12.1", "61.0 MB", "1400 MB", "4.2 s", "0.50 s", "0.25 s", "900 MB"):
+        assert figure in lines
+    assert "not the one" in "\n".join(SpaceReport("3.11.7", False, 1, 1, probe).lines())
+
+
+def test_the_mark_for_zero_gpu_changes_nothing_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def double(number: int) -> int:
+        return 2 * number
+
+    monkeypatch.setitem(sys.modules, "spaces", None)  # as where it is not installed
+    assert gpu(double) is double
+    marked = []
+    there = types.ModuleType("spaces")
+    there.GPU = lambda function: (marked.append(function), function)[1]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spaces", there)
+    assert gpu(double)(4) == 8
+    assert marked == [double]

@@ -1,0 +1,265 @@
+"""The rules of the house: which way imports go, what an import may do, what a source or the repository may hold."""
+
+import ast
+import functools
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import visim_models
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("visim_models", "hub", "demo")
+IMPORT_PROBE = ROOT / "tests" / "import_probe.py"
+
+# What `from visim_models import ...` offers, and nothing else: an export that is forgotten or slips in fails here.
+PUBLIC_NAMES = {
+    "CAR_CLASSES",
+    "CarClassifier",
+    "CarFeatureExtractor",
+    "ConfigurationError",
+    "ConvolutionalAutoencoder",
+    "DataError",
+    "Decoder",
+    "Encoder",
+    "Gallery",
+    "GalleryError",
+    "GalleryMismatchError",
+    "ImageDecodeError",
+    "ImageProcessor",
+    "ImageSource",
+    "ImageSourceError",
+    "Match",
+    "OODVerdict",
+    "OutOfDistributionDetector",
+    "QueryError",
+    "RepositoryError",
+    "SimilarityResult",
+    "VisimError",
+    "VisualSimilarity",
+    "WeightsError",
+    "decode_image",
+}
+
+# demo -> hub -> visim_models, never back; the demo only turns results into components, so it does no maths.
+FORBIDDEN_IMPORTS = {
+    "visim_models": {"hub", "demo", "gradio", "gradio_client", "spaces"},
+    "hub": {"demo", "gradio", "spaces"},
+    "demo": {"torch", "torchvision", "numpy", "scipy", "math"},
+}
+PICKLING_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+PICKLING_METHODS = {"read_pickle", "to_pickle"}
+
+MAX_MODULE_LINES = 300
+PHOTOGRAPHS = {".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".avif"}
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib"}
+MACHINE_PATH = re.compile(r"(?<![\w.:/~$})])(?:/(?:home|root|Users|work|mnt|opt|tmp)/\w|[A-Z]:\\\w)")
+
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def is_public(path: Path) -> bool:
+    return not any(part.startswith("_") for part in module_name(path).split("."))
+
+
+each_source = pytest.mark.parametrize("path", SOURCES, ids=module_name)
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    """The top-level names of all that is imported, inside functions too. A relative import stays in its package."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module).partition(".")[0]
+
+
+def unsafe_call(call: ast.Call) -> str | None:
+    """What is wrong with a call that could run code out of a file or a string, or None."""
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    if isinstance(call.func, ast.Name) and call.func.id in {"eval", "exec", "compile", "__import__"}:
+        return f"{call.func.id}()"
+    called = ast.unparse(call.func)
+    if called == "torch.save":
+        return "torch.save() writes a pickle"
+    if called == "torch.load" and ast.unparse(keywords.get("weights_only", ast.Constant(None))) != "True":
+        return "torch.load() without weights_only=True"
+    if "allow_pickle" in keywords and ast.unparse(keywords["allow_pickle"]) != "False":
+        return "allow_pickle"
+    if isinstance(call.func, ast.Attribute) and call.func.attr in PICKLING_METHODS:
+        return called
+    return None
+
+
+def faults_of(source: str) -> list[str]:
+    """Pickling imports and unsafe calls of a source, in one list."""
+    tree = ast.parse(source)
+    faults = [f"imports {name}" for name in imported_modules(tree) if name in PICKLING_MODULES]
+    calls = (unsafe_call(node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return faults + [fault for fault in calls if fault]
+
+
+def bound_names(tree: ast.Module, *, with_imports: bool) -> set[str]:
+    """The names that the top level of a module binds; what `__init__` imports from elsewhere counts as its own."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(target.id for target in targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.ImportFrom) and with_imports:
+            names.update(alias.asname or alias.name for alias in node.names)
+    return names
+
+
+def repository_files() -> list[Path]:
+    """Every file that git tracks, or would track at the next `git add`."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    return sorted(path for name in set(listing.split("\0")) if name and (path := ROOT / name).is_file())
+
+
+def test_each_package_has_modules() -> None:
+    assert {module_name(path).partition(".")[0] for path in SOURCES} == set(PACKAGES)
+
+
+@each_source
+def test_imports_go_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    assert not FORBIDDEN_IMPORTS[package] & set(imported_modules(parsed(path)))
+
+
+@each_source
+def test_no_pickle_and_no_code_from_strings(path: Path) -> None:
+    assert faults_of(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from dill import loads",
+        "eval(text)",
+        "exec(text)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "torch.save(state, path)",
+        "np.load(path, allow_pickle=True)",
+        "pd.read_pickle(path)",
+    ],
+)
+def test_the_guard_against_pickle_sees(source: str) -> None:
+    assert len(faults_of(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["model.eval()", "re.compile(text)", "torch.load(path, weights_only=True)", "np.load(path)", "load_file(path)"],
+)
+def test_the_guard_against_pickle_lets_pass(source: str) -> None:
+    assert faults_of(source) == []
+
+
+@each_source
+def test_modules_are_short_and_documented(path: Path) -> None:
+    tree = parsed(path)
+    assert ast.get_docstring(tree), "the module has no docstring"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
+    assert "utils" not in module_name(path).split("."), "name the module after its one concept"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if is_public(path)], ids=module_name)
+def test_public_modules_say_what_is_public(path: Path) -> None:
+    names = bound_names(parsed(path), with_imports=path.stem == "__init__")
+    public = sorted(name for name in names if not name.startswith("_"))
+    assert not public or "__all__" in names, f"no __all__, but {public} look public"
+
+
+def test_public_names_of_the_library() -> None:
+    assert set(visim_models.__all__) == PUBLIC_NAMES
+    assert len(visim_models.__all__) == len(PUBLIC_NAMES)
+    assert [name for name in visim_models.__all__ if not hasattr(visim_models, name)] == []
+
+
+def probe_imports(root: Path, packages: list[str], names: list[str], report: Path) -> dict[str, list[str]]:
+    """Imports each module in a fresh process: its name -> what its import did that it must not do."""
+    arguments = [json.dumps(packages), json.dumps(names), str(report)]
+    process = subprocess.run(
+        [sys.executable, str(IMPORT_PROBE), *arguments], cwd=root, capture_output=True, text=True, timeout=300
+    )
+    assert process.returncode == 0, process.stderr
+    found: dict[str, list[str]] = json.loads(report.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def import_faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    report = tmp_path_factory.mktemp("imports") / "report.json"
+    return probe_imports(ROOT, list(PACKAGES), [module_name(path) for path in SOURCES], report)
+
+
+@each_source
+def test_importing_does_nothing_else(path: Path, import_faults: dict[str, list[str]]) -> None:
+    assert import_faults[module_name(path)] == []
+
+
+def test_the_import_probe_sees(tmp_path: Path) -> None:
+    sources = {
+        "printing": "print('hello')",
+        "seeding": "import torch; torch.manual_seed(1)",
+        "connecting": "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)",
+        "limiting": "import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None",
+        "quiet": "x = 1",
+    }
+    (tmp_path / "house").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "house" / f"{name}.py").write_text(source, encoding="utf-8")
+    found = probe_imports(tmp_path, ["house"], [f"house.{name}" for name in sources], tmp_path / "report.json")
+    assert found["house.printing"] == ["prints 'hello\\n'"]
+    assert found["house.seeding"] == ["changes torch's random state", "changes torch's seed"]
+    assert any(fault.startswith("triggers socket.") for fault in found["house.connecting"])
+    assert found["house.limiting"] == ["changes Pillow's pixel limit"]
+    assert found["house.quiet"] == []
+
+
+def test_no_photograph_and_no_pickle_in_the_repository() -> None:
+    files = repository_files()
+    assert Path(__file__).resolve() in files
+    assert [path for path in files if path.suffix.lower() in PHOTOGRAPHS | PICKLES] == []
+
+
+def test_no_path_of_one_machine_in_the_repository() -> None:
+    found = []
+    for path in repository_files():
+        content = path.read_bytes()
+        if b"\0" not in content:
+            found += [(path.name, match.group()) for match in MACHINE_PATH.finditer(content.decode("utf-8"))]
+    assert found == []
+
+
+def test_the_library_and_the_demo_ask_for_the_same_versions() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    demo = {line for line in lines if line and not line.startswith("#")}
+    library = set(project["dependencies"])
+    assert library < demo
+    assert {re.split(r"\W", line)[0] for line in demo - library} == {"gradio"}

@@ -1,0 +1,315 @@
+"""The whole query on tiny real parts: what is found, in which forms, saved and loaded whole."""
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.builders import (
+    TINY_SIZE,
+    drawn_picture,
+    drawn_pictures,
+    edit_json,
+    files_of,
+    tiny_autoencoder,
+    tiny_car_repo,
+    tiny_repo,
+    tiny_similarity,
+)
+from visim_models import (
+    CarFeatureExtractor,
+    ConfigurationError,
+    Gallery,
+    GalleryError,
+    GalleryMismatchError,
+    ImageDecodeError,
+    ImageProcessor,
+    Match,
+    OutOfDistributionDetector,
+    QueryError,
+    RepositoryError,
+    SimilarityResult,
+    VisimError,
+    VisualSimilarity,
+    WeightsError,
+    repository,
+)
+from visim_models.ood import Term
+
+COUNT = 12
+REPO_FILES = {
+    "config.json", "model.safetensors", "preprocessor_config.json", "gallery/metadata.csv",
+    "gallery/embeddings.safetensors", "ood.json", "ood.safetensors",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be changed."""
+    return tiny_repo(tmp_path_factory.mktemp("repos") / "tiny", count=COUNT)
+
+
+@pytest.fixture(scope="module")
+def tiny(repo: Path) -> VisualSimilarity:
+    return VisualSimilarity.from_pretrained(repo)
+
+
+@pytest.fixture
+def own(repo: Path, tmp_path: Path) -> Path:
+    """A copy to be spoilt."""
+    return Path(shutil.copytree(repo, tmp_path / "repo"))
+
+
+# --- searching
+
+
+def test_a_gallery_picture_finds_itself_first(tiny: VisualSimilarity) -> None:
+    for place, picture in enumerate(drawn_pictures(COUNT)):
+        match = tiny.search(picture, top_k=1).matches[0]
+        assert match.file_name == tiny.gallery.file_names[place]
+        assert match.label == tiny.gallery.labels[place]
+        assert match.percent == 100
+
+
+@pytest.mark.parametrize("seed", [901, 902, 903])
+def test_search_is_brute_force_cosine(tiny: VisualSimilarity, seed: int) -> None:
+    picture = drawn_picture(seed)
+    query, rows = tiny.embed(picture).astype(np.float64), tiny.gallery.embeddings.astype(np.float64)
+    cosines = rows @ query / np.linalg.norm(rows, axis=1) / np.linalg.norm(query)
+    matches = tiny.search(picture, top_k=COUNT).matches
+    assert [match.file_name for match in matches] == [tiny.gallery.file_names[place] for place in np.argsort(-cosines)]
+    np.testing.assert_allclose([match.score for match in matches], -np.sort(-cosines), atol=1e-5)
+
+
+def test_a_batch_is_its_single_searches(tiny: VisualSimilarity) -> None:
+    pictures = [*drawn_pictures(70, seed=5), drawn_picture(3, size=9)]  # more than go through the network at once
+    together = tiny.search_batch(pictures, top_k=3)
+    assert len(together) == len(pictures)
+    for picture, result in zip(pictures, together, strict=True):
+        single = tiny.search(picture, top_k=3)
+        assert [match.file_name for match in result.matches] == [match.file_name for match in single.matches]
+        np.testing.assert_allclose(
+            [match.score for match in result.matches], [match.score for match in single.matches], atol=1e-5
+        )
+        np.testing.assert_allclose(result.embedding, single.embedding, atol=1e-5)
+        assert result.ood.score == pytest.approx(single.ood.score, rel=1e-4, abs=1e-4)
+        assert result.ood.p_value == pytest.approx(single.ood.p_value, abs=0.04)  # a tie may fall either way
+
+
+def test_no_picture_gives_no_result(tiny: VisualSimilarity) -> None:
+    assert tiny.search_batch([]) == []
+
+
+def test_the_forms_of_an_image_agree(tiny: VisualSimilarity, tmp_path: Path) -> None:
+    picture, file = drawn_picture(77), io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    expected = tiny.search(picture)
+    for form in (tmp_path / "a.png", str(tmp_path / "a.png"), file.getvalue(), Image.fromarray(picture)):
+        found = tiny.search(form)
+        assert (found.matches, found.ood) == (expected.matches, expected.ood)
+        assert np.array_equal(found.embedding, expected.embedding)
+        assert np.array_equal(tiny.embed(form), tiny.embed(picture))
+
+
+def test_the_types_of_a_result(tiny: VisualSimilarity) -> None:
+    result = tiny.search(drawn_picture(1))
+    assert isinstance(result, SimilarityResult)
+    assert len(result.matches) == 4
+    match = result.matches[0]
+    assert (type(match.file_name), type(match.label), type(match.score), type(match.percent)) == (str, str, float, int)
+    assert (type(result.ood.is_ood), type(result.ood.p_value), type(result.ood.score)) == (bool, float, float)
+    assert result.ood.false_alarm_rate == 0.05
+    assert result.ood.calibration_size == 30
+    assert (result.embedding.shape, result.embedding.dtype) == ((32,), np.float32)
+    assert tiny.processor(drawn_picture(1)).shape == (3, TINY_SIZE, TINY_SIZE)
+
+
+@pytest.mark.parametrize(("score", "percent"), [(1.0, 100), (0.849, 85), (0.0, 0), (-0.5, -50), (0.996, 100)])
+def test_percent(score: float, percent: int) -> None:
+    assert Match("a.jpg", "x", score).percent == percent
+
+
+def test_nearest_of_a_known_embedding(tiny: VisualSimilarity) -> None:
+    result = tiny.search(drawn_picture(4), top_k=6)
+    again = tiny.nearest(result.embedding, top_k=6)
+    assert [match.file_name for match in again] == [match.file_name for match in result.matches]
+    with pytest.raises(QueryError):
+        tiny.nearest(np.ones(31, np.float32))
+
+
+def test_the_evidence_by_hand(tiny: VisualSimilarity) -> None:
+    pixels = tiny.processor(drawn_picture(8))[None]
+    seen = tiny.observe(pixels)
+    scores = [match.score for match in tiny.search(drawn_picture(8), top_k=10).matches]
+    assert seen.evidence["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
+    assert seen.evidence["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
+    norm = float(np.linalg.norm(tiny.embed(drawn_picture(8))))
+    assert seen.evidence["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
+    assert seen.evidence["reconstruction_error"].item() > 0
+    part = tiny.gallery.subset([0, 1])
+    assert tiny.observe(pixels, gallery=part).evidence["top_distance"] >= seen.evidence["top_distance"] - 1e-6
+
+
+def test_decoded_pictures(tiny: VisualSimilarity) -> None:
+    name = tiny.gallery.file_names[2]
+    decoded, rebuilt = tiny.decode_gallery(name), tiny.reconstruct(drawn_pictures(COUNT)[2])
+    assert (decoded.shape, decoded.dtype) == ((TINY_SIZE, TINY_SIZE, 3), np.uint8)
+    assert np.abs(decoded.astype(int) - rebuilt.astype(int)).max() <= 2  # float16 in the gallery
+    with pytest.raises(QueryError, match="no picture"):
+        tiny.decode_gallery("nobody.png")
+
+
+@pytest.mark.parametrize("bad", [b"", b"not a picture", "no/such/file.jpg", np.zeros((3, 3), np.uint8), None])
+def test_what_is_no_picture(tiny: VisualSimilarity, bad: Any) -> None:
+    for call in (tiny.search, tiny.embed, tiny.reconstruct):
+        with pytest.raises(ImageDecodeError):
+            call(bad)
+    with pytest.raises(ImageDecodeError):
+        tiny.search_batch([drawn_picture(1), bad])
+
+
+@pytest.mark.parametrize("top_k", [0, -1, COUNT + 1, True, 1.5, None])
+def test_a_top_k_that_does_not_fit(tiny: VisualSimilarity, top_k: Any) -> None:
+    with pytest.raises(QueryError, match=f"1 to {COUNT}"):
+        tiny.search(drawn_picture(1), top_k=top_k)
+
+
+def test_optional_arguments_are_keyword_only(tiny: VisualSimilarity) -> None:
+    with pytest.raises(TypeError):
+        tiny.search(drawn_picture(1), 4)  # type: ignore[misc]
+
+
+# --- files
+
+
+def test_the_files_of_a_repo(repo: Path) -> None:
+    assert set(files_of(repo)) == REPO_FILES
+    assert [path.name for path in repo.parent.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize("build", [tiny_repo, tiny_car_repo], ids=["autoencoder", "car extractor"])
+def test_save_and_load_twice_gives_the_same_bytes(build: Any, tmp_path: Path) -> None:
+    build(tmp_path / "first")
+    for before, after in (("first", "second"), ("second", "third")):
+        VisualSimilarity.from_pretrained(tmp_path / before).save_pretrained(tmp_path / after)
+        assert files_of(tmp_path / after) == files_of(tmp_path / before)
+    one, other = (VisualSimilarity.from_pretrained(str(tmp_path / name)) for name in ("first", "third"))
+    assert one.search(drawn_picture(9)).matches == other.search(drawn_picture(9)).matches
+
+
+def test_saving_over_itself(own: Path) -> None:
+    before = files_of(own)
+    VisualSimilarity.from_pretrained(own).save_pretrained(own)
+    assert files_of(own) == before
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+
+
+def test_saved_answers_like_the_unsaved(repo: Path) -> None:
+    unsaved, saved = tiny_similarity(COUNT), VisualSimilarity.from_pretrained(repo)
+    first, second = unsaved.search(drawn_picture(6)), saved.search(drawn_picture(6))
+    assert [match.file_name for match in first.matches] == [match.file_name for match in second.matches]
+    np.testing.assert_allclose(first.embedding, second.embedding, rtol=1e-2, atol=1e-3)
+
+
+def test_an_error_while_saving_leaves_the_old_repo(own: Path) -> None:
+    before, similarity = files_of(own), VisualSimilarity.from_pretrained(own)
+    similarity.gallery = Gallery(["a"], ["x"], np.full((1, 32), 1e6))
+    with pytest.raises(GalleryError, match="float16"):
+        similarity.save_pretrained(own)
+    assert files_of(own) == before
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+
+
+def test_other_weights_under_the_gallery(own: Path) -> None:
+    tiny_autoencoder(seed=9).write_files(own)
+    with pytest.raises(GalleryMismatchError, match="weights"):
+        VisualSimilarity.from_pretrained(own)
+
+
+def test_another_processor_under_the_gallery(own: Path) -> None:
+    ImageProcessor(size=TINY_SIZE, resample=3).write_files(own)
+    with pytest.raises(GalleryMismatchError, match="processor"):
+        VisualSimilarity.from_pretrained(own)
+
+
+@pytest.mark.parametrize("file", sorted(REPO_FILES))
+def test_a_missing_file_is_named(file: str, own: Path) -> None:
+    (own / file).unlink()
+    with pytest.raises(VisimError, match=Path(file).name):
+        VisualSimilarity.from_pretrained(own)
+
+
+@pytest.mark.parametrize("file", sorted(REPO_FILES))
+@pytest.mark.parametrize("content", [b"", b"\x80\x04}.", b"garbage", b"{}"], ids=repr)
+def test_a_replaced_file_is_a_clear_error(file: str, content: bytes, own: Path) -> None:
+    (own / file).write_bytes(content)
+    with pytest.raises(VisimError) as caught:
+        VisualSimilarity.from_pretrained(own)
+    assert not isinstance(caught.value, RepositoryError)
+    assert len(str(caught.value)) > 30
+
+
+@pytest.mark.parametrize("model_type", [None, 3, "resnet", ["car-classifier"], ...])
+def test_an_unknown_network(model_type: Any, own: Path) -> None:
+    edit_json(own / "config.json", model_type=model_type)
+    with pytest.raises(ConfigurationError, match="model_type"):
+        VisualSimilarity.from_pretrained(own)
+
+
+def test_a_missing_repo(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError):
+        VisualSimilarity.from_pretrained(tmp_path / "nothing" / "here")
+
+
+def test_a_gallery_of_another_width() -> None:
+    gallery = Gallery(["a"], ["x"], np.ones((1, 31)))
+    with pytest.raises(GalleryMismatchError, match="31"):
+        VisualSimilarity(
+            tiny_autoencoder(), ImageProcessor(size=8), gallery, OutOfDistributionDetector.top_score_rule()
+        )
+
+
+def test_a_processor_of_another_size_than_the_network() -> None:
+    gallery = Gallery(["a"], ["x"], np.ones((1, 32)))
+    with pytest.raises(VisimError):
+        VisualSimilarity(
+            tiny_autoencoder(), ImageProcessor(size=16), gallery, OutOfDistributionDetector.top_score_rule()
+        )
+
+
+@pytest.mark.parametrize(
+    "detector",
+    [
+        OutOfDistributionDetector({"uncertainty": Term(1, 0, 1)}, threshold=0.0),
+        OutOfDistributionDetector({"probe": Term(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(33)),
+    ],
+    ids=["a measurement that the network lacks", "a probe of another width"],
+)
+def test_a_detector_of_another_network(detector: OutOfDistributionDetector, own: Path) -> None:
+    detector.write_files(own)
+    with pytest.raises(VisimError):
+        VisualSimilarity.from_pretrained(own)
+
+
+def test_the_car_extractor_has_no_decoder(tmp_path: Path) -> None:
+    cars = VisualSimilarity.from_pretrained(tiny_car_repo(tmp_path / "cars"))
+    assert isinstance(cars.model, CarFeatureExtractor)
+    assert cars.embed(drawn_picture(1)).shape == (514,)
+    assert cars.search(drawn_pictures(3)[2], top_k=1).matches[0].file_name == cars.gallery.file_names[2]
+    for call in (lambda: cars.reconstruct(drawn_picture(1)), lambda: cars.decode_gallery(cars.gallery.file_names[0])):
+        with pytest.raises(QueryError, match="decoder"):
+            call()
+
+
+def test_damaged_weights_do_not_reach_the_gallery_check(own: Path) -> None:
+    tensors = {name: tensor.clone() for name, tensor in repository.read_tensors(own / "model.safetensors").items()}
+    tensors["extra"] = torch.ones(1)
+    repository.write_tensors(own / "model.safetensors", tensors)
+    with pytest.raises(WeightsError, match="extra"):
+        VisualSimilarity.from_pretrained(own)

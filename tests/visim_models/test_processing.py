@@ -1,0 +1,193 @@
+"""One processor makes every tensor: resizing, channel order, normalising, and a strict preprocessor_config.json."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.builders import drawn_picture, edit_json
+from visim_models import ConfigurationError, ImageDecodeError, ImageProcessor, VisimError
+from visim_models.processing import PROCESSOR_FILE
+
+PLAIN = ImageProcessor(size=4, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0))
+
+
+def test_the_articles_scale_by_hand() -> None:
+    picture = np.array([[[0, 51, 255], [255, 0, 102]], [[10, 20, 30], [255, 255, 255]]], np.uint8)
+    tensor = ImageProcessor(size=2)(picture)
+    assert tensor.shape == (3, 2, 2)
+    assert tensor.dtype == torch.float32
+    np.testing.assert_allclose(tensor.permute(1, 2, 0), picture / 127.5 - 1, atol=1e-6)
+
+
+def test_bgr_for_the_car_articles_weights() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    picture[..., 0] = 255  # red
+    processor = ImageProcessor(
+        size=2, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0), do_flip_channel_order=True
+    )
+    tensor = processor(picture)
+    assert tensor[:, 0, 0].tolist() == [0, 0, 1]
+    assert torch.equal(processor.denormalize(tensor)[:, 0, 0], torch.tensor([255, 0, 0], dtype=torch.uint8))
+
+
+def test_mean_and_std_are_in_the_networks_order() -> None:
+    processor = ImageProcessor(
+        size=1, image_mean=(0.1, 0.2, 0.3), image_std=(1.0, 2.0, 4.0), do_flip_channel_order=True
+    )
+    tensor = processor(np.array([[[255, 0, 0]]], np.uint8))[:, 0, 0]
+    np.testing.assert_allclose(tensor, [-0.1 / 1, -0.2 / 2, 0.7 / 4], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(9, 30), (30, 9), (4, 4), (1, 1)])
+def test_sides_are_scaled_apart(shape: tuple[int, int]) -> None:
+    tensor = PLAIN(np.full((*shape, 3), 102, np.uint8))
+    assert tensor.shape == (3, 4, 4)
+    torch.testing.assert_close(tensor, torch.full((3, 4, 4), 0.4))
+
+
+def test_antialias_averages_and_its_lack_does_not() -> None:
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::8] = 255  # an eighth is white
+    averaged = PLAIN(stripes)
+    sampled = ImageProcessor(size=4, antialias=False, image_mean=(0.0,) * 3, image_std=(1.0,) * 3)(stripes)
+    assert abs(averaged.mean().item() - 1 / 8) < 0.01
+    assert abs(sampled.mean().item() - 1 / 8) > 0.05
+
+
+def test_nearest_invents_no_colour() -> None:
+    picture = drawn_picture(3)
+    picture[...] = np.where(picture > 127, 255, 0)
+    tensor = ImageProcessor(size=7, resample=0, image_mean=(0.0,) * 3, image_std=(1.0,) * 3)(picture)
+    assert set(tensor.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_denormalize_is_the_inverse_and_clamps() -> None:
+    processor = ImageProcessor(size=48)
+    picture = drawn_picture(1)
+    assert np.array_equal(processor.denormalize(processor(picture)).permute(1, 2, 0), picture)
+    assert processor.denormalize(torch.full((3, 1, 1), 9.0)).unique().tolist() == [255]
+    assert processor.denormalize(torch.full((3, 1, 1), -9.0)).unique().tolist() == [0]
+
+
+def test_the_four_forms_of_a_picture_agree(tmp_path: Path) -> None:
+    picture, processor, file = drawn_picture(5), ImageProcessor(size=16), io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    expected = processor(picture)
+    for form in (file.getvalue(), tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(picture)):
+        assert torch.equal(processor(form), expected)
+
+
+@pytest.mark.parametrize("bad", [b"", b"no picture", np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3)), 7])
+def test_what_is_no_picture(bad: Any) -> None:
+    with pytest.raises(ImageDecodeError):
+        PLAIN(bad)
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        ImageProcessor(size=100),
+        ImageProcessor(
+            size=32, resample=3, antialias=False, image_mean=(0.0, 0.1, 0.2), image_std=(1.0, 2.0, 3.0),
+            rescale_factor=1.0, do_flip_channel_order=True,
+        ),
+    ],
+)  # fmt: skip
+def test_round_trip(processor: ImageProcessor, tmp_path: Path) -> None:
+    processor.write_files(tmp_path)
+    assert ImageProcessor.load(tmp_path) == processor
+    first = (tmp_path / PROCESSOR_FILE).read_bytes()
+    ImageProcessor.load(tmp_path).write_files(tmp_path)
+    assert (tmp_path / PROCESSOR_FILE).read_bytes() == first
+
+
+def test_keys_are_those_of_the_field() -> None:
+    values = ImageProcessor(size=100).to_dict()
+    assert values["size"] == {"height": 100, "width": 100}
+    assert {"resample", "rescale_factor", "image_mean", "image_std", "do_flip_channel_order"} < set(values)
+
+
+BAD_VALUES = [
+    ("size", 32),
+    ("size", {"height": 32}),
+    ("size", {"height": 32, "width": 31}),
+    ("size", {"height": 32, "width": 32, "depth": 3}),
+    ("size", {"height": 0, "width": 0}),
+    ("size", {"height": True, "width": True}),
+    ("size", {"height": 32.0, "width": 32.0}),
+    ("size", {"height": 100_000, "width": 100_000}),
+    ("resample", 1),
+    ("resample", "bilinear"),
+    ("resample", [2]),
+    ("antialias", 1),
+    ("do_flip_channel_order", "no"),
+    ("rescale_factor", 0),
+    ("rescale_factor", None),
+    ("rescale_factor", float("nan")),
+    ("rescale_factor", float("inf")),
+    ("rescale_factor", 10**400),
+    ("image_mean", 0.5),
+    ("image_mean", "0.5"),
+    ("image_mean", [0.5, 0.5]),
+    ("image_mean", [0.5, 0.5, "0.5"]),
+    ("image_mean", [0.5, 0.5, 10**400]),
+    ("image_std", [0.5, 0.0, 0.5]),
+    ("image_std", [0.5, float("nan"), 0.5]),
+    ("image_std", [True, True, True]),
+    ("image_std", {}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BAD_VALUES, ids=lambda part: str(part)[:30])
+def test_values_that_do_not_fit(key: str, value: Any, tmp_path: Path) -> None:
+    ImageProcessor(size=32).write_files(tmp_path)
+    edit_json(tmp_path / PROCESSOR_FILE, **{key: value})
+    with pytest.raises(ConfigurationError, match=key):
+        ImageProcessor.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", sorted(ImageProcessor(size=1).to_dict()))
+def test_each_key_must_be_there(key: str, tmp_path: Path) -> None:
+    ImageProcessor(size=32).write_files(tmp_path)
+    edit_json(tmp_path / PROCESSOR_FILE, **{key: ...})
+    with pytest.raises(ConfigurationError, match=key):
+        ImageProcessor.load(tmp_path)
+
+
+def test_unknown_key(tmp_path: Path) -> None:
+    ImageProcessor(size=32).write_files(tmp_path)
+    edit_json(tmp_path / PROCESSOR_FILE, crop_size=3)
+    with pytest.raises(ConfigurationError, match="crop_size"):
+        ImageProcessor.load(tmp_path)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=PROCESSOR_FILE):
+        ImageProcessor.load(tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**310) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["height", "width", "x"]), inner),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.dictionaries(st.sampled_from([*ImageProcessor(size=1).to_dict(), "other"]), JSON, max_size=3))
+def test_whatever_the_file_says_only_a_visim_error_comes_out(changes: dict[str, Any]) -> None:
+    values = json.loads(json.dumps({**ImageProcessor(size=3).to_dict(), **changes}))
+    try:
+        tensor = ImageProcessor.from_dict(values)(np.zeros((2, 2, 3), np.uint8))
+    except VisimError:
+        return
+    assert tensor.isfinite().all()
