@@ -45,7 +45,7 @@ RESOLVE = """
 import sys
 from visim_models import VisimError, repository
 try:
-    repository.resolve(sys.argv[1], cache_dir=sys.argv[2], local_files_only=sys.argv[3] == "local")
+    repository.resolve(sys.argv[1], cache_dir=sys.argv[2])
 except VisimError as error:
     print(type(error).__name__, error)
 """
@@ -57,17 +57,20 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize("way", ["switched off", "no network", "local only"])
+@pytest.mark.parametrize("way", ["switched off", "no network"])
 def test_a_repo_that_cannot_be_had_says_what_to_do(way: str, tmp_path: Path) -> None:
     environment = {"HF_HUB_OFFLINE": "1" if way == "switched off" else "0"}
     environment["HF_ENDPOINT"] = f"http://127.0.0.1:{closed_port()}"
     environment["HF_HOME"] = str(tmp_path / "home")
-    process = run_python(
-        RESOLVE, "someone/visim-car-extractor", str(tmp_path), "local" if way == "local only" else "", **environment
-    )
+    process = run_python(RESOLVE, "someone/visim-car-extractor", str(tmp_path), **environment)
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("RepositoryError 'someone/visim-car-extractor'")
     assert "give a folder" in process.stdout
+
+
+def test_a_repo_that_is_not_cached(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="give a folder"):
+        repository.resolve("someone/visim-car-extractor", cache_dir=tmp_path, local_files_only=True)
 
 
 # --- JSON
@@ -123,20 +126,19 @@ def test_a_transposed_tensor_keeps_its_values(tmp_path: Path) -> None:
     assert torch.equal(repository.read_tensors(tmp_path / "x.safetensors")["t"], TENSORS["a.weight"].T)
 
 
-WRITE = """
-import sys, torch
-from pathlib import Path
-from visim_models import repository
-tensors = {f"layer{i}": torch.full((3,), i, dtype=torch.float16) for i in range(9)}
-repository.write_tensors(Path(sys.argv[1]), tensors, metadata={f"key{i}": str(i) for i in range(9)})
-"""
+def write_nine(path: Path) -> None:
+    tensors = {f"layer{place}": torch.full((3,), place, dtype=torch.float16) for place in range(9)}
+    repository.write_tensors(path, tensors, metadata={f"key{place}": str(place) for place in range(9)})
+
+
+WRITE = "import sys, pathlib, tests.visim_models.test_repository as test; test.write_nine(pathlib.Path(sys.argv[1]))"
 
 
 def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
-    for seed in ("1", "2"):
-        process = run_python(WRITE, str(tmp_path / f"{seed}.safetensors"), PYTHONHASHSEED=seed)
-        assert process.returncode == 0, process.stderr
-    assert (tmp_path / "1.safetensors").read_bytes() == (tmp_path / "2.safetensors").read_bytes()
+    write_nine(tmp_path / "here.safetensors")
+    process = run_python(WRITE, str(tmp_path / "there.safetensors"), PYTHONHASHSEED="7")
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "here.safetensors").read_bytes() == (tmp_path / "there.safetensors").read_bytes()
 
 
 def test_storage_is_float16_and_whole_numbers_stay() -> None:
