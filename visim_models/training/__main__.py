@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from visim_models.errors import VisimError
+from visim_models.errors import DataError, VisimError
 from visim_models.pretrained import PretrainedModel
 from visim_models.training.autoencoder import AutoencoderObjective
 from visim_models.training.car_classifier import CarClassifierObjective
 from visim_models.training.loop import Objective, fit
 from visim_models.training.outlier_data import load_outliers
 from visim_models.training.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, Recipe
-from visim_models.training.run import RunRecord, load_training_images, split_images
+from visim_models.training.run import RunRecord, check_same_split, load_training_images, split_images
 
 __all__ = ["main"]
 
@@ -34,14 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    for name in ("epochs", "limit"):
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise DataError(f"--{name} is {number}: at least 1 is needed.")
+    device = _device(options.device)
     recipe: Recipe = options.recipes[options.recipe]
     if options.epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=options.epochs)
     torch.manual_seed(options.seed)
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     images = load_training_images(options.data, recipe, limit=options.limit)
     parts = split_images(images, recipe, seed=options.seed)
     record = RunRecord(task=options.task, recipe=options.recipe, epochs=recipe.epochs, seed=options.seed)
+    if not parts.train or not parts.calibration:
+        raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
+    if options.resume:
+        check_same_split(options.out, images, parts)
     record.write(options.out, images, parts)
     train, validation = images.subset(parts.train), images.subset(parts.calibration)
     objective: Objective
@@ -55,6 +62,13 @@ def _train(options: argparse.Namespace) -> None:
     model.save_pretrained(options.out / "model")
     recipe.processor.write_files(options.out / "model")
     print(f"trained: {options.out / 'model'}")
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise DataError(f"--device {name}: torch has no such device.") from error
 
 
 def _parser() -> argparse.ArgumentParser:

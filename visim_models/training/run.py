@@ -12,10 +12,11 @@ from visim_models.training.data import ImageSet, download_cifar10, load_images
 from visim_models.training.recipes import Recipe
 from visim_models.training.splits import Split, near_duplicate_groups, split
 
-__all__ = ["RunRecord", "load_training_images", "read_split", "split_images"]
+__all__ = ["RunRecord", "check_same_split", "load_training_images", "read_split", "split_images"]
 
 _RECORD_FILE = "run.json"
 _SPLIT_FILE = "split.csv"
+_PARTS = ("train", "calibration", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class RunRecord:
         """Write run.json, and split.csv: file_name, part."""
         run.mkdir(parents=True, exist_ok=True)
         repository.write_json(run / _RECORD_FILE, dataclasses.asdict(self))
-        part_of = {place: part for part in ("train", "calibration", "test") for place in getattr(parts, part)}
+        part_of = {place: part for part in _PARTS for place in getattr(parts, part)}
         with (run / _SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["file_name", "part"])
@@ -63,7 +64,7 @@ def read_split(run: Path) -> dict[str, list[str]]:
     Raises:
         DataError: the run has no split.csv.
     """
-    parts: dict[str, list[str]] = {"train": [], "calibration": [], "test": []}
+    parts: dict[str, list[str]] = {part: [] for part in _PARTS}
     try:
         with (run / _SPLIT_FILE).open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
@@ -71,6 +72,17 @@ def read_split(run: Path) -> dict[str, list[str]]:
     except (OSError, KeyError) as error:
         raise DataError(f"{run / _SPLIT_FILE} cannot be read ({error}).") from error
     return parts
+
+
+def check_same_split(run: Path, images: ImageSet, parts: Split) -> None:
+    """That a run to be resumed had dealt the same pictures out in the same way.
+
+    Raises:
+        DataError: it had not; going on would learn from pictures that were held out.
+    """
+    dealt = {part: [images.file_names[place] for place in getattr(parts, part)] for part in _PARTS}
+    if read_split(run) != dealt:
+        raise DataError(f"{run} was begun with other pictures or another --seed: resume it as it was begun.")
 
 
 def load_training_images(data: str, recipe: Recipe, *, limit: int | None = None) -> ImageSet:
