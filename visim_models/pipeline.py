@@ -96,19 +96,34 @@ class VisualSimilarity:
         ood: judges the queries.
 
     Raises:
+        ConfigurationError: the model does not take what the processor makes.
         GalleryMismatchError: the gallery is of another width than the model.
+        QueryError: the detector needs what the model does not measure, or is of another width.
     """
 
     def __init__(
         self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
     ) -> None:
         self.model, self.processor, self.gallery, self.ood = model.eval(), processor, gallery, ood
-        width = self.embed_pixels(torch.zeros(1, 3, processor.size, processor.size)).shape[1]
-        if width != gallery.embeddings.shape[1]:
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """Send a black picture through all four: what does not fit is found now, not at the first query."""
+        pixels = torch.zeros(1, 3, self.processor.size, self.processor.size)
+        try:
+            width = self.embed_pixels(pixels).shape[1]
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"The model does not take the processor's {self.processor.size} x {self.processor.size} pictures: "
+                f"{CONFIG_FILE} and {PROCESSOR_FILE} are not of one repo."
+            ) from error
+        if width != self.gallery.embeddings.shape[1]:
             raise GalleryMismatchError(
-                f"The gallery's embeddings have {gallery.embeddings.shape[1]} numbers, the model's {width}: "
+                f"The gallery's embeddings have {self.gallery.embeddings.shape[1]} numbers, the model's {width}: "
                 "embed the gallery again with this model."
             )
+        seen = self.observe(pixels)
+        self.ood.score(seen.evidence, seen.embeddings)
 
     @classmethod
     def from_pretrained(

@@ -16,6 +16,9 @@ __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "PretrainedModel"]
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_MAX_PARAMETERS = 2**28
+"""A gigabyte in memory: ten times the largest network here, and nothing that a hostile config.json could exhaust."""
+
 
 class PretrainedModel(nn.Module):
     """What every network of visim can do besides its own forward pass.
@@ -77,6 +80,10 @@ class PretrainedModel(nn.Module):
         for key, value in arguments.items():
             if type(value) is not int or value > 2**14:
                 raise ConfigurationError(f"{name}: {key} is {value!r}, not a whole number that a network can have.")
+        with torch.device("meta"):  # sizes without memory
+            count = sum(parameter.numel() for parameter in cls(**arguments).parameters())
+        if count > _MAX_PARAMETERS:
+            raise ConfigurationError(f"{name} asks for {count:,} parameters; visim loads {_MAX_PARAMETERS:,} at most.")
         return cls(**arguments)
 
     def load_weights(self, tensors: dict[str, Tensor], *, name: str = WEIGHTS_FILE) -> None:

@@ -135,7 +135,7 @@ def test_exporting_what_is_no_run(pictures: Path, tmp_path: Path, capsys: pytest
 
 
 REAL = {
-    "cifar10-autoencoder": ("autoencoder", "cifar10/train.zip", 400),
+    "cifar10-autoencoder": ("autoencoder", "cifar10/train.zip", 260),
     "car-extractor": ("car-classifier", "cars/photos.zip", 60),
     "car-autoencoder": ("autoencoder", "cars/photos.zip", 60),
 }
