@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from abc import ABCMeta
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,7 @@ from visim_models.images import MAX_BYTES
 __all__ = ["open_upload", "picture_input", "sentence"]
 
 
-def picture_input(**options: Any) -> gr.Image:
-    """A `gr.Image` that hands the file on as it came, undecoded.
-
-    Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
-    (A subclass would do as well, but Gradio writes an interface file beside the source of every subclass on import.)
-    """
-    component = gr.Image(type="filepath", image_mode=None, **options)
-    component.preprocess = _hand_on  # type: ignore[method-assign, assignment]
-    return component
-
-
-def _hand_on(payload: ImageData | None) -> str | bytes | None:
+def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
     """The path of an uploaded file (Gradio has checked that it is one), or the bytes of a data: address."""
     if payload is None:
         return None
@@ -36,6 +26,21 @@ def _hand_on(payload: ImageData | None) -> str | bytes | None:
         except binascii.Error:
             return b"not base64"  # no picture: the decoder says so
     return payload.path
+
+
+# Gradio makes a component anew from its class after each event, so the class itself must have the method. It is made
+# without the class statement because Gradio writes an interface file beside the source of every subclass.
+_PictureInput: type[gr.Image] = ABCMeta.__new__(
+    type(gr.Image), "PictureInput", (gr.Image,), {"preprocess": _hand_on, "is_template": True, "__module__": __name__}
+)
+
+
+def picture_input(**options: Any) -> gr.Image:
+    """A `gr.Image` that hands the file on as it came, undecoded.
+
+    Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
+    """
+    return _PictureInput(type="filepath", image_mode=None, **options)
 
 
 def open_upload(source: str | bytes) -> Image.Image:

@@ -132,6 +132,11 @@ def test_the_matches_download_as_csv(page: Page, tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_is_refused_in_words_and_the_next_works(page: Page) -> None:
+    """After a good picture, too: by then Gradio has made the component anew."""
+    upload(page, "cars", png_bytes(drawn_picture(3)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    page.locator("#cars-upload").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE)).first.click()
+    expect(page.locator("#cars-verdict")).to_contain_text("Choose a picture", timeout=PATIENCE)
     upload(page, "cars", b"this is no picture", name="text.jpg", kind="image/jpeg")
     verdict = page.locator("#cars-verdict")
     expect(verdict.locator(".visim-error")).to_contain_text("Use a JPEG, PNG", timeout=PATIENCE)
