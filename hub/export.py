@@ -13,11 +13,9 @@ from visim_models.pretrained import CONFIG_FILE
 from visim_models.training.data import load_images
 from visim_models.training.loop import LOSSES_FILE
 from visim_models.training.outlier_data import load_outliers
-from visim_models.training.run import RunRecord, read_split
+from visim_models.training.run import HELD_OUT_FILE, RunRecord, read_split
 
-__all__ = ["HELD_OUT_FILE", "add_arguments", "export", "run"]
-
-HELD_OUT_FILE = "held_out.csv"
+__all__ = ["add_arguments", "export", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

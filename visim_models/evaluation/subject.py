@@ -8,11 +8,11 @@ from typing import Self
 
 from visim_models import CAR_CLASSES, CarFeatureExtractor, Gallery, VisualSimilarity, repository
 from visim_models.errors import DataError, VisimError
+from visim_models.training.run import HELD_OUT_FILE
 
 __all__ = ["CARS", "CIFAR10", "Family", "Subject", "find_repo"]
 
 _PRETRAINED = Path(__file__).resolve().parents[2] / "hub" / "pretrained"
-_HELD_OUT_FILE = "held_out.csv"
 _TRAINING_FILE = "training.json"
 
 
@@ -77,7 +77,7 @@ class Subject:
             raise DataError(
                 f"{folder} has gallery labels {sorted(labels)[:5]}: only galleries of cars or CIFAR-10 are measured."
             )
-        parts, in_gallery = _read_held_out(folder / _HELD_OUT_FILE)
+        parts, in_gallery = _read_held_out(folder / HELD_OUT_FILE)
         names = similarity.gallery.file_names
         known = similarity.gallery.subset([place for place, name in enumerate(names) if name not in in_gallery])
         return cls(folder.resolve().name.removeprefix("visim-"), folder, similarity, family, parts, known)

@@ -89,6 +89,7 @@ def fit(
         progress = load_checkpoint(run, modules, optimizer)
     total = recipe.epochs * objective.steps
     exported = cast(PretrainedModel, average.module) if recipe.averaging else model
+    mixed_precision = recipe.mixed_precision and _computes_bfloat16(device)
     run.mkdir(parents=True, exist_ok=True)
     with _LossLog(run / LOSSES_FILE, keep_epochs=progress["epoch"]) as log:
         for epoch in range(progress["epoch"], recipe.epochs):
@@ -98,7 +99,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = recipe.learning_rate * (_cosine(step, total) if recipe.cosine else 1)
                 optimizer.zero_grad()
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.mixed_precision):
+                with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
                     loss = objective.training_loss(tuple(part.to(device) for part in batch))
                 loss.backward()
                 optimizer.step()
@@ -115,6 +116,13 @@ def fit(
             save_checkpoint(run, modules, optimizer, progress)
             plot_losses(run / LOSSES_FILE, run / "losses.png")
     return exported.cpu().eval()
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth it: a processor without instructions for it emulates it, ten times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def _cosine(step: int, total: int) -> float:

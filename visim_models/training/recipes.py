@@ -1,5 +1,6 @@
 """The training recipes, by name: the articles' own, and those that gave the shipped weights."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,7 +27,8 @@ class Recipe:
         load_size: side at which pictures are held in memory, in pixels, so that crops lose nothing.
         calibration: share of the pictures kept for tuning and for the detector's calibration.
         test: share of the pictures kept for the reported figures.
-        mixed_precision: compute convolutions in bfloat16.
+        mixed_precision: compute convolutions in bfloat16, where the hardware does.
+        starts_from: the recipe that gave the weights to start from; "" to start from random ones.
     """
 
     processor: ImageProcessor
@@ -42,6 +44,7 @@ class Recipe:
     calibration: float = 0.02
     test: float = 0.02
     mixed_precision: bool = False
+    starts_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     "article": AutoencoderRecipe(processor=_CIFAR10),
     "cifar10-autoencoder": AutoencoderRecipe(
         processor=_CIFAR10,
-        epochs=15,
+        epochs=10,
         batch_size=128,
         learning_rate=3e-4,
         cosine=True,
@@ -106,6 +109,24 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     ),
 }
 
+_CAR_EXTRACTOR = CarClassifierRecipe(
+    processor=_CARS,
+    epochs=26,
+    batch_size=48,
+    learning_rate=2e-3,
+    cosine=True,
+    weight_decay=0.05,
+    averaging=0.998,
+    augmentation=Augmentation(scale=0.7, colour=0.4, decorations=0.4, erase=0.25, flip=True),
+    load_size=128,
+    calibration=0.05,
+    test=0.1,
+    mixed_precision=True,
+    label_smoothing=0.1,
+    outlier_share=1 / 3,
+    outlier_weight=0.5,
+)
+
 CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
     "article": CarClassifierRecipe(
         processor=ImageProcessor(size=100, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
@@ -113,21 +134,8 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
         calibration=0.05,
         test=0.1,
     ),
-    "car-extractor": CarClassifierRecipe(
-        processor=_CARS,
-        epochs=26,
-        batch_size=48,
-        learning_rate=2e-3,
-        cosine=True,
-        weight_decay=0.05,
-        averaging=0.998,
-        augmentation=Augmentation(scale=0.7, colour=0.4, decorations=0.4, erase=0.25, flip=True),
-        load_size=128,
-        calibration=0.05,
-        test=0.1,
-        mixed_precision=True,
-        label_smoothing=0.1,
-        outlier_share=1 / 3,
-        outlier_weight=0.5,
+    "car-extractor": _CAR_EXTRACTOR,
+    "car-extractor-refined": dataclasses.replace(
+        _CAR_EXTRACTOR, epochs=10, learning_rate=7e-4, outlier_share=1 / 6, starts_from="car-extractor"
     ),
 }
