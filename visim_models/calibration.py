@@ -7,6 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.gallery import Gallery
+from visim_models.inference import inference_network, pictures_at_once
 from visim_models.ood import OutOfDistributionDetector, fit_probe
 from visim_models.pipeline import Observation, VisualSimilarity
 from visim_models.pretrained import PretrainedModel
@@ -14,22 +15,22 @@ from visim_models.processing import ImageProcessor
 
 __all__ = ["calibrate", "embed_images", "observe_images"]
 
-_IMAGES_AT_ONCE = 128
 _PROBE_PENALTY = 1e-3
 
 
 def embed_images(model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Tensor:
     """(N, 3, S, S) uint8 pictures -> (N, D) embeddings, in batches, with a progress bar."""
-    parts = []
-    for batch in tqdm(images.split(_IMAGES_AT_ONCE), desc="embedding", leave=False):
+    network, parts = inference_network(model), []
+    for batch in tqdm(images.split(pictures_at_once(processor.size)), desc="embedding", leave=False):
         with torch.inference_mode():
-            parts.append(model.embed(processor.normalize(batch)).float())
+            parts.append(network.embed(processor.normalize(batch)).float())
     return torch.cat(parts)
 
 
 def observe_images(similarity: VisualSimilarity, images: Tensor, *, gallery: Gallery | None = None) -> Observation:
     """What the detector sees of (N, 3, S, S) uint8 pictures, compared with `gallery` or the pipeline's own."""
-    batches = tqdm(images.split(_IMAGES_AT_ONCE), desc="observing", leave=False)
+    at_once = pictures_at_once(similarity.processor.size)
+    batches = tqdm(images.split(at_once), desc="observing", leave=False)
     return Observation.concatenate(
         [similarity.observe(similarity.processor.normalize(batch), gallery=gallery) for batch in batches]
     )

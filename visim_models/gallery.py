@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -21,7 +22,9 @@ GALLERY_FOLDER = "gallery"
 _METADATA_FILE = "metadata.csv"
 _EMBEDDINGS_FILE = "embeddings.safetensors"
 _TENSOR = "embeddings"
-_QUERIES_AT_ONCE = 256
+_SCORES_SHARE = 0.05
+_LEAST_SCORES = 2**22
+"""Scores held at once: of a large gallery, that share of its matrix in memory; of a small one, at least 16 MiB."""
 
 
 class Gallery:
@@ -59,7 +62,7 @@ class Gallery:
                 f"The gallery has {len(self.file_names)} file names and {len(self.labels)} labels, "
                 f"but {len(self._matrix)} embeddings: they must be of one length."
             )
-        if not torch.isfinite(self._matrix).all():
+        if not all(map(math.isfinite, self._matrix.aminmax())):  # torch.isfinite would need the memory twice over
             raise GalleryError("The gallery has embeddings that are not finite: embed its pictures again.")
         self._places = {name: place for place, name in enumerate(self.file_names)}
         if len(self._places) != len(self.file_names):
@@ -93,6 +96,8 @@ class Gallery:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """The `top_k` nearest of each query by cosine similarity, over all pictures, nearest first.
 
+        Of equal scores, the one of the lower row comes first.
+
         Args:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many, 1 to N.
@@ -111,16 +116,27 @@ class Gallery:
             raise QueryError(
                 "A query has values that are not finite: the network or its processor does not fit the picture."
             )
+        count = self.checked_top_k(top_k)
+        rows = torch.nn.functional.normalize(rows, dim=1)
+        at_once = max(int(self._matrix.numel() * _SCORES_SHARE), _LEAST_SCORES) // len(self) or 1
+        scores, places = [], []
+        for block in rows.split(at_once):
+            # The large matrix on the left: a matrix product on the right of a few rows would be copied to be packed.
+            cosines = (self._matrix @ block.T).T.mul_(self._inverse_norms)  # (B, N)
+            best, where = _best(cosines, count)  # (B, k)
+            scores.append(best.clamp_(-1, 1))
+            places.append(where)
+        return torch.cat(scores).numpy(), torch.cat(places).numpy()
+
+    def checked_top_k(self, top_k: int) -> int:
+        """`top_k`, where this gallery can give so many.
+
+        Raises:
+            QueryError: it is no whole number from 1 to the gallery's size.
+        """
         if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= len(self):
             raise QueryError(f"top_k is {top_k!r}: choose a whole number from 1 to {len(self)}, the gallery's size.")
-        rows = torch.nn.functional.normalize(rows, dim=1)
-        scores, places = [], []
-        for block in rows.split(_QUERIES_AT_ONCE):
-            cosines = (block @ self._matrix.T).mul_(self._inverse_norms)  # (B, N)
-            best = cosines.topk(int(top_k), dim=1)  # (B, k)
-            scores.append(best.values.clamp(-1, 1))
-            places.append(best.indices)
-        return torch.cat(scores).numpy(), torch.cat(places).numpy()
+        return int(top_k)
 
     def subset(self, places: Sequence[int]) -> "Gallery":
         """A gallery of the pictures in these rows only."""
@@ -193,6 +209,25 @@ class Gallery:
             )
         except GalleryError as error:
             raise GalleryError(f"{folder / GALLERY_FOLDER}: {error}") from error
+
+
+def _best(cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` largest of each row, (B, N) -> (B, k) values and places; of equal values, the lowest places in order.
+
+    `topk` leaves open which of equal values it takes, and in which order.
+    """
+    found = cosines.topk(min(count + 1, cosines.shape[1]), dim=1)  # one more shows whether it had to choose
+    places, by_place = found.indices[:, :count].sort(dim=1)
+    values, order = found.values[:, :count].gather(1, by_place).sort(dim=1, descending=True, stable=True)
+    places = places.gather(1, order)  # (B, k)
+    if found.values.shape[1] > count:
+        for row in (found.values[:, count - 1] == found.values[:, count]).nonzero()[:, 0].tolist():
+            at_least = (cosines[row] >= found.values[row, count]).nonzero()[:, 0]  # (n,) in order of places
+            values[row], order_of_row = (
+                part[:count] for part in cosines[row, at_least].sort(descending=True, stable=True)
+            )
+            places[row] = at_least[order_of_row]
+    return values, places
 
 
 def _read_metadata(path: Path) -> tuple[list[str], list[str]]:

@@ -1,7 +1,7 @@
 """The whole query: image -> tensor -> embedding -> neighbours -> verdict. This is the one place that knows it all."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,12 +14,15 @@ from torch import Tensor
 from visim_models import repository
 from visim_models.autoencoder import ConvolutionalAutoencoder
 from visim_models.car_classifier import CarFeatureExtractor
+from visim_models.decoding import decoded_batches
 from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError
 from visim_models.gallery import Gallery
 from visim_models.images import ImageSource
-from visim_models.ood import Evidence, OODVerdict, OutOfDistributionDetector
+from visim_models.inference import inference_network, pictures_at_once
+from visim_models.ood import Evidence, OutOfDistributionDetector
 from visim_models.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedModel
 from visim_models.processing import PROCESSOR_FILE, ImageProcessor
+from visim_models.results import Match, SimilarityResult
 
 __all__ = ["Match", "Observation", "SimilarityResult", "VisualSimilarity"]
 
@@ -27,44 +30,8 @@ MODEL_TYPES: dict[str, type[PretrainedModel]] = {
     model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor)
 }
 
-_IMAGES_AT_ONCE = 64
 _NEIGHBOURS = 10
 """How many neighbours the detector's measurement `neighbour_distance` averages over."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """A picture of the gallery that was found.
-
-    Attributes:
-        file_name: its name under the gallery's image root.
-        label: its label.
-        score: cosine similarity with the query, in [-1, 1].
-    """
-
-    file_name: str
-    label: str
-    score: float
-
-    @property
-    def percent(self) -> int:
-        """The score in whole percent."""
-        return round(100 * self.score)
-
-
-@dataclass(frozen=True)
-class SimilarityResult:
-    """The answer to one query.
-
-    Attributes:
-        matches: nearest first.
-        ood: whether the query is the kind of picture that the gallery knows.
-        embedding: (D,) float32 of the query.
-    """
-
-    matches: list[Match]
-    ood: OODVerdict
-    embedding: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -105,6 +72,7 @@ class VisualSimilarity:
         self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
     ) -> None:
         self.model, self.processor, self.gallery, self.ood = model.eval(), processor, gallery, ood
+        self._network = inference_network(model)
         self._check_parts()
 
     def _check_parts(self) -> None:
@@ -198,15 +166,16 @@ class VisualSimilarity:
 
     def search_batch(self, images: Sequence[ImageSource], *, top_k: int = 4) -> list[SimilarityResult]:
         """`search` of several pictures, embedded together. Arguments and errors are those of `search`."""
+        count = self.gallery.checked_top_k(top_k)
         results: list[SimilarityResult] = []
-        for start in range(0, len(images), _IMAGES_AT_ONCE):
-            pixels = torch.stack([self.processor(image) for image in images[start : start + _IMAGES_AT_ONCE]])
-            seen = self.observe(pixels)
+        for pixels in self._batches(images):
+            seen, scores, places = self._look(pixels, self.gallery, count)
             verdicts = self.ood.verdicts(seen.evidence, seen.embeddings)
-            scores, places = self.gallery.search(seen.embeddings, top_k=top_k)
             results += [
                 SimilarityResult(self._matches(*row), verdict, embedding)
-                for *row, verdict, embedding in zip(scores, places, verdicts, seen.embeddings.numpy(), strict=True)
+                for *row, verdict, embedding in zip(
+                    scores[:, :count], places[:, :count], verdicts, seen.embeddings.numpy(), strict=True
+                )
             ]
         return results
 
@@ -225,29 +194,48 @@ class VisualSimilarity:
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
         """
-        embedding: npt.NDArray[np.float32] = self.embed_pixels(self.processor(image)[None])[0].numpy()
-        return embedding
+        return self.embed_batch([image])[0]
+
+    def embed_batch(self, images: Sequence[ImageSource]) -> npt.NDArray[np.float32]:
+        """Several pictures -> their embeddings, (N, D) float32; decoded while the network is at work on others.
+
+        Raises:
+            ImageDecodeError: one of them is not a picture, or not one that is safe to decode.
+        """
+        parts = [self.embed_pixels(pixels).numpy() for pixels in self._batches(images)]
+        return np.concatenate([np.empty((0, self.gallery.embeddings.shape[1]), np.float32), *parts])
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) processed pictures -> (N, D) embeddings."""
         with torch.inference_mode():
-            return self.model.embed(pixels).float()
+            return self._network.embed(pixels).float()
 
     def observe(self, pixels: Tensor, *, gallery: Gallery | None = None) -> Observation:
         """What a detector sees of (N, 3, S, S) processed pictures, compared with `gallery` (by default the own one)."""
-        searched = gallery or self.gallery
+        return self._look(pixels, gallery or self.gallery, 1)[0]
+
+    def _batches(self, images: Sequence[ImageSource]) -> Iterator[Tensor]:
+        """The pictures in batches of (n, 3, S, S), as the network takes them."""
+        at_once = pictures_at_once(self.processor.size)
+        for pixels in decoded_batches(images, self.processor, at_once=at_once):
+            yield self.processor.normalize(pixels)
+
+    def _look(
+        self, pixels: Tensor, searched: Gallery, top_k: int
+    ) -> tuple[Observation, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """What `observe` and `Gallery.search` give, with at least `top_k` neighbours, from one search for both."""
         with torch.inference_mode():
-            embeddings = self.model.embed(pixels).float()  # (N, D)
-            own = self.model.strangeness(pixels, embeddings)
-        scores, _ = searched.search(embeddings, top_k=min(_NEIGHBOURS, len(searched)))  # (N, k)
-        cosines = torch.from_numpy(scores)
+            embeddings = self._network.embed(pixels).float()  # (N, D)
+            own = self._network.strangeness(pixels, embeddings)
+        scores, places = searched.search(embeddings, top_k=min(max(top_k, _NEIGHBOURS), len(searched)))  # (N, k)
+        cosines = torch.from_numpy(scores[:, :_NEIGHBOURS])
         evidence = {
             "top_distance": 1 - cosines[:, 0],
             "neighbour_distance": 1 - cosines.mean(dim=1),
             "embedding_norm": -embeddings.norm(dim=1).clamp(min=1e-6).log(),
             **{name: values.float() for name, values in own.items()},
         }
-        return Observation(embeddings, evidence)
+        return Observation(embeddings, evidence), scores, places
 
     def reconstruct(self, image: ImageSource) -> npt.NDArray[np.uint8]:
         """What the code keeps of a picture: (S, S, 3) uint8, RGB.
@@ -267,10 +255,10 @@ class VisualSimilarity:
         return self._decode(torch.from_numpy(self.gallery.embeddings[self.gallery.place(file_name)])[None])
 
     def _decode(self, codes: Tensor) -> npt.NDArray[np.uint8]:
-        if not isinstance(self.model, ConvolutionalAutoencoder):
+        if not isinstance(self._network, ConvolutionalAutoencoder):
             raise QueryError(f"A {type(self.model).__name__} has no decoder: only an autoencoder's codes can be drawn.")
         with torch.inference_mode():
-            pixels = self.processor.denormalize(self.model.decode(codes))[0]  # (3, S, S)
+            pixels = self.processor.denormalize(self._network.decode(codes))[0]  # (3, S, S)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
     def _matches(self, scores: npt.NDArray[Any], places: npt.NDArray[Any]) -> list[Match]:

@@ -69,6 +69,15 @@ def test_ties_each_come_once() -> None:
     assert len(set(places[0].tolist())) == 4
 
 
+@pytest.mark.parametrize("top_k", [1, 3, 4, 5, 7, 8])
+def test_of_equal_scores_the_lower_row_comes_first(top_k: int) -> None:
+    near, far = [1.0, 0.0], [0.0, 1.0]
+    gallery = Gallery([f"{n}.jpg" for n in range(8)], ["x"] * 8, np.array([far, near, far, near, near, far, near, far]))
+    scores, places = gallery.search(np.array([near, far]), top_k=top_k)
+    assert places.tolist() == [[1, 3, 4, 6, 0, 2, 5, 7][:top_k], [0, 2, 5, 7, 1, 3, 4, 6][:top_k]]
+    assert scores.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0][:top_k]] * 2
+
+
 def test_scores_never_leave_their_range() -> None:
     rows = np.random.default_rng(0).uniform(0, 1000, (200, 7)).astype(np.float32)
     gallery = Gallery([f"{n}.jpg" for n in range(200)], ["x"] * 200, rows)
