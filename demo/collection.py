@@ -2,18 +2,25 @@
 
 import logging
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
+
 import hub
+from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
-from visim_models import ImageSourceError, VisualSimilarity
+from demo.zero_gpu import gpu
+from visim_models import ImageSourceError, SimilarityResult, VisualSimilarity
 from visim_models.image_source import ImageRoot
 
 __all__ = ["Collection", "load_collections"]
 
 _log = logging.getLogger(__name__)
+
+_LOOK_REPO = "car-autoencoder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +35,8 @@ class Collection:
         ways: name -> how pictures are compared; the first is the usual one. All have the same file names.
         tiles: the pictures of the gallery.
         decoder: the autoencoder that shows what it keeps of an upload, or None.
+        percents: name of a way -> what its percents were measured to mean, where that is known.
+        query: (way, picture, top_k) -> SimilarityResult; what a ZeroGPU Space runs on a GPU.
     """
 
     key: str
@@ -37,6 +46,14 @@ class Collection:
     ways: dict[str, VisualSimilarity]
     tiles: Tiles = field(repr=False)
     decoder: VisualSimilarity | None = None
+    percents: Mapping[str, PercentTable] = field(default_factory=dict, repr=False)
+    query: Callable[[str, Image.Image, int], SimilarityResult] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "query", gpu(self._query))  # marked once, and before the page is launched
+
+    def _query(self, way: str, picture: Image.Image, top_k: int) -> SimilarityResult:
+        return self.ways[way].search(picture, top_k=top_k)
 
     @property
     def default_way(self) -> str:
@@ -50,9 +67,7 @@ def load_collections(settings: Settings) -> list[Collection]:
     Raises:
         VisimError: a repo cannot be had, or an image root that the host named cannot be used.
     """
-    cifar10 = hub.load(settings.cifar10_repo)
-    cars = hub.load(settings.car_repo)
-    look = hub.load("car-autoencoder")
+    cifar10, cars, look = (hub.load(repo) for repo in (settings.cifar10_repo, settings.car_repo, _LOOK_REPO))
     # A host's own gallery of cars has other pictures than the bundled autoencoder, which then cannot draw or rank them.
     same = set(cars.gallery.file_names) == set(look.gallery.file_names)
     return [
@@ -62,6 +77,7 @@ def load_collections(settings: Settings) -> list[Collection]:
             one="a CIFAR-10 picture",
             many="CIFAR-10 pictures",
             ways={"by code": cifar10},
+            percents=_percents({"by code": settings.cifar10_repo}),
             tiles=Tiles(_image_root("cifar10", cifar10, settings.cifar10_repo, settings), cifar10),
             decoder=cifar10,
         ),
@@ -71,10 +87,16 @@ def load_collections(settings: Settings) -> list[Collection]:
             one="a car",
             many="cars",
             ways={"by body": cars, "by look": look} if same else {"by body": cars},
+            percents=_percents({"by body": settings.car_repo, "by look": _LOOK_REPO}),
             tiles=Tiles(_image_root("cars", cars, settings.car_repo, settings), look if same else None),
             decoder=look,
         ),
     ]
+
+
+def _percents(repos: Mapping[str, str]) -> dict[str, PercentTable]:
+    found = {way: read_percent_table(hub.locate(repo)) for way, repo in repos.items()}
+    return {way: table for way, table in found.items() if table}
 
 
 def _image_root(key: str, similarity: VisualSimilarity, repo: str, settings: Settings) -> ImageRoot | None:

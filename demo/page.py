@@ -8,6 +8,7 @@ import gradio as gr
 
 from demo.api import add_endpoint
 from demo.collection import Collection
+from demo.files import VisitorFiles
 from demo.tab import SearchTab
 
 __all__ = ["build_demo", "look"]
@@ -31,9 +32,14 @@ def build_demo(collections: Sequence[Collection]) -> gr.Blocks:
         fill_width=False,
     ) as page:
         gr.Markdown(_HEADING, elem_id="visim-heading")
-        for collection in collections:
-            with gr.Tab(collection.title, id=collection.key):
-                SearchTab(collection)
+        files = VisitorFiles(page)
+        built = []
+        with gr.Tabs() as tabs:
+            for collection in collections:
+                with gr.Tab(collection.title, id=collection.key):
+                    built.append(SearchTab(collection, files))
+        for tab in built:
+            tab.follow_links(page, tabs)
         for collection in collections:
             add_endpoint(collection)
     return page

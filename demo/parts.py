@@ -38,9 +38,19 @@ class Parts:
     def answers(self) -> list[Any]:
         """Every component that an answer may change."""
         return [
-            self.state, self.upload, self.verdict, self.reveal, self.results, self.gallery, self.note,
-            self.detail, self.table, self.csv, self.inside, self.seen, self.kept,
+            self.state, self.upload, self.verdict, self.link, self.reveal, self.results, self.gallery, self.note,
+            self.percent, self.detail, self.reasons, self.table, self.csv, self.inside, self.seen, self.kept,
         ]  # fmt: skip
+
+    @property
+    def details(self) -> list[Any]:
+        """Every component that choosing a tile may change."""
+        return [self.detail, self.large, self.name, self.reasons]
+
+    @property
+    def explanation(self) -> list[Any]:
+        """Every component that asking why may change."""
+        return [self.reasons, self.why_query, self.why_found]
 
     def _build_query(self) -> None:
         key, ways = self._collection.key, list(self._collection.ways)
@@ -52,6 +62,14 @@ class Parts:
             elem_id=f"{key}-upload",
             placeholder="Drop a picture here, or click to choose one",
             alt_text="The picture that is searched with",
+        )
+        self.address = gr.Textbox(
+            label="Or its address on the web",
+            placeholder="https://…",
+            max_lines=1,
+            max_length=2000,
+            submit_btn="Fetch",
+            elem_id=f"{key}-address",
         )
         gr.Markdown("Or try one of these:")
         with gr.Row(elem_classes="visim-examples", elem_id=f"{key}-examples"):
@@ -67,14 +85,16 @@ class Parts:
             visible=len(ways) > 1,
             elem_id=f"{key}-way",
         )
-        most = min(_MAX_TOP_K, *(len(way.gallery) for way in self._collection.ways.values()))
+        self.most = min(_MAX_TOP_K, *(len(way.gallery) for way in self._collection.ways.values()))
+        first = min(_FIRST_TOP_K, self.most)
         self.top_k = gr.Slider(
-            1, most, min(_FIRST_TOP_K, most), step=1, label="How many to show", elem_id=f"{key}-top-k", buttons=[]
+            1, self.most, first, step=1, label="How many to show", elem_id=f"{key}-top-k", buttons=[]
         )
 
     def _build_results(self) -> None:
         key = self._collection.key
         self.verdict = gr.HTML(self.invitation, elem_id=f"{key}-verdict", elem_classes="visim-verdict")
+        self.link = gr.HTML(elem_id=f"{key}-link", elem_classes="visim-verdict")
         self.reveal = gr.Button("Show me the nearest anyway", visible=False, elem_id=f"{key}-reveal")
         with gr.Column(visible=False) as self.results:
             self.gallery = gr.Gallery(
@@ -89,11 +109,8 @@ class Parts:
                 elem_classes="visim-gallery",
             )
             self.note = gr.Markdown(elem_id=f"{key}-note")
-            with gr.Row(visible=False, elem_classes="visim-detail") as self.detail:
-                self.large = _picture("Chosen tile", f"{key}-large", height=280)
-                with gr.Column(min_width=200):
-                    self.name = gr.Textbox(label="Name in the gallery", interactive=False, elem_id=f"{key}-name")
-                    self.again = gr.Button("Search with this one", variant="primary", elem_id=f"{key}-again")
+            self._build_detail()
+            self.percent = gr.HTML(elem_id=f"{key}-percent")
             with gr.Accordion("The matches as a table", open=False):
                 self.table = gr.Dataframe(
                     headers=["rank", "name", "label", "score"],
@@ -107,6 +124,22 @@ class Parts:
                 self.csv = gr.DownloadButton("Download as CSV", elem_id=f"{key}-csv")
         with gr.Column(visible=False) as self.inside:
             self._build_inside()
+
+    def _build_detail(self) -> None:
+        key = self._collection.key
+        with gr.Row(visible=False, elem_classes="visim-detail") as self.detail:
+            self.large = _picture("Chosen tile", f"{key}-large", height=280)
+            with gr.Column(min_width=200):
+                self.name = gr.Textbox(label="Name in the gallery", interactive=False, elem_id=f"{key}-name")
+                self.again = gr.Button("Search with this one", variant="primary", elem_id=f"{key}-again")
+                self.why = gr.Button("Why do these match?", elem_id=f"{key}-why")
+        with gr.Column(visible=False) as self.reasons:
+            gr.Markdown(
+                "**Why these match.** Each picture is covered piece by piece, and lit where that makes them less alike."
+            )
+            with gr.Row():
+                self.why_query = _picture("Your picture, where it is like the tile", f"{key}-why-query")
+                self.why_found = _picture("The tile, where it is like your picture", f"{key}-why-found")
 
     def _build_inside(self) -> None:
         key, decoder = self._collection.key, self._collection.decoder

@@ -12,8 +12,9 @@ from PIL import Image
 
 from demo.collection import Collection
 from visim_models import Match, OODVerdict
+from visim_models.agreement import agreement_map
 
-__all__ = ["Search", "matches_csv", "search_gallery", "search_picture", "with_top_k"]
+__all__ = ["Search", "agreement", "matches_csv", "search_gallery", "search_picture", "with_top_k"]
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def search_picture(collection: Collection, picture: Image.Image, *, way: str, to
         VisimError: `top_k` is beyond the gallery.
     """
     start = time.perf_counter()
-    result = collection.ways[way].search(picture, top_k=top_k)
+    result = collection.query(way, picture, top_k)
     search = Search(way=way, embedding=result.embedding, matches=result.matches, verdict=result.ood)
     _log_line(collection, search, start)
     return search
@@ -82,6 +83,19 @@ def with_top_k(collection: Collection, search: Search, top_k: int) -> Search:
     search = replace(search, matches=collection.ways[search.way].nearest(search.embedding, top_k=top_k))
     _log_line(collection, search, start)
     return search
+
+
+def agreement(
+    collection: Collection, search: Search, file_name: str, *, query: Image.Image, found: Image.Image
+) -> tuple[Any, Any]:
+    """Where the query, and where a match that was found, are like the other: two (S, S) float arrays in [0, 1].
+
+    Raises:
+        VisimError: the gallery has no such picture.
+    """
+    similarity = collection.ways[search.way]
+    embedding = similarity.gallery.embeddings[similarity.gallery.place(file_name)]
+    return agreement_map(similarity, query, embedding), agreement_map(similarity, found, search.embedding)
 
 
 def matches_csv(matches: Sequence[Match]) -> str:

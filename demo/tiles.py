@@ -1,6 +1,7 @@
 """Finished tiles for the page: a gallery's picture as a small file, from the image root, else drawn by the decoder."""
 
 import hashlib
+import io
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from visim_models import ImageDecodeError, QueryError, VisualSimilarity, decode_image
 
-__all__ = ["Source", "Tile", "Tiles", "enlarged", "private_folder"]
+__all__ = ["Source", "Tile", "Tiles", "enlarged", "png_bytes", "private_folder"]
 
 _SIDE = 320
 """Longest side of a tile, in pixels: what a phone shows of two beside each other, and what the car photographs have."""
@@ -87,7 +88,7 @@ class Tiles:
         tile.thumbnail((_SIDE, _SIDE))
         descriptor, staged = tempfile.mkstemp(dir=self._folder)
         with os.fdopen(descriptor, "wb") as file:
-            tile.save(file, "PNG", compress_level=1)
+            file.write(png_bytes(tile))
         os.replace(staged, path)  # another visitor may be reading it
 
 
@@ -96,6 +97,13 @@ def private_folder(owner: object, name: str) -> Path:
     folder = Path(tempfile.mkdtemp(prefix=f"visim-{name}-"))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """A picture as a PNG file, quick to write rather than small."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 def enlarged(picture: Image.Image, *, side: int = 192) -> Image.Image:

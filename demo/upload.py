@@ -10,10 +10,13 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from visim_models import ImageDecodeError, decode_image
+from visim_models import ImageDecodeError, ImageSourceError, decode_image
+from visim_models.download import download
 from visim_models.images import MAX_BYTES
 
-__all__ = ["open_upload", "picture_input", "sentence"]
+__all__ = ["fetch_picture", "open_upload", "picture_input", "sentence"]
+
+_FETCH_SECONDS = 8.0
 
 
 def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
@@ -58,7 +61,23 @@ def open_upload(source: str | bytes) -> Image.Image:
         raise ImageDecodeError("the picture is no longer on the server: upload it again.") from error
 
 
+def fetch_picture(address: str) -> Image.Image:
+    """The upright RGB picture at a web address, which must be public.
+
+    Raises:
+        ImageSourceError: the address is refused, or cannot be reached in time.
+        ImageDecodeError: there is no picture.
+    """
+    if not (url := address.strip()):
+        raise ImageSourceError("no address was given: paste one like https://host/picture.jpg.")
+    try:
+        content = download(url, timeout=_FETCH_SECONDS)
+    except FileNotFoundError as error:
+        raise ImageSourceError(f"{url} leads to no file: check the address.") from error
+    return decode_image(content)
+
+
 def sentence(error: Exception) -> str:
-    """An error's message with a capital letter."""
+    """An error's message with a capital letter, unless it begins with an address."""
     text = str(error)
-    return text[:1].upper() + text[1:]
+    return text if text.startswith("http") else text[:1].upper() + text[1:]

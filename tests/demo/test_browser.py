@@ -1,11 +1,15 @@
 """The page in a real browser: headless Chromium through Playwright, at the width of a laptop and of a phone."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from gradio.route_utils import delete_files_created_by_app
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from tests.demo.conftest import drawn_picture, noise, png_bytes
@@ -165,6 +169,95 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> 
         expect(page.locator(f"#{tab}-name")).to_be_visible(timeout=PATIENCE)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
+
+
+def test_an_address_is_fetched_and_searched_with(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The download itself, from real servers, is tested in tests/visim_models/test_download.py."""
+    monkeypatch.setattr("demo.upload.download", lambda url, **_: png_bytes(drawn_picture(7)))
+    page.get_by_role("tab", name="Cars").click()
+    page.locator("#cars-address input, #cars-address textarea").fill("https://somewhere.example/sedan.png")
+    page.locator("#cars-address button").click()
+    first = captions(page, "cars").first
+    expect(first).to_contain_text("similarity: 100 %\nsedan", use_inner_text=True, timeout=PATIENCE)
+    expect(page.locator("#cars-upload img")).to_be_visible()
+    page.get_by_label("by look").check()  # the fetched picture can be searched with again
+    expect(first).to_contain_text("similarity: 100 %\nsedan", use_inner_text=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("http://127.0.0.1:1/x.png", "leads to a private or local address"),
+        ("http://169.254.169.254/latest/meta-data", "leads to a private or local address"),
+        ("file:///etc/passwd", "is not a plain http or https address"),
+        (" ", "No address was given"),
+    ],
+)
+def test_an_address_that_is_refused(page: Page, given: str, reason: str) -> None:
+    page.get_by_role("tab", name="Cars").click()
+    field = page.locator("#cars-address input, #cars-address textarea")
+    field.fill(given)
+    field.press("Enter")
+    expect(page.locator("#cars-verdict .visim-error")).to_contain_text(reason, timeout=PATIENCE)
+
+
+def test_why_two_pictures_match(page: Page) -> None:
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    captions(page, "cars").nth(1).click()
+    page.get_by_role("button", name="Why do these match?").click()
+    for part in ("query", "found"):
+        picture = page.locator(f"#cars-why-{part} img")
+        expect(picture).to_be_visible(timeout=PATIENCE)
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    captions(page, "cars").nth(2).click()  # another tile has other reasons
+    expect(page.locator("#cars-why-query")).to_be_hidden(timeout=PATIENCE)
+
+
+def test_a_link_repeats_a_search(page: Page, address: str) -> None:
+    page.goto(f"{address}?cars=suv/suv_0001.jpg&way=by+look&top_k=6")
+    expect(captions(page, "cars")).to_have_count(6, timeout=PATIENCE)
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 %\nsuv", use_inner_text=True)
+    expect(page.get_by_label("by look")).to_be_checked()
+    again = page.get_by_role("link", name="Link to this search").get_attribute("href")
+    assert again == "?cars=suv%2Fsuv_0001.jpg&way=by+look&top_k=6"
+
+
+@pytest.mark.parametrize("query", ["cars=none/x.jpg", "cars=../../etc/passwd&top_k=-3", "cars=<b>&way=none&top_k=1e9"])
+def test_a_link_to_nothing_says_so(page: Page, address: str, query: str) -> None:
+    page.goto(f"{address}?{query}")
+    expect(page.locator("#cars-verdict .visim-error")).to_contain_text("has no picture", timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(browser: Browser, address: str, theme: str) -> None:
+    """In what is ours: Gradio's own upload area and footer are left out."""
+    page = open_page(browser, f"{address}?__theme={theme}")
+    upload(page, "cars", png_bytes(drawn_picture(7)))
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    captions(page, "cars").nth(1).click()
+    page.get_by_role("button", name="Why do these match?").click()
+    expect(page.locator("#cars-why-found img")).to_be_visible(timeout=PATIENCE)
+    faults = Axe().run(page, context={"exclude": [["footer"], ["#cars-upload"], ["#cifar10-upload"]]})
+    serious = [fault for fault in faults.response["violations"] if fault["impact"] in ("serious", "critical")]
+    page.close()
+    assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
+
+
+def test_what_visitors_leave_is_deleted(page: Page, demo: gr.Blocks) -> None:
+    """Uploads and finished downloads go when their time is over; here the time is 0 seconds."""
+    cache = Path(demo.GRADIO_CACHE)
+    before = set(cache.rglob("*.*"))
+    upload(page, "cars", png_bytes(noise(os.getpid())), name="left-by-a-visitor.png")
+    page.get_by_role("button", name="Show me the nearest anyway").click()
+    expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
+    tile = re.compile("(photo|drawn)-[0-9a-f]+[.]png")  # of the gallery, not of the visitor
+    left = {path for path in set(cache.rglob("*.*")) - before if not tile.fullmatch(path.name)}
+    names = sorted(path.name for path in left)
+    assert names == ["left-by-a-visitor.png", "picture.png", "picture.png", "visim-matches.csv"]
+    assert demo.delete_cache == (900, 3600)
+    delete_files_created_by_app(demo, 0)
+    assert [path for path in left if path.exists()] == []
 
 
 def test_the_page_asks_no_other_server(browser: Browser, address: str) -> None:

@@ -121,8 +121,8 @@ def fit(
 def _computes_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is any faster: a processor without instructions for it is ten times slower than in float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _cosine(step: int, total: int) -> float:

@@ -1,0 +1,116 @@
+"""From a search to the page: what each component of a tab shows of it."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+from PIL import Image
+
+from demo.collection import Collection
+from demo.files import VisitorFiles
+from demo.parts import Parts
+from demo.percent import explain_percents
+from demo.search import Search, matches_csv
+from demo.upload import sentence
+from demo.verdict import explain_verdict, message
+from visim_models import VisimError
+
+__all__ = ["Answers", "Updates"]
+
+_DRAWN_NOTES = {
+    "none": "",
+    "all": "The tiles are **drawn from their codes** by the autoencoder, as the photographs are not at hand.",
+    "some": "Tiles “drawn from its code” are the autoencoder's, as those photographs are not at hand.",
+}
+
+Updates = dict[Any, Any]
+"""Component -> what it shows from now on."""
+
+
+class Answers:
+    """Fills the components of a tab.
+
+    Args:
+        collection: what the tab searches.
+        parts: its components.
+        files: for what is made for one visitor.
+    """
+
+    def __init__(self, collection: Collection, parts: Parts, files: VisitorFiles) -> None:
+        self._collection, self._parts, self._files = collection, parts, files
+
+    def attempt(self, answer: Callable[[], Updates]) -> Updates:
+        """An answer, or in words why there is none."""
+        try:
+            return answer()
+        except VisimError as error:
+            return self.nothing(message("error", sentence(error)))
+
+    def search(self, search: Search) -> Updates:
+        """A search: its verdict and, if they do not wait behind a warning, its matches."""
+        updates = {
+            self._parts.state: search,
+            self._parts.verdict: self._explain(search),
+            self._parts.link: self._link(search),
+            self._parts.reveal: gr.update(visible=search.is_hidden),
+            self._parts.results: gr.update(visible=not search.is_hidden),
+            self._parts.detail: gr.update(visible=False),
+            self._parts.reasons: gr.update(visible=False),
+        }
+        return updates if search.is_hidden else {**updates, **self._matches(search)}
+
+    def inside(self, picture: Image.Image) -> Updates:
+        """A picture beside what the autoencoder's code keeps of it; nothing where there is no autoencoder."""
+        decoder = self._collection.decoder
+        if decoder is None:
+            return {}
+        seen = decoder.processor.resize(picture).permute(1, 2, 0).numpy()  # (S, S, 3)
+        return {
+            self._parts.inside: gr.update(visible=True),
+            self._parts.seen: self._files.keep_enlarged(Image.fromarray(seen)),
+            self._parts.kept: self._files.keep_enlarged(Image.fromarray(decoder.reconstruct(picture))),
+        }
+
+    def nothing(self, said: str) -> Updates:
+        """No search, and in the place of the verdict what is said."""
+        hidden = [self._parts.reveal, self._parts.results, self._parts.detail, self._parts.reasons, self._parts.inside]
+        return {
+            self._parts.state: None,
+            self._parts.verdict: said,
+            self._parts.link: "",
+            **{part: gr.update(visible=False) for part in hidden},
+        }
+
+    def _matches(self, search: Search) -> Updates:
+        tiles = self._collection.tiles.make([match.file_name for match in search.matches])
+        captions = [
+            f"similarity: {match.percent} %\n{match.label}" + (" · drawn from its code" if tile.is_drawn else "")
+            for match, tile in zip(search.matches, tiles, strict=True)
+        ]
+        drawn = sum(tile.is_drawn for tile in tiles)
+        rows = [[rank, m.file_name, m.label, round(m.score, 4)] for rank, m in enumerate(search.matches, start=1)]
+        table = self._collection.percents.get(search.way)
+        percents = [match.percent for match in search.matches]
+        return {
+            self._parts.gallery: gr.update(
+                value=[(tile.path, caption) for tile, caption in zip(tiles, captions, strict=True)], selected_index=None
+            ),
+            self._parts.note: _DRAWN_NOTES["all" if drawn == len(tiles) else "some" if drawn else "none"],
+            self._parts.percent: explain_percents(percents, table) if table else "",
+            self._parts.table: rows,
+            self._parts.csv: self._files.keep(matches_csv(search.matches).encode(), "visim-matches.csv"),
+        }
+
+    def _explain(self, search: Search) -> str:
+        if search.verdict is None:
+            return message("plain", "Searching with a picture of the gallery.", "It finds itself first.")
+        return explain_verdict(search.verdict, one=self._collection.one, many=self._collection.many)
+
+    def _link(self, search: Search) -> str:
+        """The address of this page with this search, which only a picture of the gallery has."""
+        if not search.file_name:
+            return ""
+        asked = {self._collection.key: search.file_name, "way": search.way, "top_k": len(search.matches)}
+        return f'<a class="visim-link" href="?{escape(urlencode(asked))}">Link to this search</a>'

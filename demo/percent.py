@@ -1,0 +1,126 @@
+"""What the percent means: the scores that were found, among those of true and of false matches when it was measured."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+__all__ = ["PercentTable", "explain_percents", "read_percent_table"]
+
+_log = logging.getLogger(__name__)
+
+_LEAST = 30
+"""With fewer measured matches around a percent than this, no share is told."""
+_WIDTH, _HEIGHT, _FOOT = 360, 84, 16
+
+
+@dataclass(frozen=True)
+class PercentTable:
+    """How often each percent was seen among the matches of held-out queries.
+
+    Attributes:
+        true: percent, 0 to 100 -> matches with the query's label.
+        false: percent, 0 to 100 -> other matches.
+    """
+
+    true: Sequence[int]
+    false: Sequence[int]
+
+    def around(self, percent: int) -> tuple[int, int]:
+        """How many true and how many false matches there were within a percent of this one, or two, or three ..."""
+        true = false = 0
+        for reach in range(1, 6):
+            near = slice(max(0, percent - reach), percent + reach + 1)
+            true, false = sum(self.true[near]), sum(self.false[near])
+            if true + false >= _LEAST:
+                break
+        return true, false
+
+
+def read_percent_table(repo: Path) -> PercentTable | None:
+    """The table in the metrics.json of a repo folder; None where there is none, as for a gallery of a host's own."""
+    try:
+        table = json.loads((repo / "metrics.json").read_text(encoding="utf-8"))["tables"]["match_scores"]
+        true, false = (list(map(int, table[kind])) for kind in ("true", "false"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        _log.warning("the page does not say what a percent means: metrics.json cannot be used (%s)", error)
+        return None
+    return PercentTable(true, false) if len(true) == len(false) == 101 and any(true) and any(false) else None
+
+
+def explain_percents(percents: Sequence[int], table: PercentTable) -> str:
+    """One sentence on the first match, and a small plot of all, as HTML.
+
+    Args:
+        percents: of the matches, nearest first; at least one.
+        table: of the gallery's repo.
+    """
+    first = max(0, percents[0])
+    true, false = table.around(first)
+    told = (
+        f"Of {true + false:,} matches near {first} % that were measured, "
+        f"{100 * true / (true + false):.0f} % had the query's label."
+        if true + false >= _LEAST
+        else f"Too few matches near {first} % were measured to say how often they have the query's label."
+    )
+    return (
+        f'<figure class="visim-percent"><figcaption><b>What the percent means.</b> {escape(told)}</figcaption>'
+        f"{_plot(percents, table, told)}"
+        '<p><span class="visim-true">■</span> same label <span class="visim-false">■</span> another label '
+        "<span>│</span> your matches</p></figure>"
+    )
+
+
+def _plot(percents: Sequence[int], table: PercentTable, told: str) -> str:
+    least = min(_first_seen(table), max(0, min(percents)))
+    least -= least % 10
+    scale = _WIDTH / (100.5 - least)
+    marks = "".join(
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_HEIGHT}"/>'
+        for x in sorted({(max(least, percent) - least) * scale for percent in percents})
+    )
+    step = 10 if least >= 40 else 20
+    ticks = "".join(
+        f'<text x="{(tick - least) * scale:.1f}" y="{_HEIGHT + _FOOT - 3}" text-anchor="'
+        f'{"start" if tick == least else "end" if tick == 100 else "middle"}">{tick} %</text>'
+        for tick in range(least, 101, step)
+    )
+    return (
+        f'<svg viewBox="0 -2 {_WIDTH} {_HEIGHT + _FOOT + 2}" role="img" '
+        f'aria-label="{escape(f"Scores of matches with the same and with another label. {told}")}">'
+        f"{_outlines(table, least, scale)}"
+        f'<g class="visim-marks">{marks}</g><g class="visim-ticks">{ticks}</g></svg>'
+    )
+
+
+def _outlines(table: PercentTable, least: int, scale: float) -> str:
+    """Both histograms from `least` percent on, on one scale, so that heights compare; the higher one lies behind."""
+    curves = {"visim-true": _smooth(table.true, least), "visim-false": _smooth(table.false, least)}
+    top = max(max(curve) for curve in curves.values())
+    drawn = []
+    for name, curve in sorted(curves.items(), key=lambda item: -max(item[1])):
+        points = [(place * scale, _HEIGHT * (1 - value / top)) for place, value in enumerate(curve)]
+        corners = [(0.0, float(_HEIGHT)), *points, (points[-1][0], float(_HEIGHT))]
+        drawn.append(f'<polygon class="{name}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}"/>')
+    return "".join(drawn)
+
+
+def _smooth(counts: Sequence[int], least: int) -> list[float]:
+    """The counts from `least` percent on, each averaged with its neighbours."""
+    windows = (counts[max(0, percent - 1) : percent + 2] for percent in range(least, 101))
+    return [sum(window) / len(window) for window in windows]
+
+
+def _first_seen(table: PercentTable) -> int:
+    """The percent below which hardly a match, true or false, was measured."""
+    both = [true + false for true, false in zip(table.true, table.false, strict=True)]
+    few, seen = sum(both) / 500, 0
+    for percent, count in enumerate(both):
+        seen += count
+        if seen > few:
+            return percent
+    return 0
