@@ -194,7 +194,8 @@ class VisualSimilarity:
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
         """
-        return self.embed_batch([image])[0]
+        embedding: npt.NDArray[np.float32] = self.embed_batch([image])[0]
+        return embedding
 
     def embed_batch(self, images: Sequence[ImageSource]) -> npt.NDArray[np.float32]:
         """Several pictures -> their embeddings, (N, D) float32; decoded while the network is at work on others.

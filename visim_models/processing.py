@@ -1,5 +1,6 @@
 """RGB image -> the tensor that a network takes. One `ImageProcessor` serves training, gallery and query alike."""
 
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,10 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from visim_models import repository
 from visim_models.errors import ConfigurationError
@@ -20,7 +20,7 @@ __all__ = ["PROCESSOR_FILE", "ImageProcessor"]
 
 PROCESSOR_FILE = "preprocessor_config.json"
 
-_RESAMPLE = {0: InterpolationMode.NEAREST, 2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}
+_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which the field writes into preprocessor_config.json."""
 
 
@@ -75,13 +75,10 @@ class ImageProcessor:
 
     def resize(self, image: Image.Image) -> Tensor:
         """An RGB picture -> (3, S, S) uint8, RGB."""
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, H, W)
-        if pixels.shape[1:] == (self.size, self.size):
-            return pixels.contiguous()
-        resized: Tensor = functional.resize(
-            pixels, [self.size, self.size], interpolation=_RESAMPLE[self.resample], antialias=self.antialias
-        )
-        return resized
+        pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # (1, 3, H, W)
+        if pixels.shape[2:] == (self.size, self.size):
+            return pixels[0].contiguous()
+        return _resize(pixels, self.size, _RESAMPLE[self.resample], antialias=self.antialias)[0]
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """(..., 3, S, S) RGB of 0 to 255 -> float32 of the same shape, as the network takes it."""
@@ -140,6 +137,26 @@ class ImageProcessor:
     def write_files(self, folder: Path) -> None:
         """Write preprocessor_config.json into an existing folder."""
         repository.write_json(folder / PROCESSOR_FILE, self.to_dict())
+
+
+def _resize(pixels: Tensor, size: int, mode: str, *, antialias: bool) -> Tensor:
+    """(1, 3, H, W) uint8 -> (1, 3, size, size) uint8: the pixels of `torchvision.transforms.v2.functional.resize`.
+
+    Importing torchvision for it would take the demo 2.5 seconds of its start and 150 MB.
+    """
+    if mode == "nearest":
+        return F.interpolate(pixels, (size, size), mode=mode)
+    in_bytes = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
+        "aarch64",
+        "arm64",
+    )
+    if mode == "bilinear" and not in_bytes:
+        return _interpolate(pixels.float(), size, mode, antialias).round_().to(torch.uint8)
+    return _interpolate(pixels, size, mode, antialias)
+
+
+def _interpolate(pixels: Tensor, size: int, mode: str, antialias: bool) -> Tensor:
+    return F.interpolate(pixels, (size, size), mode=mode, align_corners=False, antialias=antialias)
 
 
 def _is_finite_number(value: object) -> bool:

@@ -11,6 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
 
 from tests.builders import drawn_picture, edit_json
 from visim_models import ConfigurationError, ImageDecodeError, ImageProcessor, VisimError
@@ -60,6 +62,18 @@ def test_antialias_averages_and_its_lack_does_not() -> None:
     sampled = ImageProcessor(size=4, antialias=False, image_mean=(0.0,) * 3, image_std=(1.0,) * 3)(stripes)
     assert abs(averaged.mean().item() - 1 / 8) < 0.01
     assert abs(sampled.mean().item() - 1 / 8) > 0.05
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("resample", [0, 2, 3])
+@pytest.mark.parametrize("shape", [(480, 640), (31, 7), (8, 200), (1, 1), (2, 3)])
+def test_the_pixels_are_torchvisions(shape: tuple[int, int], resample: int, antialias: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    modes = {0: InterpolationMode.NEAREST, 2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}
+    pixels = torch.from_numpy(array).permute(2, 0, 1)
+    theirs = functional.resize(pixels, [24, 24], interpolation=modes[resample], antialias=antialias)
+    ours = ImageProcessor(size=24, resample=resample, antialias=antialias).resize(Image.fromarray(array))
+    assert torch.equal(ours, theirs)
 
 
 def test_nearest_invents_no_colour() -> None:
