@@ -1,38 +1,52 @@
-"""`python -m hub COMMAND`: everything about repos, from export to publishing."""
+"""Everything about repos: exporting, cards, galleries of one's own, publishing, and a check of the Space."""
 
 import argparse
+import importlib
 import sys
-from types import ModuleType
 
-from hub import build_gallery, card, export, import_article, publish, space
 from visim_models.errors import VisimError
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, ModuleType] = {
-    "export": export,
-    "card": card,
-    "build-gallery": build_gallery,
-    "import-article": import_article,
-    "publish": publish,
-    "space-check": space,
+COMMANDS = {
+    "export": "turn a training run and a folder of pictures into a repo folder",
+    "card": "write the model card of a repo, with its plots",
+    "build-gallery": "make a repo folder of your own pictures, add pictures to it, remove some",
+    "import-article": "turn a weights file of either article into a repo folder",
+    "publish": "put the models, their galleries and the demo on the Hugging Face Hub",
+    "space-check": "start the demo as a Space would, in a clean environment, and ask it",
 }
-"""Each module offers `add_arguments(parser)` and `run(options)`; the first line of its docstring is its help."""
+"""Command -> help. The module of the same name offers `add_arguments(parser)` and `run(options)`.
+
+Only the module that was asked for is imported: cards need matplotlib, which those who only run the demo do not have.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if it went well, 2 with a message if not."""
+    """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m hub", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in COMMANDS.items():
-        summary = (module.__doc__ or "").splitlines()[0]
-        module.add_arguments(commands.add_parser(name, help=summary, description=module.__doc__))
-    options = parser.parse_args(arguments)
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        command = parsers.add_parser(name, help=summary)
+        if name in given[:1]:
+            try:
+                module = importlib.import_module(f"hub.{name.replace('-', '_')}")
+            except ModuleNotFoundError as error:
+                missing = (error.name or "").partition(".")[0]
+                print(f"error: {name} needs {missing}: python -m pip install --editable '.[train]'", file=sys.stderr)
+                return 2
+            command.description = module.__doc__
+            module.add_arguments(command)
+    options = parser.parse_args(given)
     try:
-        COMMANDS[options.command].run(options)
+        module.run(options)
     except VisimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
