@@ -14,6 +14,12 @@ __all__ = ["MAX_TOP_K", "add_endpoint", "to_json"]
 
 MAX_TOP_K = 100
 
+_RETURNS = (
+    "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1) and percent; and ood, "
+    "whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and the "
+    "false_alarm_rate that the verdict was set for."
+)
+
 
 def add_endpoint(collection: Collection) -> None:
     """Adds `/search_<key>` to the `gr.Blocks` that is being built; it has no place on the page."""
@@ -29,6 +35,8 @@ def add_endpoint(collection: Collection) -> None:
             raise gr.Error(sentence(error), print_exception=False) from error
         return to_json(found)
 
+    # The page's list of endpoints and the tools of MCP show the name and the docstring, joining its lines.
+    search.__name__ = f"search_{collection.key}"
     search.__doc__ = f"""Find the pictures of the gallery of {collection.many} that look most like a picture.
 
     Args:
@@ -36,9 +44,7 @@ def add_endpoint(collection: Collection) -> None:
         top_k: how many to find, 1 to {MAX_TOP_K}.
 
     Returns:
-        matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1) and percent; and ood,
-        whether the picture looks like none of the {collection.many} at all: is_ood, score (higher is stranger),
-        p_value, and the false_alarm_rate that the verdict was set for.
+        {_RETURNS.format(many=collection.many)}
     """
     with gr.Row(visible=False):
         image = picture_input(label="image")

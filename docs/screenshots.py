@@ -1,35 +1,81 @@
-"""Draw the page's pictures in docs/: `python docs/screenshots.py`, with the demo running on http://127.0.0.1:7860.
+"""Draw the page's pictures in docs/: `python docs/screenshots.py`, with Debian's chromium installed.
 
-Start it with `make demo ARGS='--images cars=docs --images cifar10=docs'`: no photograph is found there, so that every
-tile is drawn by a decoder, and the pictures may be shipped.
+It starts the demo itself, with image roots that are empty: so every tile is drawn by a decoder, and may be shipped.
 """
 
 import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+import httpx
+from playwright.sync_api import Browser, sync_playwright
 
-ADDRESS = "http://127.0.0.1:7860"
 DOCS = Path(__file__).resolve().parent
+START_SECONDS = 120
+SHOTS = (
+    # file, tab, width, height, theme
+    ("cifar10.png", "cifar10", 1280, 900, "light"),
+    ("cars.png", "cars", 1280, 900, "light"),
+    ("phone.png", "cars", 390, 844, "dark"),
+)
 
 
 def main() -> int:
-    """One picture a tab, after its first example was searched with."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-background-networking"]
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 820})
-        page.goto(ADDRESS)
-        for tab, title in (("cifar10", "CIFAR-10"), ("cars", "Cars")):
-            page.get_by_role("tab", name=title).click()
-            page.locator(f"#{tab}-examples button").first.click()
-            page.locator(f"#{tab}-gallery .caption-label").nth(3).wait_for()
-            page.wait_for_timeout(1500)
-            page.screenshot(path=DOCS / f"{tab}.png")
+    """One picture a line of `SHOTS`, after the tab's second example was searched with."""
+    with _demo() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, tab, width, height, theme in SHOTS:
+            _shoot(browser, f"{address}/?__theme={theme}", tab, (width, height), DOCS / name)
+            print(f"drawn: docs/{name}")
         browser.close()
     return 0
+
+
+def _shoot(browser: Browser, address: str, tab: str, size: tuple[int, int], file: Path) -> None:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.goto(address)
+    page.get_by_role("tab", name={"cifar10": "CIFAR-10", "cars": "Cars"}[tab]).click()
+    page.locator(f"#{tab}-examples button").nth(1).click()
+    page.locator(f"#{tab}-gallery .caption-label").nth(3).wait_for()
+    page.locator(f"#{tab}-gallery img").evaluate_all("images => Promise.all(images.map(image => image.decode()))")
+    page.wait_for_timeout(1000)  # progress bars fade out
+    page.screenshot(path=file)
+    page.close()
+
+
+@contextmanager
+def _demo() -> Iterator[str]:
+    """The demo, served without any photograph; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, str(DOCS.parent / "demo" / "app.py"), "--port", str(port)]
+        roots = ["--images", f"cars={empty}", "--images", f"cifar10={empty}"]
+        program = subprocess.Popen([*command, *roots])
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/healthz", program)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            program.terminate()
+            program.wait()
+
+
+def _wait_for(address: str, program: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while program.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(address).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    raise SystemExit("The demo did not start: see its message above.")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
@@ -95,6 +96,13 @@ def test_only_the_two_endpoints_are_offered(address: str) -> None:
     for endpoint in info["named_endpoints"].values():
         assert [parameter["parameter_name"] for parameter in endpoint["parameters"]] == ["image", "top_k"]
         assert "look most like" in endpoint["description"]
+
+
+def test_the_tools_of_mcp_are_named_as_the_endpoints(demo: gr.Blocks) -> None:
+    """Gradio names a tool after its function; that both tools work was tried with the extra and a client of MCP."""
+    offered = [function for function in demo.fns.values() if function.api_visibility == "public"]
+    assert [function.api_name for function in offered] == [function.fn.__name__ for function in offered]
+    assert len(offered) == 2
 
 
 def test_the_page_is_healthy_and_serves_no_other_file(address: str, picture: Path) -> None:

@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import httpx
@@ -15,9 +17,12 @@ import pytest
 
 import hub
 from demo.app import launch_options, main
-from demo.collection import load_collections
+from demo.collection import Collection, load_collections
 from demo.examples import make_examples
+from demo.search import search_picture
 from demo.settings import Settings
+from demo.tiles import Tiles
+from tests.demo.conftest import drawn_picture
 from visim_models import ImageSourceError, RepositoryError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,3 +118,24 @@ def _is_healthy(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).text == "ok"
     except httpx.HTTPError:
         return False
+
+
+def test_every_query_runs_in_the_function_that_is_marked_for_zero_gpu(
+    repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
+        def marked(*arguments: Any) -> Any:
+            asked.append(arguments[0])
+            return function(*arguments)
+
+        return marked
+
+    monkeypatch.setattr("demo.collection.gpu", mark)
+    cars = hub.load(repos["car-extractor"])
+    collection = Collection(
+        key="cars", title="Cars", one="a car", many="cars", ways={"by body": cars}, tiles=Tiles(None, None)
+    )
+    search_picture(collection, drawn_picture(1), way="by body", top_k=2)
+    assert asked == ["by body"]
