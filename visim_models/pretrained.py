@@ -105,6 +105,8 @@ class PretrainedModel(nn.Module):
             same_kind = tensor.is_floating_point() == own[key].is_floating_point() and not tensor.is_complex()
             if not same_kind or not torch.isfinite(tensor.float()).all():
                 raise WeightsError(f"{name}: {key} has a wrong type, or values that are not finite.")
+            if key.endswith("running_var") and (tensor.float() < 0).any():
+                raise WeightsError(f"{name}: {key} has negative values, which no variance has: export or download it again.")
         self.load_state_dict(tensors)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

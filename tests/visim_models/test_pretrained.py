@@ -117,6 +117,17 @@ def test_a_statistic_must_not_be_a_float(tmp_path: Path) -> None:
         extractor.load_weights({**weights, "batchnorm_conv1.num_batches_tracked": torch.tensor(1.0)})
 
 
+def test_a_variance_must_not_be_negative() -> None:
+    extractor = CarFeatureExtractor()
+    weights = dict(extractor.state_dict())
+    variances = weights["batchnorm_conv3.running_var"].clone()
+    variances[5] = -1e-3
+    with pytest.raises(WeightsError, match=r"batchnorm_conv3\.running_var has negative values"):
+        extractor.load_weights({**weights, "batchnorm_conv3.running_var": variances})
+    variances[5] = 0
+    extractor.load_weights({**weights, "batchnorm_conv3.running_var": variances})
+
+
 BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "missing key": ({"stages": ...}, "lacks.*stages"),
     "no model_type": ({"model_type": ...}, "lacks.*model_type"),

@@ -35,7 +35,7 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert repository.resolve(str(tmp_path)) == tmp_path
 
 
-@pytest.mark.parametrize("source", ["a/b/c", "no such folder", "../nowhere/repo", "bad?name", "x" * 300, "a\0b"])
+@pytest.mark.parametrize("source", ["", "a/b/c", "no such folder", "../nowhere/repo", "bad?name", "x" * 300, "a\0b"])
 def test_what_is_neither_folder_nor_repo_id(source: str) -> None:
     with pytest.raises(RepositoryError, match="neither a folder here nor a repo id"):
         repository.resolve(source)
