@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 import visim_models
 from hub.locate import BUNDLED
-from hub.publish_plan import PARTS, PROJECT, SPACE, RepoPlan, make_plan, stage_space
+from hub.publish_plan import PARTS, PROJECT, SPACE, RepoPlan, make_plan, stage_space, zero_gpu_note
 from visim_models.errors import RepositoryError, VisimError
 
 __all__ = ["ZERO_GPU", "Publisher", "add_arguments", "publish", "run"]
@@ -24,7 +24,7 @@ ZERO_GPU: Final = "zero-a10g"
 """The Hub's name for ZeroGPU, the only hardware of a Gradio Space that a free account may have (since July 2026)."""
 
 _COLLECTION: Final = "visim: visual similarity"
-_DESCRIPTION: Final = "Find the pictures that look most like yours: two models, their galleries, and a demo."
+_DESCRIPTION: Final = "Find the pictures that look most like yours: three small models, their galleries, and a demo."
 _LEFT_OUT: Final = ["**/__pycache__/**", "**/*.pyc", "**/.*", ".*"]
 
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m hub publish`."""
     parser.add_argument("--namespace", required=True, help="user or organisation on the Hub")
     parser.add_argument("--private", action="store_true", help="make new repos private")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help="publish these alone")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help="publish only these")
     parser.add_argument("--hardware", help=f"of the Space; a new one gets {ZERO_GPU}, an old one keeps what it has")
     parser.add_argument("--dry-run", action="store_true", help="list every file with its size, and touch nothing")
 
@@ -78,6 +78,8 @@ def publish(
     version = f"v{visim_models.__version__}"
     for plan in plans:
         print("\n".join(plan.lines()) if dry_run else f"{plan.kind} {plan.repo_id}: {plan.size:,} bytes")
+    if plans[-1].part == SPACE and (hardware or ZERO_GPU) == ZERO_GPU and (note := zero_gpu_note(project)):
+        print(note)
     if dry_run:
         where = hardware or f"{ZERO_GPU} if it is new"
         print(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {_COLLECTION!r}")

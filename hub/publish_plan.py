@@ -12,7 +12,18 @@ from huggingface_hub import metadata_load
 from hub.locate import BUNDLED, REPO_NAMES
 from visim_models.errors import ConfigurationError, RepositoryError
 
-__all__ = ["PARTS", "PROJECT", "RepoPlan", "make_plan", "read_front_matter", "space_files", "stage_space"]
+__all__ = [
+    "PARTS",
+    "PROJECT",
+    "SPACE",
+    "RepoPlan",
+    "check_space",
+    "make_plan",
+    "read_front_matter",
+    "space_files",
+    "stage_space",
+    "zero_gpu_note",
+]
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 SPACE: Final = "space"
@@ -22,6 +33,9 @@ PARTS: Final = (*REPO_NAMES, SPACE)
 SPACE_NAME: Final = "visim"
 PLACEHOLDER: Final = "NAMESPACE/"
 """Stands in the README's front matter for the namespace that the models are published under."""
+
+ZERO_GPU_PYTHONS: Final = ("3.10", "3.12")
+"""Those that ZeroGPU has. Asked for another one, it takes 3.10. Source: https://huggingface.co/docs/hub/spaces-zerogpu"""
 
 # What the app needs to run, and what its README shows. Tests, runs and set-up stay behind.
 _SPACE_PATTERNS: Final = ("README.md", "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*", "docs/*.png")
@@ -69,12 +83,18 @@ class RepoPlan:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum((self.folder / name).stat().st_size for name in self.files)
+        return sum(self.size_of(name) for name in self.files)
+
+    def size_of(self, name: str) -> int:
+        """Bytes of one file, as it is sent."""
+        if self.part == SPACE and name == "README.md":
+            return len(_space_readme(self.folder, self.repo_id.split("/")[0]).encode())
+        return (self.folder / name).stat().st_size
 
     def lines(self) -> list[str]:
         """The plan in words, a line a file."""
         head = f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {self.folder}"
-        return [head, *(f"  {(self.folder / name).stat().st_size:>12,}  {name}" for name in self.files)]
+        return [head, *(f"  {self.size_of(name):>12,}  {name}" for name in self.files)]
 
 
 def make_plan(
@@ -128,11 +148,7 @@ def stage_space(project: Path, target: Path, *, namespace: str | None = None) ->
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(project / name, target / name)
         if namespace:
-            readme = target / "README.md"
-            _, front, body = readme.read_text(encoding="utf-8").split("---\n", 2)
-            readme.write_text(
-                "---\n".join(["", front.replace(PLACEHOLDER, f"{namespace}/"), body]), encoding="utf-8", newline="\n"
-            )
+            (target / "README.md").write_text(_space_readme(project, namespace), encoding="utf-8", newline="\n")
     except (OSError, ValueError) as error:
         raise RepositoryError(f"The Space's files cannot be gathered in {target} ({error}).") from error
 
@@ -173,6 +189,26 @@ def check_space(project: Path) -> None:
         raise ConfigurationError(f"{path}: app_file is {front['app_file']!r}, and no such file goes to the Space.")
     if len(str(front.get("short_description", ""))) > 60:
         raise ConfigurationError(f"{path}: short_description is longer than the Hub's 60 characters.")
+
+
+def zero_gpu_note(project: Path) -> str:
+    """What to mend before the Space runs on ZeroGPU, or "".
+
+    Raises:
+        ConfigurationError: the README's front matter cannot be read.
+    """
+    named = str(read_front_matter(project)["python_version"])
+    if ".".join(named.split(".")[:2]) in ZERO_GPU_PYTHONS:
+        return ""
+    return (
+        f"note: README.md names Python {named}, which ZeroGPU does not have: it would build the Space with 3.10, and "
+        'visim needs 3.11. Write python_version: "3.12".'
+    )
+
+
+def _space_readme(project: Path, namespace: str) -> str:
+    _, front, body = (project / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return "---\n".join(["", front.replace(PLACEHOLDER, f"{namespace}/"), body])
 
 
 def _model_files(folder: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """Check that the demo would run as a Space: a clean environment, the Space's files alone, a query in both tabs.
 
-The environment gets requirements.txt and the Gradio of the README's front matter, as the Hub's builder does, with the
-Python that the front matter names where this machine has it.
+The environment gets what the Hub's builder installs: requirements.txt, and beside it the Gradio of the README's front
+matter with two of its extras, whose own requirements must fit. Its Python is the one that the front matter names where
+this machine has it. ZeroGPU is not imitated: the function that is marked for it runs on the CPU.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.publish_plan import PROJECT, check_space, read_front_matter, space_files, stage_space
+from hub.publish_plan import PROJECT, check_space, read_front_matter, space_files, stage_space, zero_gpu_note
 from hub.space_probe import Probe, probe_app
 from visim_models.errors import DataError
 
@@ -76,6 +77,8 @@ def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float
     """
     check_space(project)
     front = read_front_matter(project)
+    if note := zero_gpu_note(project):
+        print(note)
     named = str(front["python_version"])
     base = python or find_python(named) or Path(sys.executable)
     version = _version(base)
@@ -125,7 +128,7 @@ def _install(base: Path, environment: Path, folder: Path, gradio: str) -> Path:
     steps: list[list[str | Path]] = [
         [base, "-m", "venv", environment],
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement",
-         folder / "requirements.txt", f"gradio=={gradio}", "spaces"],
+         folder / "requirements.txt", f"gradio[oauth,mcp]=={gradio}", "uvicorn>=0.14.0", "websockets>=10.4", "spaces"],
     ]  # fmt: skip
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, stdin=subprocess.DEVNULL)

@@ -117,6 +117,11 @@ def test_everything_is_published_once(server: RecordingHub, pretrained: Path, pr
     assert space.settings["hardware"] == ZERO_GPU
     assert set(space.files) == {".gitattributes", "README.md", "LICENSE", "requirements.txt", "demo/app.py",
                                 "hub/__init__.py", "visim_models/__init__.py"}  # fmt: skip
+    for plan in make_plan("someone", pretrained=pretrained, project=project):
+        sent = server.repos[f"{plan.kind}s/{plan.repo_id}"].files
+        assert {name: len(sent[name]) for name in sent.keys() - {".gitattributes"}} == {
+            name: plan.size_of(name) for name in plan.files
+        }
     readme = space.files["README.md"].decode()
     assert "- someone/visim-car-extractor\n" in readme
     assert "# visim in NAMESPACE/ is text" in readme
@@ -236,10 +241,24 @@ def test_a_dry_run_lists_every_file_and_touches_nothing(
     printed = capsys.readouterr().out
     for plan in make_plan("someone", pretrained=pretrained, project=project):
         for name in plan.files:
-            assert f"  {(plan.folder / name).stat().st_size:>12,}  {name}" in printed
+            assert f"  {plan.size_of(name):>12,}  {name}" in printed
     assert "__pycache__" not in printed
     assert "tests/" not in printed
     assert files_of(project.parent) == before
+
+
+def test_a_python_that_zero_gpu_does_not_have_is_noted(
+    pretrained: Path, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options: dict[str, Any] = {"dry_run": True, "pretrained": pretrained, "project": project}
+    publish("someone", **options)
+    assert "note:" not in capsys.readouterr().out
+    (project / "README.md").write_text(FRONT_MATTER.replace('"3.12"', '"3.11"'), encoding="utf-8")
+    publish("someone", **options)
+    assert "note: README.md names Python 3.11" in capsys.readouterr().out
+    publish("someone", hardware="cpu-upgrade", **options)
+    publish("someone", only=["car-extractor"], **options)
+    assert "note:" not in capsys.readouterr().out
 
 
 def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> None:
