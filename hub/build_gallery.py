@@ -61,15 +61,24 @@ class GalleryReport:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m hub build-gallery`."""
-    parser.add_argument("--out", type=Path, required=True, help="the repo folder to write or change")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the repo folder to make or change")
     parser.add_argument(
-        "--model", default="", help="repo whose network is used: car-extractor, a folder, namespace/repo"
+        "--image-root",
+        metavar="ROOT",
+        help="where the pictures can be fetched from later (folder, zip, https address, hf://datasets/...); "
+        "a new gallery gets --images, an old one keeps its own",
     )
-    parser.add_argument("--images", type=Path, help="build from these pictures: folder or zip, label/name.jpg")
-    parser.add_argument("--image-root", help="where the pictures can be fetched from later; by default --images itself")
-    parser.add_argument("--add", type=Path, help="add what is new in this folder or zip to --out")
-    parser.add_argument("--remove", nargs="+", default=[], metavar="NAME", help="remove these pictures from --out")
-    parser.add_argument("--remove-list", type=Path, metavar="FILE", help="remove the pictures named in it, one a line")
+    new = parser.add_argument_group("to make a gallery (both)")
+    new.add_argument("--model", metavar="REPO", help="whose network is used: car-extractor, a folder, namespace/repo")
+    new.add_argument("--images", type=Path, metavar="PATH", help="folder or zip of pictures, label/name.jpg")
+    old = parser.add_argument_group("to change one (any)")
+    old.add_argument("--add", type=Path, metavar="PATH", help="add what is new in this folder or zip")
+    old.add_argument(
+        "--remove", nargs="+", default=[], metavar="NAME", help="remove these pictures, as metadata.csv has them"
+    )
+    old.add_argument(
+        "--remove-list", type=Path, metavar="FILE", help="remove the pictures that this file names, one a line"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -80,12 +89,15 @@ def run(options: argparse.Namespace) -> None:
             removed += [line for line in options.remove_list.read_text(encoding="utf-8").splitlines() if line]
         except (OSError, ValueError) as error:
             raise DataError(f"{options.remove_list} cannot be read ({error}).") from error
+    makes = bool(options.images and options.model)
     changes = bool(options.add or options.remove or options.remove_list)
-    if bool(options.images) == changes or bool(options.images) != bool(options.model):
+    if (options.images or options.model) and (changes or not makes):
+        raise DataError("Give --model and --images to make a gallery, without --add and --remove, which change one.")
+    if not makes and not changes and options.image_root is None:
         raise DataError(
-            "Give --model and --images to build a gallery, or --add, --remove or --remove-list to change one."
+            "Give --model and --images to make a gallery; --add, --remove, --remove-list or --image-root to change one."
         )
-    if options.images:
+    if makes:
         report = build_gallery(options.model, options.images, options.out, image_root=options.image_root)
     else:
         report = change_gallery(options.out, add=options.add, remove=removed, image_root=options.image_root)

@@ -259,5 +259,16 @@ def test_the_command_line(model: Path, pictures: Path, tmp_path: Path, capsys: p
     listed.write_text("suv/0000.png\nsuv/0001.png\n")
     assert main(["build-gallery", "--out", out, "--remove-list", str(listed), "--remove", "suv/0002.png"]) == 0
     assert "29 pictures (0 added, 3 removed)" in capsys.readouterr().out
-    assert main(["build-gallery", "--out", out]) == 2
-    assert "Give --model and --images" in capsys.readouterr().err
+    assert main(["build-gallery", "--out", out, "--image-root", "https://example.org/pictures"]) == 0
+    assert hub.load(out).gallery.image_root == "https://example.org/pictures"
+    before = files_of(tmp_path / "mine")
+    for wrong in (
+        [],
+        ["--images", str(pictures)],
+        ["--model", str(model), "--remove", "suv/0003.png"],
+        ["--model", str(model), "--images", str(pictures), "--add", str(pictures)],
+        ["--remove-list", str(tmp_path / "missing.txt")],
+    ):
+        assert main(["build-gallery", "--out", out, *wrong]) == 2, wrong
+        assert "Give --model and --images" in capsys.readouterr().err or "missing.txt" in wrong[-1], wrong
+    assert files_of(tmp_path / "mine") == before
