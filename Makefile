@@ -14,7 +14,7 @@ MCP_ON := $(filter-out 0,$(MCP))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check train export
+.PHONY: help demo test check train export bench soak
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,12 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 	for repo in cifar10-autoencoder car-extractor car-autoencoder; do \
 		$(BIN)/python -m visim_models.evaluation $$repo --data '$(DATA)' --write || exit 1; done
 	$(BIN)/python -m hub card cifar10-autoencoder car-extractor car-autoencoder
+
+bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')
+	$(BIN)/python -m benchmarks --data '$(DATA)' $(ARGS)
+
+soak: $(VENV)/.dev-stamp  ## three minutes of many users, hostile uploads, kill -9 and full disks (ARGS=)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 $(VENV)/.venv-stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

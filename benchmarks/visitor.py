@@ -1,0 +1,71 @@
+"""A visitor of the demo who uses its endpoints by plain HTTP: light enough for fifty at once beside the demo itself."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+
+__all__ = ["RefusedError", "Visitor"]
+
+_API = "gradio_api"
+
+
+class RefusedError(Exception):
+    """The demo answered a query with an error; the message is what it said."""
+
+
+@dataclass
+class Visitor:
+    """One visitor, with a connection of their own.
+
+    Args:
+        url: of the demo, with a slash at the end.
+        timeout: longest wait for an answer, in seconds.
+    """
+
+    url: str
+    timeout: float = 60.0
+    _client: httpx.Client = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._client = httpx.Client(
+            base_url=self.url, timeout=self.timeout, verify=False
+        )  # plain http: skip loading the CAs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def search(self, picture: bytes, *, tab: str, top_k: int = 4) -> dict[str, Any]:
+        """Upload a picture and search with it: what `/search_<tab>` answers.
+
+        Raises:
+            RefusedError: the demo refuses the upload or the query, and says why.
+            httpx.HTTPError: it does not answer as a server does.
+        """
+        upload = self._client.post(f"{_API}/upload", files={"files": ("picture", picture)})
+        if upload.status_code != 200:
+            raise RefusedError(upload.text)
+        file = {"path": upload.json()[0], "meta": {"_type": "gradio.FileData"}}
+        call = self._client.post(f"{_API}/call/search_{tab}", json={"data": [file, top_k]})
+        if call.status_code != 200:
+            raise RefusedError(call.text)
+        return self._result(f"{_API}/call/search_{tab}/{call.json()['event_id']}")
+
+    def _result(self, path: str) -> dict[str, Any]:
+        """Follow the server-sent events of a query to their end."""
+        event = ""
+        with self._client.stream("GET", path) as stream:
+            for line in stream.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event == "complete":
+                    answer: dict[str, Any] = json.loads(value)[0]
+                    return answer
+                elif name == "data" and event == "error":
+                    raise RefusedError(value)
+        raise RefusedError("the demo ended its answer without a result")
