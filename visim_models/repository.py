@@ -13,20 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from visim_models.errors import ConfigurationError, RepositoryError, VisimError, WeightsError
+from visim_models.snapshot import download_snapshot
 
 __all__ = [
     "REPO_FILES",
@@ -71,41 +63,15 @@ def resolve(
     """
     if os.path.isdir(source):  # Path.is_dir raises where the name is too long for a file system
         return _without_links_out(Path(source))
-    repo_id = os.fspath(source)
-    try:
-        snapshot = snapshot_download(
-            repo_id,
-            revision=revision,
-            cache_dir=None if cache_dir is None else Path(cache_dir),
-            local_files_only=local_files_only,
-            token=token,
-            allow_patterns=list(REPO_FILES),
-        )
-    except HFValidationError as error:
-        raise RepositoryError(
-            f"{repo_id!r} is neither a folder here nor a repo id of the form 'namespace/name'."
-        ) from error
-    except GatedRepoError as error:
-        raise RepositoryError(
-            f"The repo {repo_id!r} is gated: accept its terms on the Hub, then run `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise RepositoryError(f"The repo {repo_id!r} has no revision {revision!r}.") from error
-    except RepositoryNotFoundError as error:
-        at = f" at revision {revision!r}" if revision else ""
-        raise RepositoryError(
-            f"The Hub has no repo {repo_id!r}{at} that you may read: check the name; if it is private, `hf auth login`."
-        ) from error
-    except (LocalEntryNotFoundError, EntryNotFoundError) as error:
-        raise RepositoryError(
-            f"{repo_id!r} is not a folder here, and the Hub could not be reached (or is switched off) and no copy is "
-            "cached: connect once, or give a folder."
-        ) from error
-    except Exception as error:  # of httpx or httpx2, by the client's version, of hf_xet, and of the disk
-        raise RepositoryError(
-            f"Could not download {repo_id!r} ({_one_line(error)}): what came whole is kept; try again."
-        ) from error
-    return _without_links_out(Path(snapshot))
+    snapshot = download_snapshot(
+        os.fspath(source),
+        patterns=REPO_FILES,
+        revision=revision,
+        cache_dir=cache_dir,
+        local_files_only=local_files_only,
+        token=token,
+    )
+    return _without_links_out(snapshot)
 
 
 def _without_links_out(folder: Path) -> Path:
@@ -204,6 +170,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def to_storage(tensor: Tensor) -> Tensor:
+    """A tensor as it is stored: floats as float16, integers as they are."""
+    return tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Build a folder aside, then put it in the place of `folder` in one step.
@@ -259,8 +230,3 @@ def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def to_storage(tensor: Tensor) -> Tensor:
-    """A tensor as it is stored: floats as float16, integers as they are."""
-    return tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()

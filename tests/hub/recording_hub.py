@@ -47,6 +47,7 @@ class RecordingHub:
         repos: "models/ns/name" or "spaces/ns/name" -> repo.
         collections: slug -> collection.
         requests: method and path of each request, in order.
+        tokens: those that requests for a repo came with; "" stands for none.
         fail: asked with each request; an HTTP status that it gives is answered instead.
         error_code: the Hub's name of an error, sent with every answer; "GatedRepo", for one.
     """
@@ -56,6 +57,7 @@ class RecordingHub:
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
     fail: Callable[[str, str], int | None] = lambda method, path: None
     error_code: str = ""
     address: str = ""
@@ -216,6 +218,8 @@ def serving(hub: RecordingHub) -> Iterator[str]:
             split = urlsplit(self.path)
             body = self._body()
             hub.requests.append((self.command, split.path))
+            if split.path.startswith(("/api/models/", "/api/spaces/")):
+                hub.tokens.add(self.headers.get("authorization", "").removeprefix("Bearer "))
             status = hub.fail(self.command, split.path)
             writes = self.command != "GET" and not split.path.startswith("/lfs/")
             if status is not None:

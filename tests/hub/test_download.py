@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import hub
-from tests.builders import edit_json, raw_safetensors, tiny_repo
+from tests.builders import edit_json, raw_safetensors, tiny_car_repo, tiny_repo
 from tests.hub.olah_server import commit, flaky_network, serving_checkouts
 from tests.hub.recording_hub import RecordingHub, serving
 from visim_models import ImageSourceError, RepositoryError
@@ -26,19 +26,19 @@ ROOT = Path(__file__).resolve().parents[2]
 # In a process of its own: the client reads its address and its switches when it is imported.
 PROGRAM = """
 import json, resource, sys
-import hub
-from visim_models import ConvolutionalAutoencoder, VisimError
+import hub, visim_models
 largest_file, requests = int(sys.argv[1]), json.loads(sys.argv[2])
 if largest_file:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 answers = []
 for request in requests:
-    load = ConvolutionalAutoencoder.from_pretrained if request.pop("alone", False) else hub.load
+    of_class = request.pop("of_class", None)
+    load = getattr(visim_models, of_class).from_pretrained if of_class else hub.load
     source = request.pop("source")
     try:
         found = load(source, **request)
-        answers.append(len(found.gallery) if load is hub.load else "model")
-    except VisimError as error:
+        answers.append(len(found.gallery) if hasattr(found, "gallery") else type(found).__name__)
+    except visim_models.VisimError as error:
         answers.append([type(error).__name__, str(error)])
 print(json.dumps(answers))
 """
@@ -51,6 +51,7 @@ def mirrors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = folder / "models" / "someone"
     good = tiny_repo(models / "visim-car-extractor", count=8)
     commit(good, tag="v1")
+    commit(tiny_car_repo(models / "cars"))
     spare = tiny_repo(folder / "spare")
     for name in BAD_REPOS:
         shutil.copytree(spare, models / name)
@@ -126,16 +127,17 @@ def ask(
 
 
 GOOD = {"source": "someone/visim-car-extractor"}
+ALONE = {**GOOD, "of_class": "ConvolutionalAutoencoder"}
 
 
 def test_versions_and_caches(port: int, tmp_path: Path) -> None:
-    newest, alone, tagged, elsewhere, no_such, unknown = ask(
-        port, tmp_path / "home", GOOD, {**GOOD, "alone": True}, {**GOOD, "revision": "v1"},
+    newest, tagged, elsewhere, no_such, unknown = ask(
+        port, tmp_path / "home", GOOD, {**GOOD, "revision": "v1"},
         {"source": "car-extractor", "revision": "v1", "cache_dir": str(tmp_path / "cache")},
         {**GOOD, "revision": "v9"}, {"source": "someone/visim-nothing"},
         VISIM_NAMESPACE="someone",
     )  # fmt: skip
-    assert (newest, alone, tagged, elsewhere) == (12, "model", 8, 8)
+    assert (newest, tagged, elsewhere) == (12, 8, 8)
     assert (tmp_path / "cache" / "models--someone--visim-car-extractor").is_dir()
     assert isinstance(no_such, list)
     assert isinstance(unknown, list)
@@ -144,11 +146,39 @@ def test_versions_and_caches(port: int, tmp_path: Path) -> None:
     assert "someone/visim-nothing" in unknown[1]
 
 
+def test_every_class_is_loaded_from_the_hub(port: int, tmp_path: Path) -> None:
+    cars = [{"source": "someone/cars", "of_class": name} for name in ("CarFeatureExtractor", "CarClassifier")]
+    whole = [{**request, "of_class": "VisualSimilarity"} for request in (GOOD, {**GOOD, "revision": "v1"})]
+    wrong = {**GOOD, "of_class": "CarClassifier"}
+    *answers, refused = ask(port, tmp_path / "home", ALONE, *cars, *whole, wrong)
+    assert answers == ["ConvolutionalAutoencoder", "CarFeatureExtractor", "CarClassifier", 12, 8]
+    assert isinstance(refused, list)
+    assert refused[0] == "ConfigurationError"
+
+
+def test_the_token_reaches_the_hub(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    server = RecordingHub("token")
+    with serving(server) as address:
+        port = int(address.rsplit(":", 1)[1])
+        for of_class in ("", "VisualSimilarity", "CarFeatureExtractor"):
+            answer = ask(port, home, {**GOOD, "token": "hf_given", **({"of_class": of_class} if of_class else {})})
+            assert "someone/visim-car-extractor" in answer[0][1]  # type: ignore[index]
+            assert "hf_given" not in answer[0][1]  # type: ignore[index]
+        assert server.tokens == {"hf_given"}
+        (home / "token").write_text("hf_of_a_login", encoding="utf-8")
+        ask(port, home, GOOD)
+        assert server.tokens == {"hf_given", "hf_of_a_login"}
+        server.tokens.clear()
+        ask(port, home, {**GOOD, "token": False})
+        assert server.tokens == {""}
+
+
 def test_once_cached_no_network_is_needed(port: int, tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert ask(port, home, GOOD) == [12]
     assert ask(port, home, GOOD, HF_HUB_OFFLINE="1") == [12]
-    assert ask(9, home, GOOD, {**GOOD, "local_files_only": True}, {**GOOD, "alone": True}) == [12, 12, "model"]
+    assert ask(9, home, GOOD, {**GOOD, "local_files_only": True}, ALONE) == [12, 12, "ConvolutionalAutoencoder"]
 
 
 def test_without_a_network_or_a_cache_the_message_says_what_to_do(tmp_path: Path) -> None:
@@ -182,8 +212,31 @@ def test_a_network_that_drops_halfway_leaves_nothing_broken(port: int, tmp_path:
         assert isinstance(answer, list), answer
         assert answer[0] == "RepositoryError"
         assert network.is_down
+        (answer,) = ask(network.port, home, GOOD)  # still without a network: what came is not taken for the whole
+        assert isinstance(answer, list), answer
+        assert answer[0] == "RepositoryError"
         network.bytes_left = None
         assert ask(network.port, home, GOOD) == [12]
+
+
+def test_an_update_that_drops_halfway_leaves_the_last_whole_version(port: int, mirrors: Path, tmp_path: Path) -> None:
+    home, request = tmp_path / "home", {"source": "someone/growing"}
+    repo = tiny_repo(mirrors / "models" / "someone" / "growing", count=8)
+    commit(repo)
+    with flaky_network(port) as network:
+        assert ask(network.port, home, request) == [8]
+        shutil.rmtree(repo / "gallery")
+        tiny_repo(tmp_path / "newer", count=16, seed=5)
+        shutil.copytree(tmp_path / "newer", repo, dirs_exist_ok=True)
+        commit(repo)
+        network.bytes_left = 9_000
+        (answer,) = ask(network.port, home, request)
+        assert isinstance(answer, list), answer
+        assert network.is_down
+        assert ask(network.port, home, request, HF_HUB_OFFLINE="1") == [8]
+        network.bytes_left = None
+        assert ask(network.port, home, request) == [16]
+        assert ask(network.port, home, request, HF_HUB_OFFLINE="1") == [16]
 
 
 def test_a_full_disk_gives_a_clear_error_and_the_next_try_works(port: int, tmp_path: Path) -> None:
