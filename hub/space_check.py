@@ -40,7 +40,7 @@ class SpaceReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
-        note = "" if self.is_named_python else " (not the one that the README names, which is not here)"
+        note = "" if self.is_named_python else " (not the one that the README names)"
         memory = self.probe.peak_memory
         return [
             f"python           {self.python}{note}",

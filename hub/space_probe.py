@@ -120,7 +120,7 @@ def _wait_for_page(process: subprocess.Popen[bytes], address: str, log: Path, ti
 
 def _ask(address: str, endpoint: str, picture: Path, timeout: float, log: Path) -> float:
     """Seconds that one query of an endpoint takes."""
-    from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+    from gradio_client import Client, handle_file
 
     start = time.monotonic()
     try:

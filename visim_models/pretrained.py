@@ -106,7 +106,7 @@ class PretrainedModel(nn.Module):
             if not same_kind or not torch.isfinite(tensor.float()).all():
                 raise WeightsError(f"{name}: {key} has a wrong type, or values that are not finite.")
             if key.endswith("running_var") and (tensor.float() < 0).any():
-                raise WeightsError(f"{name}: {key} has negative values, which no variance has: export or download it again.")
+                raise WeightsError(f"{name}: {key} has negative values: a variance has none.")
         self.load_state_dict(tensors)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
