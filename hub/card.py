@@ -156,10 +156,13 @@ def _training(folder: Path, text: CardText) -> str:
     name = str(record.get("recipe"))
     seed, epochs = record.get("seed"), record.get("epochs")
     lines += [f"Recipe `{name}` of `visim_models.training.recipes`, {epochs} epochs, seed {seed}:", ""]
-    lines += ["```sh", text.command.format(recipe=name), "```", ""]
     recipes: Mapping[str, Recipe] = {**AUTOENCODER_RECIPES}
     if record.get("task") == "car-classifier":
         recipes = {**CAR_CLASSIFIER_RECIPES}
+    commands = [text.command.format(recipe=name)]
+    if name in recipes and (first := recipes[name].starts_from):
+        commands = [text.command.format(recipe=first), f"{commands[0]} --start runs/{first}/model"]
+    lines += ["```sh", *commands, "```", ""]
     if name in recipes:
         settings = _settings(recipes[name]) | {"epochs": epochs}
         lines += [", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items()) + "."]
