@@ -14,6 +14,7 @@ from visim_models.processing import ImageProcessor
 __all__ = ["decoded_batches"]
 
 _BATCHES_AHEAD = 2  # more would only fill the memory
+_MOST_THREADS = 8
 
 
 def decoded_batches(images: Sequence[ImageSource], processor: ImageProcessor, *, at_once: int) -> Iterator[Tensor]:
@@ -23,24 +24,27 @@ def decoded_batches(images: Sequence[ImageSource], processor: ImageProcessor, *,
         ImageDecodeError: one of them is not a picture, or not one that is safe to decode; the rest is not looked at.
     """
 
-    def decode(image: ImageSource) -> Tensor:
-        return processor.resize(decode_image(image))
+    def decode(part: Sequence[ImageSource]) -> Tensor:
+        return torch.stack([processor.resize(decode_image(image)) for image in part])
 
     if len(images) == 1:  # threads would only cost time
-        yield decode(images[0])[None]
+        yield decode(images)
         return
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    share = -(-at_once // threads)  # a part of a batch a task: small pictures take less time than a hand-over each
     ahead: deque[list[Future[Tensor]]] = deque()
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="visim-decode")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="visim-decode")
     try:
         for start in range(0, len(images), at_once):
-            ahead.append([pool.submit(decode, image) for image in images[start : start + at_once]])
+            batch = images[start : start + at_once]
+            ahead.append([pool.submit(decode, batch[at : at + share]) for at in range(0, len(batch), share)])
             if len(ahead) > _BATCHES_AHEAD:
-                yield _stacked(ahead.popleft())
+                yield _joined(ahead.popleft())
         while ahead:
-            yield _stacked(ahead.popleft())
+            yield _joined(ahead.popleft())
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _stacked(tasks: list[Future[Tensor]]) -> Tensor:
-    return torch.stack([task.result() for task in tasks])
+def _joined(tasks: list[Future[Tensor]]) -> Tensor:
+    return torch.cat([task.result() for task in tasks])
