@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -18,6 +19,8 @@ WEIGHTS_FILE = "model.safetensors"
 
 _MAX_PARAMETERS = 2**28
 """A gigabyte in memory: ten times the largest network here, and nothing that a hostile config.json could exhaust."""
+
+_NAMES_SHOWN = 5
 
 
 class PretrainedModel(nn.Module):
@@ -94,10 +97,10 @@ class PretrainedModel(nn.Module):
         """
         own = self.state_dict()
         if missing := own.keys() - tensors.keys():
-            raise WeightsError(f"{name} lacks the weights {sorted(missing)}: it is not of a {type(self).__name__}.")
+            raise WeightsError(f"{name} lacks the weights {_listed(missing)}: it is not of a {type(self).__name__}.")
         if unexpected := tensors.keys() - own.keys():
             raise WeightsError(
-                f"{name} has unexpected weights {sorted(unexpected)}: it is not of a {type(self).__name__}."
+                f"{name} has unexpected weights {_listed(unexpected)}: it is not of a {type(self).__name__}."
             )
         for key, tensor in tensors.items():
             if tensor.shape != own[key].shape:
@@ -134,3 +137,9 @@ class PretrainedModel(nn.Module):
     def strangeness(self, pixels: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
         """Name -> (N,): what the network itself can tell of how strange pictures are, higher is stranger."""
         raise NotImplementedError
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first names, and how many more there are: a message is to be read."""
+    shown = sorted(names)[:_NAMES_SHOWN]
+    return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")

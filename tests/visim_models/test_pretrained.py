@@ -117,6 +117,12 @@ def test_a_statistic_must_not_be_a_float(tmp_path: Path) -> None:
         extractor.load_weights({**weights, "batchnorm_conv1.num_batches_tracked": torch.tensor(1.0)})
 
 
+def test_a_message_does_not_list_every_weight() -> None:
+    with pytest.raises(WeightsError, match=r"batchnorm_conv1\.bias.* and \d+ more: it is not of a CarF") as caught:
+        CarFeatureExtractor().load_weights(dict(tiny_autoencoder().state_dict()))
+    assert len(str(caught.value)) < 300
+
+
 def test_a_variance_must_not_be_negative() -> None:
     extractor = CarFeatureExtractor()
     weights = dict(extractor.state_dict())
