@@ -5,14 +5,18 @@ import socket
 import time
 import urllib.request
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import httpx
+from huggingface_hub import constants
 
 from visim_models.errors import ImageSourceError
 from visim_models.images import MAX_BYTES
 
-__all__ = ["download", "origin"]
+__all__ = ["HUB_DATASETS", "download", "hub_address", "origin"]
+
+HUB_DATASETS: Final = "hf://datasets/"
+"""Begins an image root that is a data set on the Hub."""
 
 _MAX_REDIRECTS: Final = 3
 _PORTS: Final = {"http": 80, "https": 443}
@@ -20,7 +24,14 @@ _PORTS: Final = {"http": 80, "https": 443}
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "visim"}
 
 
-def download(url: str, *, timeout: float = 3.0, max_bytes: int = MAX_BYTES, trusted_origin: str | None = None) -> bytes:
+def download(
+    url: str,
+    *,
+    timeout: float = 3.0,
+    max_bytes: int = MAX_BYTES,
+    trusted_origin: str | None = None,
+    token: str | None = None,
+) -> bytes:
     """The content behind an http or https address.
 
     A host whose address is not public (loopback, link-local, private, multicast) is refused, also as the target of a
@@ -31,6 +42,7 @@ def download(url: str, *, timeout: float = 3.0, max_bytes: int = MAX_BYTES, trus
         timeout: For connecting, for each pause, and for the whole answer, in seconds.
         max_bytes: Largest answer.
         trusted_origin: `origin(...)` of the one host that may be private: the person who runs this has named it.
+        token: Sent to `trusted_origin` alone, never to where it redirects.
 
     Raises:
         FileNotFoundError: The host answers that it has no such file.
@@ -44,7 +56,8 @@ def download(url: str, *, timeout: float = 3.0, max_bytes: int = MAX_BYTES, trus
                 trusted = origin(url) == trusted_origin
                 if not trusted:
                     _refuse_private_host(url)
-                with client.stream("GET", url) as response:
+                secret = {"Authorization": f"Bearer {token}"} if token and trusted else {}
+                with client.stream("GET", url, headers=secret) as response:
                     if not trusted:
                         _refuse_private_peer(response, url)
                     if not response.has_redirect_location:
@@ -72,6 +85,24 @@ def origin(url: str) -> str:
     if parts.scheme not in _PORTS or not host or parts.username is not None or parts.password is not None:
         raise ImageSourceError(f"{url!r} is not a plain http or https address: give one like https://host/picture.jpg.")
     return f"{parts.scheme}://{host.rstrip('.')}:{port or _PORTS[parts.scheme]}"
+
+
+def hub_address(root: str) -> str:
+    """hf://datasets/namespace/name[@revision][/folder] -> the address under which the Hub gives its files out.
+
+    One request a picture; huggingface_hub's file system would list the whole folder first, of thousands of pictures.
+
+    Raises:
+        ImageSourceError: It is no such root.
+    """
+    namespace, _, rest = root.removeprefix(HUB_DATASETS).strip("/").partition("/")
+    name, _, folder = rest.partition("/")
+    name, _, revision = name.partition("@")
+    if not namespace or not name or ".." in folder.split("/"):
+        raise ImageSourceError(f"{root!r} is no data set of the Hub: give hf://datasets/namespace/name/folder.")
+    at = quote(unquote(revision) or constants.DEFAULT_REVISION, safe="")
+    repo = f"{constants.ENDPOINT}/datasets/{quote(namespace)}/{quote(name)}/resolve/{at}"
+    return f"{repo}/{quote(folder)}".rstrip("/")
 
 
 def _read(response: httpx.Response, url: str, deadline: float, max_bytes: int) -> bytes:

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 from urllib.parse import quote
 
-import fsspec
+from huggingface_hub import get_token
 
 from visim_models.disk_cache import DiskCache
-from visim_models.download import download, origin
+from visim_models.download import HUB_DATASETS, download, hub_address, origin
 from visim_models.errors import ImageDecodeError, ImageSourceError
 from visim_models.images import decode_image
 
@@ -44,7 +44,8 @@ class ImageRoot:
     Args:
         root: A folder, a zip, an http(s) address, or hf://datasets/namespace/name/folder.
         trusted: The person who runs this has named the root, or the folder of the gallery that names it. Only then may
-            it be a folder or a zip here, or a host of a private network: a gallery from elsewhere cannot point there.
+            it be a folder or a zip here, a host of a private network, or a private data set: a gallery from elsewhere
+            cannot point there.
         cache_dir: Keeps what was fetched over the network, at most 512 MiB; without it, nothing is kept.
         timeout: Longest wait on the network of one call, in seconds.
         retry_after: How long the network is left alone after a failure, in seconds.
@@ -159,7 +160,7 @@ class ImageRoot:
                 missing = error
             except ImageSourceError:
                 raise
-            except Exception as error:  # zipfile and fsspec's file systems raise many kinds
+            except Exception as error:  # zipfile raises many kinds
                 raise ImageSourceError(f"{name} cannot be read under {self.root} ({error}).") from error
             else:
                 self._is_flat = name != file_name
@@ -167,20 +168,21 @@ class ImageRoot:
         raise ImageSourceError(f"There is no {file_name} under {self.root}.") from missing
 
     def _remote_reader(self, trusted: bool) -> _Reader:
-        if self.root.startswith("hf://datasets/"):
-            return self._read_hub
-        home = origin(self.root)  # refuses every other scheme
+        is_on_hub = self.root.startswith(HUB_DATASETS)
+        address = hub_address(self.root) if is_on_hub else self.root.rstrip("/")
+        home = origin(address)  # refuses every other scheme
+        home_is_trusted = trusted or is_on_hub  # the Hub, or what HF_ENDPOINT names in its place
 
         def read(file_name: str) -> bytes:
-            url = f"{self.root.rstrip('/')}/{quote(file_name)}"
-            return download(url, timeout=self.timeout, max_bytes=_MAX_BYTES, trusted_origin=home if trusted else None)
+            return download(
+                f"{address}/{quote(file_name)}",
+                timeout=self.timeout,
+                max_bytes=_MAX_BYTES,
+                trusted_origin=home if home_is_trusted else None,
+                token=get_token() if is_on_hub and trusted else None,
+            )
 
         return read
-
-    def _read_hub(self, file_name: str) -> bytes:
-        file_system, folder = fsspec.core.url_to_fs(self.root)
-        with file_system.open(f"{folder.rstrip('/')}/{file_name}", "rb") as file:
-            return _within_limit(file.read(_MAX_BYTES + 1), file_name)
 
     def _switch_off(self, reason: str) -> None:
         with self._lock:

@@ -38,6 +38,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.redirects: dict[str, str] = {}
         self.asked: list[str] = []
+        self.tokens: set[str] = set()
         self.status = 200
         self.delay = 0.0
 
@@ -51,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.tokens.add(self.headers.get("Authorization", ""))
         time.sleep(self.server.delay)
         if self.path in self.server.redirects:
             self.send_response(302)
@@ -169,6 +171,35 @@ def test_a_flat_remote_root_is_learnt(server: Server) -> None:
     root = ImageRoot(server.address, trusted=True)
     assert (root.fetch("suv/suv_1.png"), root.fetch("suv/suv_2.png")) == (RED, BLUE)
     assert server.asked == ["/suv/suv_1.png", "/suv_1.png", "/suv_2.png"]
+
+
+def test_a_data_set_of_the_hub(start: Callable[[], Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, storage = start(), start()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.address)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    hub.files["/datasets/someone/cars/resolve/main/my%20pictures/suv/a%20b.png"] = RED
+    hub.redirects["/datasets/someone/cars/resolve/refs%2Fpr%2F1/b.png"] = f"{storage.address}/b.png"
+    storage.files["/b.png"] = BLUE
+    root = ImageRoot("hf://datasets/someone/cars/my pictures", cache_dir=tmp_path / "cache", trusted=True)
+    with pytest.raises(ImageSourceError, match=r"There is no suv/none\.png"):
+        root.fetch("suv/none.png")
+    assert root.fetch("suv/a b.png") == root.fetch("suv/a b.png") == RED
+    assert len(hub.asked) == 2  # one request a picture: no folder is listed
+    assert hub.tokens == {"Bearer hf_secret"}
+    with pytest.raises(ImageSourceError, match="private or local"):
+        ImageRoot("hf://datasets/someone/cars@refs%2Fpr%2F1", trusted=True).fetch("b.png")
+    monkeypatch.setattr("visim_models.download._refuse_private_address", lambda *_: None)
+    assert ImageRoot("hf://datasets/someone/cars@refs%2Fpr%2F1", trusted=True).fetch("b.png") == BLUE
+    assert storage.tokens == {""}  # what belongs to the Hub does not go where it redirects
+    hub.tokens.clear()
+    assert ImageRoot("hf://datasets/someone/cars/my pictures").fetch("suv/a b.png") == RED
+    assert hub.tokens == {""}  # a gallery from elsewhere cannot show what only the token's owner may see
+
+
+@pytest.mark.parametrize("root", ["hf://datasets/", "hf://datasets/cars", "hf://datasets/a/b/../c", "hf://models/a/b"])
+def test_what_is_no_data_set_of_the_hub(root: str) -> None:
+    with pytest.raises(ImageSourceError):
+        ImageRoot(root, trusted=True)
 
 
 def test_a_missing_picture_does_not_turn_the_network_off(server: Server) -> None:
