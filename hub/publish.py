@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 import visim_models
 from hub.locate import BUNDLED
-from hub.publish_plan import PARTS, PROJECT, SPACE, RepoPlan, make_plan, stage_space, zero_gpu_note
+from hub.publish_plan import LEFT_OUT, PARTS, PROJECT, SPACE, RepoPlan, make_plan, stage_space, zero_gpu_note
 from visim_models.errors import RepositoryError, VisimError
 
 __all__ = ["ZERO_GPU", "Publisher", "add_arguments", "publish", "run"]
@@ -25,7 +25,6 @@ ZERO_GPU: Final = "zero-a10g"
 
 _COLLECTION: Final = "visim: visual similarity"
 _DESCRIPTION: Final = "Find the pictures that look most like yours: three small models, their galleries, and a demo."
-_LEFT_OUT: Final = ["**/__pycache__/**", "**/*.pyc", "**/.*", ".*"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -193,7 +192,7 @@ class Publisher:
                 repo_type=plan.kind,
                 folder_path=folder,
                 commit_message=f"visim {visim_models.__version__}",
-                ignore_patterns=_LEFT_OUT,
+                ignore_patterns=list(LEFT_OUT),  # the client adds its own to the list that it is given
                 delete_patterns="*",
             )
         return commit.oid

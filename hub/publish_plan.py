@@ -13,6 +13,7 @@ from hub.locate import BUNDLED, REPO_NAMES
 from visim_models.errors import ConfigurationError, RepositoryError
 
 __all__ = [
+    "LEFT_OUT",
     "PARTS",
     "PROJECT",
     "SPACE",
@@ -37,9 +38,11 @@ PLACEHOLDER: Final = "NAMESPACE/"
 ZERO_GPU_PYTHONS: Final = ("3.10", "3.12")
 """Those that ZeroGPU has. Asked for another one, it takes 3.10. Source: https://huggingface.co/docs/hub/spaces-zerogpu"""
 
+LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
+"""Files that no repo gets, as fnmatch reads it: `*` stands for slashes, too."""
+
 # What the app needs to run, and what its README shows. Tests, runs and set-up stay behind.
 _SPACE_PATTERNS: Final = ("README.md", "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*", "docs/*.png")
-_LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
 _NEEDED_OF_A_MODEL: Final = (
     "config.json",
     "model.safetensors",
@@ -134,7 +137,7 @@ def space_files(project: Path) -> list[str]:
         paths = [project / top] if not rest else sorted((project / top).rglob("*"))
         names = [path.relative_to(project).as_posix() for path in paths if path.is_file()]
         found += [name for name in names if fnmatchcase(name, pattern)]
-    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT))
+    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT))
 
 
 def stage_space(project: Path, target: Path, *, namespace: str | None = None) -> None:
@@ -215,7 +218,7 @@ def _model_files(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise RepositoryError(f"There is no {folder} to publish: make it with `python -m hub export`.")
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
-    names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in _LEFT_OUT)]
+    names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)]
     if missing := sorted(set(_NEEDED_OF_A_MODEL) - set(names)):
         raise RepositoryError(f"{folder} lacks {missing}: it is not a whole repo; export it again.")
     return names

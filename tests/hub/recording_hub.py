@@ -2,6 +2,10 @@
 
 It answers as the Hub does (codes, headers and fields that the client reads), refuses what it does not know with 501,
 and can be told to fail once: so the real client runs against it over HTTP.
+
+What the client may ask the real Hub beside this, and no test covers: Xet (`xet-write-token` and the servers behind it,
+its usual way for large files), LFS in several parts with its completion, LFS `verify`, further pages of a long list of
+files, tags or collections (`Link`), and waiting where the Hub asks for it (429).
 """
 
 import base64
@@ -49,6 +53,7 @@ class RecordingHub:
         requests: method and path of each request, in order.
         tokens: those that requests for a repo came with; "" stands for none.
         fail: asked with each request; an HTTP status that it gives is answered instead.
+        takes_lfs: large files go by LFS; otherwise each file goes in the commit itself, whatever its size.
         error_code: the Hub's name of an error, sent with every answer; "GatedRepo", for one.
     """
 
@@ -59,6 +64,7 @@ class RecordingHub:
     requests: list[tuple[str, str]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     fail: Callable[[str, str], int | None] = lambda method, path: None
+    takes_lfs: bool = True
     error_code: str = ""
     address: str = ""
 
@@ -174,7 +180,7 @@ class RecordingHub:
 
     def _mode(self, repo: Repo, item: dict[str, Any]) -> dict[str, Any]:
         content = repo.files.get(item["path"])
-        is_large = item["size"] >= LFS_FROM or item["path"].endswith(".safetensors")
+        is_large = self.takes_lfs and (item["size"] >= LFS_FROM or item["path"].endswith(".safetensors"))
         oid = None if content is None else hashlib.sha256(content).hexdigest() if is_large else git_oid(content)
         return {"path": item["path"], "uploadMode": "lfs" if is_large else "regular", "shouldIgnore": False, "oid": oid}
 

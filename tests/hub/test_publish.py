@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, _upload_pipeline
 
 import visim_models
 from hub.locate import REPO_NAMES
@@ -21,6 +21,7 @@ from tests.builders import files_of, tiny_repo
 from tests.hub.recording_hub import RecordingHub, serving
 from visim_models import ConfigurationError, RepositoryError
 
+# What goes by Xet, the client's usual way for large files, has servers and a protocol of its own: no test covers it.
 # The client's own LFS upload hands its HTTP library a file in a way that the library has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
@@ -157,6 +158,29 @@ def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrain
     (changed / "metrics.json").unlink()
     assert not publish_to(server, pretrained, project).error
     assert "metrics.json" not in repo.files
+
+
+def test_the_clients_own_pipeline_makes_one_commit_a_repo_too(
+    server: RecordingHub, pretrained: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With hf_xet, `upload_folder` takes another way: here all of it but the transfer of large files."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    monkeypatch.setattr(server, "takes_lfs", False)
+    whole: Any = _upload_pipeline.pipelined_upload
+    calls = []
+    monkeypatch.setattr(_upload_pipeline, "pipelined_upload", lambda *a, **k: (calls.append(k), whole(*a, **k))[1])
+    for _ in range(2):
+        assert publish_to(server, pretrained, project).error == ""
+        assert server.commits == 4
+    changed = pretrained / "visim-car-extractor"
+    (changed / "metrics.json").write_text("{}")
+    assert publish_to(server, pretrained, project).error == ""
+    (changed / "metrics.json").unlink()
+    assert publish_to(server, pretrained, project).error == ""
+    repo = server.repos["models/someone/visim-car-extractor"]
+    assert (server.commits, len(repo.commits)) == (6, 3)
+    assert {name: content for name, content in repo.files.items() if name != ".gitattributes"} == files_of(changed)
+    assert len(calls) == 16
 
 
 @pytest.mark.parametrize(
