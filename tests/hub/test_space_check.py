@@ -103,11 +103,24 @@ def test_requirements_that_cannot_be_installed_are_reported(tmp_path: Path) -> N
         check(tmp_path, python=Path(sys.executable))
 
 
-def test_pythons_are_found_by_version() -> None:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    found = find_python(here)
-    assert found is None or found.exists()
-    assert find_python("3.99") is None
+def test_pythons_are_found_by_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(path: Path, script: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+        return path
+
+    shims, managed = tmp_path / "shims", tmp_path / ".pyenv" / "versions"
+    monkeypatch.setenv("PATH", f"{shims}:/usr/bin:/bin")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_python("3.77") is None
+    install(shims / "python3.77", "exit 127")  # as a shim of pyenv answers for a version that is not switched on
+    install(managed / "3.7.7" / "bin" / "python", "echo 3.7.7")
+    assert find_python("3.77") is None
+    there = install(managed / "3.77.1" / "bin" / "python", "echo 3.77.1")
+    assert find_python("3.77") == find_python("3.77.12") == there
+    on_path = install(shims / "python3.77", "echo 3.77.0")
+    assert find_python("3.77") == on_path
 
 
 def test_the_report_names_each_figure() -> None:
@@ -115,7 +128,7 @@ def test_the_report_names_each_figure() -> None:
     lines = "\n".join(SpaceReport("3.12.1", True, 61_000_000, 1_400_000_000, probe).lines())
     for figure in ("3.12.1", "61.0 MB", "1400 MB", "4.2 s", "0.50 s", "0.25 s", "900 MB"):
         assert figure in lines
-    assert "not the one" in "\n".join(SpaceReport("3.11.7", False, 1, 1, probe).lines())
+    assert "3.11.7 (not the one that the README names)" in "\n".join(SpaceReport("3.11.7", False, 1, 1, probe).lines())
 
 
 def test_the_mark_for_zero_gpu_changes_nothing_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
