@@ -25,6 +25,10 @@ from visim_models import VisimError
 
 _log = logging.getLogger("demo")
 
+_SESSIONS = 500
+"""Visits that Gradio remembers, at about 150 kB each. A query to an endpoint is one of its own, and Gradio would keep
+10,000: 1.5 GB."""
+
 
 def main(arguments: Sequence[str]) -> int:
     """Serve the demo until it is stopped; the exit status."""
@@ -56,6 +60,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "max_file_size": f"{settings.max_size}mb",
         "app_kwargs": {"routes": [Route("/healthz", _healthz)]},
         "run_history": False,
+        "state_session_capacity": _SESSIONS,
         **look(),
     }
 
