@@ -109,15 +109,15 @@ def check_traffic(folder: Path, *, users: int, seconds: float) -> list[str]:
             ordinary[0].ask(visitor)
     if crowd.errors:
         raise SoakError(f"{len(crowd.errors)} of {len(crowd.seconds)} answers are wrong, first: {crowd.errors[:3]}")
-    fifth = len(memory) // 5
-    early, late = (statistics.median(part) for part in (memory[fifth : 2 * fifth + 1], memory[-fifth - 1 :]))
+    fifths = [memory[place * len(memory) // 5 : (place + 1) * len(memory) // 5 + 1] for place in range(5)]
+    steps = [statistics.median(part) for part in fifths]
     p50, p95 = (percentile(crowd.seconds, share) for share in (0.5, 0.95))
     facts = [
         f"{users} users, {seconds:.0f} s: {len(crowd.seconds)} answers ({crowd.throughput:.1f} a second), all right; "
         f"p50 {p50:.2f} s, p95 {p95:.2f} s",
-        f"memory: {early / 1e6:,.0f} MB early, {late / 1e6:,.0f} MB late, {after / 1e6:,.0f} MB after",
+        f"memory: {', '.join(f'{step / 1e6:,.0f}' for step in steps)} MB in each fifth, {after / 1e6:,.0f} MB after",
     ]
-    if late > _GROWTH * early:
+    if steps[4] > _GROWTH * steps[1]:
         raise SoakError(f"the memory of the demo grows: {facts[1]}")
     return facts
 
