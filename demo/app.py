@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     except VisimError as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
     demo.queue(default_concurrency_limit=settings.concurrency, max_size=64 * settings.concurrency)
     try:
         demo.launch(**launch_options(settings))

@@ -13,7 +13,7 @@ from visim_models import VisualSimilarity
 __all__ = ["Example", "make_examples"]
 
 _DRAWN = 4
-_CANDIDATES = 40
+_CANDIDATES = 16
 """Drawings a label, of which the one that looks most like the gallery's pictures is taken."""
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 # What third parties do when they are imported is not ours to judge: these come before anything is watched.
-import fsspec  # noqa: F401
 import gradio  # noqa: F401
 import huggingface_hub  # noqa: F401
 import numpy

@@ -24,6 +24,8 @@ Evidence = Mapping[str, Tensor]
 _CONFIG_FILE = "ood.json"
 _TENSORS_FILE = "ood.safetensors"
 _PROBE = "probe"
+_TERMS_PENALTY = 1e-3
+"""Of the measurements' weights; chosen on the photographs for tuning, of which it finds all at 1 % false alarms."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class OutOfDistributionDetector:
             torch.stack([(part[name] - means[name]) / stds[name] for name in inside], dim=1)
             for part in (inside, outside)
         ]  # (n, T), (m, T)
-        weights, _ = fit_probe(table[0].clamp(-20, 20), table[1].clamp(-20, 20), penalty=1e-2)  # (T,)
+        weights, _ = fit_probe(table[0].clamp(-20, 20), table[1].clamp(-20, 20), penalty=_TERMS_PENALTY)  # (T,)
         terms = {
             name: Term(
                 weight=round(max(weights[place].item(), 0.0), 6), mean=round(means[name], 6), std=round(stds[name], 6)

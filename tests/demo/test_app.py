@@ -94,7 +94,9 @@ def test_the_program_serves_the_bundled_repos(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "VISIM_PORT": str(port), "XDG_CACHE_HOME": str(tmp_path)}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = os.environ | {"VISIM_PORT": str(port), "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(temporary)}
     log = (tmp_path / "log").open("wb")
     with (
         log,
@@ -108,9 +110,11 @@ def test_the_program_serves_the_bundled_repos(tmp_path: Path) -> None:
                 time.sleep(0.3)
             page = httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
             assert "visim" in page.text
+            assert list(temporary.glob("visim-*"))
         finally:
             app.terminate()
             app.wait(30)
+    assert list(temporary.glob("visim-*")) == []  # the temporary files go with the program
 
 
 def _is_healthy(port: int) -> bool:
