@@ -13,7 +13,7 @@ from visim_models import VisualSimilarity
 __all__ = ["Example", "make_examples"]
 
 _DRAWN = 4
-_CANDIDATES = 16
+_CANDIDATES = 40
 """Drawings a label, of which the one that looks most like the gallery's pictures is taken."""
 
 
@@ -32,7 +32,8 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
         folder: for the files; must exist.
     """
     pictures = _drawings(collection, collection.decoder) if collection.decoder else []
-    noise = Image.frombytes("RGB", (192, 192), random.Random(5).randbytes(192 * 192 * 3))
+    side = collection.ways[collection.default_way].processor.size  # finer noise would be averaged to grey
+    noise = enlarged(Image.frombytes("RGB", (side, side), random.Random(5).randbytes(side * side * 3)))
     examples = []
     for number, (picture, caption) in enumerate([*pictures, (noise, "noise")]):
         path = folder / f"{collection.key}-example-{number + 1}.png"

@@ -71,13 +71,17 @@ def test_a_repo_that_is_not_there_is_explained(capsys: pytest.CaptureFixture[str
     assert "The demo cannot start." in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("bundled")
 def test_the_examples_are_five_and_one_is_strange(tmp_path: Path) -> None:
+    """With the trained repos, as visitors see them: an untrained network tells noise from pictures only by chance."""
+    if not all((ROOT / "hub" / "pretrained" / repo).is_dir() for repo in hub.REPO_NAMES.values()):
+        pytest.skip("the trained repos are not in hub/pretrained yet")
     for collection in load_collections(Settings()):
-        examples = make_examples(collection, tmp_path)
-        assert [example.caption for example in examples] == ["coupe", "sedan", "suv", "truck", "noise"]
+        *drawn, noise = make_examples(collection, tmp_path)
         similarity = collection.ways[collection.default_way]
-        assert similarity.search(examples[-1].path).ood.is_ood
+        assert len({example.caption for example in drawn}) == 4
+        assert not any(similarity.search(example.path).ood.is_ood for example in drawn)
+        assert noise.caption == "noise"
+        assert similarity.search(noise.path).ood.is_ood
 
 
 def test_the_launch_options_are_known_to_gradio() -> None:
