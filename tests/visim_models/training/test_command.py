@@ -45,7 +45,7 @@ def test_what_training_leaves(run: Path) -> None:
     }
     assert set(files_of(run / "model")) == {"config.json", "model.safetensors", "preprocessor_config.json"}
     assert repository.read_json(run / "run.json") == {
-        "task": "autoencoder", "recipe": "article", "epochs": 1, "seed": 0,
+        "task": "autoencoder", "recipe": "article", "epochs": 1, "seed": 0, "start_sha256": ""
     }  # fmt: skip
 
 
