@@ -1,6 +1,7 @@
 """Files made for one visitor: pictures and tables to show or to download, deleted in time."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -23,7 +24,7 @@ class VisitorFiles:
 
     def __init__(self, page: gr.Blocks) -> None:
         self._folder = Path(page.GRADIO_CACHE)
-        self._paths: set[str] = set()
+        self._paths = _Paths()
         page.temp_file_sets.append(self._paths)
 
     def keep(self, content: bytes, name: str) -> str:
@@ -41,3 +42,10 @@ class VisitorFiles:
     def keep_enlarged(self, picture: Image.Image) -> str:
         """A PNG file of a picture, its pixels repeated if they are few; its path."""
         return self.keep_picture(enlarged(picture))
+
+
+class _Paths(set[str]):
+    """Gradio goes through the list in one thread while visitors' files are entered in others, which a set forbids."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(super().__iter__()))

@@ -46,7 +46,8 @@ class SearchTab:
                 return {parts.state: None}
             way = asked["way"] if asked.get("way") in self._collection.ways else self._collection.default_way
             number = asked.get("top_k", "")
-            top_k = min(max(1, int(number)), parts.most) if number.isdecimal() else int(parts.top_k.value)
+            is_number = number.isdecimal() and len(number) < 4  # Python refuses to read thousands of digits
+            top_k = min(max(1, int(number)), parts.most) if is_number else int(parts.top_k.value)
             shown = self._answers.attempt(lambda: self._search_gallery(file_name, way, top_k))
             return {**shown, tabs: gr.Tabs(selected=self._collection.key), parts.way: way, parts.top_k: top_k}
 
@@ -116,7 +117,8 @@ class SearchTab:
         }
 
     def _on_why(self, state: Search | None, upload: str | bytes | None, file_name: str) -> Updates:
-        if state is None or upload is None:
+        # The name comes from the visitor's side: only what was found is looked up.
+        if state is None or upload is None or file_name not in {match.file_name for match in state.matches}:
             return {self._parts.reasons: gr.update(visible=False)}
         try:
             query = open_upload(upload)

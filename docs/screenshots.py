@@ -18,34 +18,29 @@ from playwright.sync_api import Browser, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 START_SECONDS = 120
-SHOTS = (
-    # file, tab, width, height, theme
-    ("cifar10.png", "cifar10", 1280, 900, "light"),
-    ("cars.png", "cars", 1280, 900, "light"),
-    ("phone.png", "cars", 390, 844, "dark"),
-)
+TABS = {"cifar10": "CIFAR-10", "cars": "Cars"}
 
 
 def main() -> int:
-    """One picture a line of `SHOTS`, after the tab's second example was searched with."""
+    """One picture a tab, after its second example was searched with."""
     with _demo() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, tab, width, height, theme in SHOTS:
-            _shoot(browser, f"{address}/?__theme={theme}", tab, (width, height), DOCS / name)
-            print(f"drawn: docs/{name}")
+        for tab, title in TABS.items():
+            _shoot(browser, address, tab, title)
+            print(f"drawn: docs/{tab}.png")
         browser.close()
     return 0
 
 
-def _shoot(browser: Browser, address: str, tab: str, size: tuple[int, int], file: Path) -> None:
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+def _shoot(browser: Browser, address: str, tab: str, title: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(address)
-    page.get_by_role("tab", name={"cifar10": "CIFAR-10", "cars": "Cars"}[tab]).click()
+    page.get_by_role("tab", name=title).click()
     page.locator(f"#{tab}-examples button").nth(1).click()
     page.locator(f"#{tab}-gallery .caption-label").nth(3).wait_for()
     page.locator(f"#{tab}-gallery img").evaluate_all("images => Promise.all(images.map(image => image.decode()))")
     page.wait_for_timeout(1000)  # progress bars fade out
-    page.screenshot(path=file)
+    page.screenshot(path=DOCS / f"{tab}.png")
     page.close()
 
 

@@ -31,9 +31,7 @@ def locate(
         name: one of `REPO_NAMES`: the bundled folder, else the repo of that name in the namespace that the environment
             variable VISIM_NAMESPACE gives; or a folder; or "namespace/repo".
         revision: branch, tag or commit of a Hub repo. A bundled copy has none, so naming one asks the Hub.
-        cache_dir: where snapshots are kept; by default where huggingface_hub keeps them.
-        local_files_only: do not ask the network; the repo must be cached.
-        token: for private or gated repos; by default the one that `hf auth login` left.
+        cache_dir, local_files_only, token: as in `visim_models.repository.resolve`.
 
     Raises:
         RepositoryError: there is no such folder or repo, or it cannot be downloaded.

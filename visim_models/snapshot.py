@@ -35,10 +35,7 @@ def download_snapshot(
     Args:
         repo_id: "namespace/name" of a model repo.
         patterns: which of its files.
-        revision: branch, tag or commit.
-        cache_dir: where snapshots are kept; by default where huggingface_hub keeps them.
-        local_files_only: do not ask the network; the repo must be cached.
-        token: for private or gated repos; by default the one that `hf auth login` left.
+        revision, cache_dir, local_files_only, token: as in `visim_models.repository.resolve`.
 
     Raises:
         RepositoryError: no such repo or revision, no permission, no network and no whole cached copy, a full disk.

@@ -223,7 +223,15 @@ def test_a_link_repeats_a_search(page: Page, address: str) -> None:
     assert again == "?cars=suv%2Fsuv_0001.jpg&way=by+look&top_k=6"
 
 
-@pytest.mark.parametrize("query", ["cars=none/x.jpg", "cars=../../etc/passwd&top_k=-3", "cars=<b>&way=none&top_k=1e9"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cars=none/x.jpg",
+        "cars=../../etc/passwd&top_k=-3",
+        "cars=<b>&way=none&top_k=1e9",
+        f"cars=none&top_k={'9' * 5000}",
+    ],
+)
 def test_a_link_to_nothing_says_so(page: Page, address: str, query: str) -> None:
     page.goto(f"{address}?{query}")
     expect(page.locator("#cars-verdict .visim-error")).to_contain_text("has no picture", timeout=PATIENCE)

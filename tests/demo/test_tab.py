@@ -1,0 +1,33 @@
+"""What a visitor's side may send, and the page never would."""
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from demo.collection import Collection
+from demo.files import VisitorFiles
+from demo.search import search_picture
+from demo.tab import SearchTab
+from tests.demo.conftest import drawn_picture, png_bytes
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "none.jpg", ""])
+def test_only_a_match_is_explained(
+    name: str, collections: list[Collection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gr.Blocks() as page:
+        tab = SearchTab(collections[1], VisitorFiles(page))
+    search = search_picture(collections[1], drawn_picture(7), way="by body", top_k=2)
+    upload = tmp_path / "upload.png"
+    upload.write_bytes(png_bytes(drawn_picture(7)))
+    shown = {
+        part.elem_id: value for part, value in tab._on_why(search, str(upload), search.matches[0].file_name).items()
+    }
+    assert Path(shown["cars-why-found"]).exists()
+
+    def look_up(_: object, names: list[str]) -> None:
+        raise AssertionError(f"{names} were looked up")
+
+    monkeypatch.setattr(type(collections[1].tiles), "make", look_up)
+    assert [value["visible"] for value in tab._on_why(search, str(upload), name).values()] == [False]
