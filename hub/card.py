@@ -159,10 +159,7 @@ def _training(folder: Path, text: CardText) -> str:
     recipes: Mapping[str, Recipe] = {**AUTOENCODER_RECIPES}
     if record.get("task") == "car-classifier":
         recipes = {**CAR_CLASSIFIER_RECIPES}
-    commands = [text.command.format(recipe=name)]
-    if name in recipes and (first := recipes[name].starts_from):
-        commands = [text.command.format(recipe=first), f"{commands[0]} --start runs/{first}/model"]
-    lines += ["```sh", *commands, "```", ""]
+    lines += ["```sh", text.command.format(recipe=name), "```", ""]
     if name in recipes:
         settings = _settings(recipes[name]) | {"epochs": epochs}
         lines += [", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items()) + "."]

@@ -77,8 +77,7 @@ _EXTRACTOR = CardText(
         "decisions about people, prices or insurance.",
     ),
     training_data=_CAR_DATA + " As examples of what is no car: Caltech-101 and CIFAR-10 without their cars, and drawn "
-    "noise, colours, gradients, stripes, text and charts. The first of the two trainings below was interrupted and "
-    "went on with a shorter schedule (22 and 4 epochs): the commands give a sibling of these weights, not the same.",
+    "noise, colours, gradients, stripes, text and charts.",
     limits=(
         "Trained on whole cars in listings, mostly seen from the front quarter; interiors, parts, night shots and "
         "drawings are strange to it.",

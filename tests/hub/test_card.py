@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def car_repo(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_car_repo(tmp_path_factory.mktemp("cars") / "visim-car-extractor", data)
-    record = {"task": "car-classifier", "recipe": "car-extractor-refined", "epochs": 7, "seed": 3}
+    record = {"task": "car-classifier", "recipe": "car-extractor", "epochs": 7, "seed": 3}
     (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
     (folder / "losses.csv").write_text(
         "epoch,part,batch,loss\n1,training,1,2.0\n1,validation,1,1.5\n", encoding="utf-8"
@@ -63,9 +63,8 @@ def test_the_card_says_what_it_should(car_repo: Path) -> None:
     assert f"| **{accuracy.value:.1f} ± {accuracy.noise:.1f} %** | 6 | >= 95 % |" in card
     assert 'hub.load("car-extractor")' in card
     assert "--recipe car-extractor --data" in card
-    assert "--start runs/car-extractor/model" in card
     assert "7 epochs, seed 3" in card
-    assert "label smoothing 0.1" in card
+    assert "label smoothing 0.05" in card
     assert "raw pixels, Euclidean" in card
     assert "distance to neighbour 50" in card
     assert "A trial on at most 6 pictures" in card

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from visim_models import repository
 from visim_models.errors import DataError, VisimError
-from visim_models.pretrained import WEIGHTS_FILE, PretrainedModel
+from visim_models.pretrained import PretrainedModel
 from visim_models.training.autoencoder import AutoencoderObjective
 from visim_models.training.car_classifier import CarClassifierObjective
 from visim_models.training.loop import Objective, fit
@@ -17,7 +16,6 @@ from visim_models.training.outlier_data import load_outliers
 from visim_models.training.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, Recipe
 from visim_models.training.run import (
     RunRecord,
-    check_held_out_before,
     check_same_split,
     load_training_images,
     split_images,
@@ -51,24 +49,11 @@ def _train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     images = load_training_images(options.data, recipe, limit=options.limit)
     parts = split_images(images, recipe, seed=options.seed)
-    if bool(recipe.starts_from) != bool(options.start):
-        wanted = (
-            f"--start FOLDER, with weights by the recipe {recipe.starts_from!r}" if recipe.starts_from else "no --start"
-        )
-        raise DataError(f"The recipe {options.recipe!r} takes {wanted}.")
     if not parts.train or not parts.calibration:
         raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
     if options.resume:
         check_same_split(options.out, images, parts)
-    record = RunRecord(
-        task=options.task,
-        recipe=options.recipe,
-        epochs=recipe.epochs,
-        seed=options.seed,
-        start_sha256=repository.file_sha256(options.start / WEIGHTS_FILE) if options.start else "",
-    )
-    if options.start:
-        check_held_out_before(options.start, images, parts)
+    record = RunRecord(task=options.task, recipe=options.recipe, epochs=recipe.epochs, seed=options.seed)
     record.write(options.out, images, parts)
     train, validation = images.subset(parts.train), images.subset(parts.calibration)
     objective: Objective
@@ -77,8 +62,6 @@ def _train(options: argparse.Namespace) -> None:
     else:
         outliers = load_outliers(options.outliers, recipe.load_size, seed=options.seed, limit=options.limit)
         objective = CarClassifierObjective(train, validation, outliers, recipe)  # type: ignore[arg-type]
-    if options.start:
-        objective.model.load_weights(repository.read_tensors(options.start / WEIGHTS_FILE))
     print(f"{options.recipe}: {len(train)} pictures to learn from, {len(validation)} to validate on, {device}")
     model: PretrainedModel = fit(objective, recipe, options.out, resume=options.resume, device=device)
     model.save_pretrained(options.out / "model")
@@ -106,7 +89,6 @@ def _parser() -> argparse.ArgumentParser:
             help="folder or zip of class/name.jpg, or 'cifar10' for torchvision's download",
         )
         sub.add_argument("--out", type=Path, required=True, help="folder of the run: logs, pictures, checkpoint, model")
-        sub.add_argument("--start", type=Path, help="folder of a repo, or of a run's model: the weights to start from")
         sub.add_argument("--epochs", type=int, help="passes over the pictures (default: the recipe's)")
         sub.add_argument("--seed", type=int, default=0, help="of the split, the first weights and the order")
         sub.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")

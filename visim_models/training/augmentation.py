@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Augmentation", "paint_decorations"]
+__all__ = ["Augmentation", "cut_mix", "paint_decorations"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Augmentation:
 
     Attributes:
         scale: the least share of the side that a random crop keeps.
+        largest_scale: the largest; above 1 the picture shrinks, and is mirrored at its edges.
         colour: the largest relative change of brightness, contrast, saturation and of each channel.
         decorations: how often a dealer's frame, banner or logo is painted over the picture.
         erase: how often a rectangle is blanked.
@@ -22,6 +23,7 @@ class Augmentation:
     """
 
     scale: float = 1.0
+    largest_scale: float = 1.0
     colour: float = 0.0
     decorations: float = 0.0
     erase: float = 0.0
@@ -40,8 +42,8 @@ class Augmentation:
     def _crop(self, images: Tensor, size: int) -> Tensor:
         """Random crops, whose sides are scaled apart, mirrored or not, resampled to the size."""
         count = len(images)
-        scale = 1 - _draw(count, 2) * (1 - self.scale)  # (N, 2) share of width and height
-        shift = (2 * _draw(count, 2) - 1) * (1 - scale)  # the crop stays inside
+        scale = self.largest_scale - _draw(count, 2) * (self.largest_scale - self.scale)  # (N, 2) width and height
+        shift = (2 * _draw(count, 2) - 1) * (1 - scale)  # the crop stays inside the picture, or the picture inside it
         sign = torch.where((_draw(count) < 0.5) & self.flip, -1.0, 1.0)
         transform = torch.zeros(count, 2, 3)
         transform[:, 0, 0] = scale[:, 0] * sign
@@ -60,6 +62,24 @@ class Augmentation:
         images = level + (images - level) * factors(1, 1, 1)  # contrast
         tint = 1 + (factors(3, 1, 1) - 1) / 3
         return images * factors(1, 1, 1) * tint  # brightness and channels
+
+
+def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Paste a rectangle of another picture of the batch into a random `share` of them; targets mix by area.
+
+    Source: Yun et al., "CutMix" (2019).
+
+    Args:
+        images: (N, 3, S, S).
+        targets: (N, C) probabilities.
+        share: how many are pasted into, 0 to 1.
+    """
+    count, _, side, _ = images.shape
+    other = torch.randperm(count)
+    extent = _draw(count, 1).sqrt().expand(-1, 2)  # (N, 2); so the area is uniform
+    pasted = _rectangles(extent, side) & (_draw(count) < share)[:, None, None]  # (N, S, S)
+    area = pasted.float().mean(dim=(1, 2))[:, None]  # (N, 1)
+    return torch.where(pasted[:, None], images[other], images), targets + area * (targets[other] - targets)
 
 
 def paint_decorations(images: Tensor, share: float) -> Tensor:
@@ -92,13 +112,18 @@ def paint_decorations(images: Tensor, share: float) -> Tensor:
 def _paint_rectangles(images: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
     """A flat rectangle on each chosen picture; sizes: least width and height, largest width and height, as shares."""
     count, _, side, _ = images.shape
-    place = (torch.arange(side) + 0.5) / side  # (S,)
     extent = sizes[:2] + (sizes[2:] - sizes[:2]) * _draw(count, 2)  # (N, 2)
-    corner = _draw(count, 2) * (1 - extent)  # (N, 2)
+    inside = _rectangles(extent, side) & chosen[:, None, None]  # (N, S, S)
+    return torch.where(inside[:, None], _flat_colours(count), images)
+
+
+def _rectangles(extent: Tensor, side: int) -> Tensor:
+    """(N, 2) widths and heights, as shares -> (N, S, S) bool: a rectangle somewhere inside each picture."""
+    place = (torch.arange(side) + 0.5) / side  # (S,)
+    corner = _draw(len(extent), 2) * (1 - extent)  # (N, 2)
     across = (place > corner[:, 0:1]) & (place < corner[:, 0:1] + extent[:, 0:1])  # (N, S)
     down = (place > corner[:, 1:2]) & (place < corner[:, 1:2] + extent[:, 1:2])  # (N, S)
-    inside = across[:, None, None, :] & down[:, None, :, None] & chosen[:, None, None, None]  # (N, 1, S, S)
-    return torch.where(inside, _flat_colours(count), images)
+    return across[:, None, :] & down[:, :, None]
 
 
 def _flat_colours(count: int) -> Tensor:

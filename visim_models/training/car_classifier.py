@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from visim_models.car_classifier import CAR_CLASSES, CarClassifier
 from visim_models.pretrained import PretrainedModel
+from visim_models.training.augmentation import cut_mix
 from visim_models.training.data import ImageSet
 from visim_models.training.plots import draw_confusion
 from visim_models.training.recipes import CarClassifierRecipe
@@ -22,7 +23,8 @@ _VALIDATION_BATCH = 128
 class CarClassifierObjective:
     """Cross-entropy over the four body types; outliers are pushed towards equal probabilities (Hendrycks et al. 2019).
 
-    A linear head that only training has also tells cars from outliers in the 514 features, so that a detector can.
+    A linear head that only training has also tells the bodies and the outliers apart in the 514 features themselves, so
+    that neighbours share a body, and a detector can tell what is no car.
 
     Args:
         train: pictures to learn from, at the recipe's `load_size`.
@@ -33,7 +35,7 @@ class CarClassifierObjective:
 
     def __init__(self, train: ImageSet, validation: ImageSet, outliers: Tensor, recipe: CarClassifierRecipe) -> None:
         self.model = CarClassifier()
-        self.heads = nn.Linear(514, 1)
+        self.heads = nn.Linear(514, len(CAR_CLASSES) + 1)
         self.train_pixels, self.train_targets = train.pixels, train.targets(CAR_CLASSES)
         self.validation_pixels, self.validation_targets = validation.pixels, validation.targets(CAR_CLASSES)
         self.outliers, self.recipe = outliers, recipe
@@ -42,31 +44,33 @@ class CarClassifierObjective:
         self.confusion = torch.zeros(len(CAR_CLASSES), len(CAR_CLASSES))
 
     def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """(B + O, 3, 100, 100) pixels, cars first, and (B,) targets."""
+        """(B + O, 3, 100, 100) pixels, cars first, and (B, 4) targets: probabilities."""
         recipe, size = self.recipe, self.recipe.processor.size
         order = torch.randperm(len(self.train_pixels))
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            images = self.train_pixels[chosen]
+            images = recipe.augmentation(self.train_pixels[chosen], size)
+            targets = F.one_hot(self.train_targets[chosen], len(CAR_CLASSES)).float()  # (B, 4)
+            images, targets = cut_mix(images, targets, recipe.cut_mix)
             if self.outliers_a_batch:
                 strange = self.outliers[torch.randint(len(self.outliers), (self.outliers_a_batch,))]
-                images = torch.cat([images, strange])
-            pixels = recipe.processor.normalize(recipe.augmentation(images, size))
-            yield pixels.contiguous(memory_format=torch.channels_last), self.train_targets[chosen]
+                images = torch.cat([images, recipe.augmentation(strange, size)])
+            yield recipe.processor.normalize(images).contiguous(memory_format=torch.channels_last), targets
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Cross-entropy of the cars, of the outliers against equal shares, and of cars against outliers."""
+        """Cross-entropy of the cars, of the outliers against equal shares, and of the head that knows both."""
         pixels, targets = batch
         features = self.model.embed(pixels)  # (B + O, 514)
         logs = self.model.classify(features).float()  # (B + O, 4)
         cars = len(targets)
         smooth = self.recipe.label_smoothing
-        loss = (1 - smooth) * F.nll_loss(logs[:cars], targets) - smooth * logs[:cars].mean()
+        targets = (1 - smooth) * targets + smooth / len(CAR_CLASSES)
+        loss = F.cross_entropy(logs[:cars], targets)
         if self.outliers_a_batch:
             evenly = -logs[cars:].mean() - math.log(len(CAR_CLASSES))
-            is_outlier = torch.zeros(len(pixels), device=pixels.device)
-            is_outlier[cars:] = 1
-            apart = F.binary_cross_entropy_with_logits(self.heads(features).float()[:, 0], is_outlier)
+            kinds = torch.zeros(len(pixels), len(CAR_CLASSES) + 1, device=pixels.device)  # (B + O, 5)
+            kinds[:cars, :-1], kinds[cars:, -1] = targets, 1
+            apart = F.cross_entropy(self.heads(features).float(), kinds)
             loss = loss + self.recipe.outlier_weight * (evenly + apart)
         return loss
 

@@ -1,6 +1,5 @@
 """The training recipes, by name: the articles' own, and those that gave the shipped weights."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -28,7 +27,6 @@ class Recipe:
         calibration: share of the pictures kept for tuning and for the detector's calibration.
         test: share of the pictures kept for the reported figures.
         mixed_precision: compute convolutions in bfloat16, where the hardware does.
-        starts_from: the recipe that gave the weights to start from; "" to start from random ones.
     """
 
     processor: ImageProcessor
@@ -44,7 +42,6 @@ class Recipe:
     calibration: float = 0.02
     test: float = 0.02
     mixed_precision: bool = False
-    starts_from: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +63,13 @@ class CarClassifierRecipe(Recipe):
 
     Attributes:
         label_smoothing: share of the probability that is spread over all classes.
+        cut_mix: share of the pictures that get a rectangle of another one pasted in (Yun et al. 2019).
         outlier_share: outliers a car in a batch (outlier exposure, Hendrycks et al. 2019); 0 for none.
         outlier_weight: weight of the outliers' loss beside the cars'.
     """
 
     label_smoothing: float = 0.0
+    cut_mix: float = 0.0
     outlier_share: float = 0.0
     outlier_weight: float = 0.0
 
@@ -109,24 +108,6 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     ),
 }
 
-_CAR_EXTRACTOR = CarClassifierRecipe(
-    processor=_CARS,
-    epochs=26,
-    batch_size=48,
-    learning_rate=2e-3,
-    cosine=True,
-    weight_decay=0.05,
-    averaging=0.998,
-    augmentation=Augmentation(scale=0.7, colour=0.4, decorations=0.4, erase=0.25, flip=True),
-    load_size=128,
-    calibration=0.05,
-    test=0.1,
-    mixed_precision=True,
-    label_smoothing=0.1,
-    outlier_share=1 / 3,
-    outlier_weight=0.5,
-)
-
 CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
     "article": CarClassifierRecipe(
         processor=ImageProcessor(size=100, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
@@ -134,8 +115,21 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
         calibration=0.05,
         test=0.1,
     ),
-    "car-extractor": _CAR_EXTRACTOR,
-    "car-extractor-refined": dataclasses.replace(
-        _CAR_EXTRACTOR, epochs=10, learning_rate=7e-4, outlier_share=1 / 6, starts_from="car-extractor"
+    "car-extractor": CarClassifierRecipe(
+        processor=_CARS,
+        epochs=120,
+        learning_rate=2e-3,
+        cosine=True,
+        weight_decay=0.05,
+        averaging=0.998,
+        augmentation=Augmentation(scale=0.7, largest_scale=1.1, colour=0.4, decorations=0.4, erase=0.25, flip=True),
+        load_size=128,
+        calibration=0.05,
+        test=0.1,
+        mixed_precision=True,
+        label_smoothing=0.05,
+        cut_mix=0.5,
+        outlier_share=1 / 8,
+        outlier_weight=0.5,
     ),
 }

@@ -15,7 +15,6 @@ from visim_models.training.splits import Split, near_duplicate_groups, split
 __all__ = [
     "HELD_OUT_FILE",
     "RunRecord",
-    "check_held_out_before",
     "check_same_split",
     "load_training_images",
     "read_split",
@@ -39,14 +38,12 @@ class RunRecord:
         recipe: its name.
         epochs: passes over the pictures.
         seed: of the split, the first weights and the order.
-        start_sha256: of the weights that it started from; "" if from random ones.
     """
 
     task: str
     recipe: str
     epochs: int
     seed: int
-    start_sha256: str = ""
 
     def write(self, run: Path, images: ImageSet, parts: Split) -> None:
         """Write run.json, and split.csv: file_name, part."""
@@ -96,26 +93,6 @@ def check_same_split(run: Path, images: ImageSet, parts: Split) -> None:
     dealt = {part: [images.file_names[place] for place in getattr(parts, part)] for part in _PARTS}
     if read_split(run) != dealt:
         raise DataError(f"{run} was begun with other pictures or another --seed: resume it as it was begun.")
-
-
-def check_held_out_before(start: Path, images: ImageSet, parts: Split) -> None:
-    """That weights to start from have not learnt what this run holds out, where their folder says what they held out.
-
-    Raises:
-        DataError: they have; its figures would be too good.
-    """
-    try:
-        with (start / HELD_OUT_FILE).open(newline="", encoding="utf-8") as file:
-            unseen = {row["file_name"] for row in csv.DictReader(file)}
-    except FileNotFoundError:
-        return
-    except (OSError, KeyError) as error:
-        raise DataError(f"{start / HELD_OUT_FILE} cannot be read ({error}).") from error
-    if learnt := {images.file_names[place] for place in (*parts.calibration, *parts.test)} - unseen:
-        raise DataError(
-            f"The weights of {start} have learnt {len(learnt)} of the pictures that this run would hold out, "
-            f"{min(learnt)} among them: start from weights with the same data and --seed."
-        )
 
 
 def load_training_images(data: str, recipe: Recipe, *, limit: int | None = None) -> ImageSet:

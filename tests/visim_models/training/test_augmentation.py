@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.builders import drawn_pictures
-from visim_models.training.augmentation import Augmentation, paint_decorations
+from visim_models.training.augmentation import Augmentation, cut_mix, paint_decorations
 from visim_models.training.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES
 
 PICTURES = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in drawn_pictures(6, size=40)])
@@ -37,7 +37,13 @@ def test_flip_alone_mirrors_some_and_keeps_the_rest() -> None:
 
 @pytest.mark.parametrize(
     "augmentation",
-    [Augmentation(scale=0.7), Augmentation(colour=0.3), Augmentation(decorations=1.0), Augmentation(erase=1.0)],
+    [
+        Augmentation(scale=0.7),
+        Augmentation(largest_scale=1.3),
+        Augmentation(colour=0.3),
+        Augmentation(decorations=1.0),
+        Augmentation(erase=1.0),
+    ],
 )
 def test_each_picture_in_its_own_way(augmentation: Augmentation) -> None:
     torch.manual_seed(1)
@@ -52,6 +58,32 @@ def test_the_seed_decides_and_the_input_stays() -> None:
     torch.manual_seed(5)
     assert torch.equal(STRONG(PICTURES, 40), first)
     assert torch.equal(PICTURES, before)
+
+
+def test_a_larger_scale_shrinks_the_picture_within_its_mirror() -> None:
+    torch.manual_seed(3)
+    left_black = torch.full((64, 3, 40, 40), 255.0)
+    left_black[..., :20] = 0
+    shrunk = Augmentation(scale=1.25, largest_scale=1.25)(left_black, 40)
+    edges = shrunk.diff(dim=-1).abs().amax(dim=(1, 2)).argmax(dim=-1)  # (N,) where black meets white
+    assert 14 <= edges.min() < edges.max() <= 25  # an eighth of the side to either side at most
+    black = (shrunk < 128).float().mean(dim=(1, 2, 3))
+    assert 0.35 < black.min() < black.max() < 0.65
+
+
+def test_cut_mix_pastes_and_mixes_the_targets_by_area() -> None:
+    torch.manual_seed(4)
+    count = 200
+    images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, 20, 20)
+    targets = torch.eye(count)
+    mixed, told = cut_mix(images, targets, 0.5)
+    for place in range(count):
+        shares = torch.bincount(mixed[place, 0].flatten().long(), minlength=count) / 400
+        torch.testing.assert_close(told[place], shares)
+    assert 0.3 < (told.diag() < 1).float().mean() < 0.6
+    untouched = cut_mix(images, targets, 0.0)
+    assert torch.equal(untouched[0], images)
+    assert torch.equal(untouched[1], targets)
 
 
 def test_decorations_paint_the_stated_share() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from hub.__main__ import main as hub_main
 from tests.builders import drawn_picture, files_of, write_pictures
-from visim_models import CAR_CLASSES, VisualSimilarity, repository
+from visim_models import VisualSimilarity, repository
 from visim_models.training.__main__ import main
 from visim_models.training.run import read_split
 
@@ -45,7 +45,7 @@ def test_what_training_leaves(run: Path) -> None:
     }
     assert set(files_of(run / "model")) == {"config.json", "model.safetensors", "preprocessor_config.json"}
     assert repository.read_json(run / "run.json") == {
-        "task": "autoencoder", "recipe": "article", "epochs": 1, "seed": 0, "start_sha256": ""
+        "task": "autoencoder", "recipe": "article", "epochs": 1, "seed": 0
     }  # fmt: skip
 
 
@@ -132,37 +132,6 @@ def test_exporting_what_is_no_run(pictures: Path, tmp_path: Path, capsys: pytest
     assert export(tmp_path, pictures, tmp_path / "out") == 2
     assert "error: " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_starting_from_the_weights_of_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_pictures(tmp_path / "cars", 30, size=40, classes=list(CAR_CLASSES))
-    first = tmp_path / "first"
-    strange = write_pictures(tmp_path / "others", 4, size=40)
-    refine = (
-        "car-classifier",
-        data,
-        tmp_path / "second",
-        "--recipe",
-        "car-extractor-refined",
-        "--outliers",
-        str(strange),
-    )
-    assert train(*refine) == 2
-    assert "--start" in capsys.readouterr().err
-    assert train("car-classifier", data, first, "--start", str(first)) == 2
-    assert "no --start" in capsys.readouterr().err
-    assert train("car-classifier", data, first) == 0
-    assert train(*refine, "--start", str(first / "model")) == 0
-    record = repository.read_json(tmp_path / "second" / "run.json")
-    assert record["start_sha256"] == repository.file_sha256(first / "model" / "model.safetensors")
-    # Weights that say what they held out must have held out what this run does.
-    held_out = [name for part in ("calibration", "test") for name in read_split(first)[part]]
-    (first / "model" / "held_out.csv").write_text("file_name\n" + "\n".join(held_out) + "\n")
-    assert train(*refine, "--start", str(first / "model")) == 0
-    (first / "model" / "held_out.csv").write_text("file_name\n" + "\n".join(held_out[1:]) + "\n")
-    capsys.readouterr()
-    assert train(*refine, "--start", str(first / "model")) == 2
-    assert held_out[0] in capsys.readouterr().err
 
 
 REAL = {

@@ -157,7 +157,8 @@ def cars(outliers: Tensor, recipe: CarClassifierRecipe = CARS) -> CarClassifierO
 def test_the_car_classifier_with_outliers(tmp_path: Path) -> None:
     told = cars(torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8))
     pixels, targets = next(told.training_batches())
-    assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6,))
+    assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6, 4))
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
     network = fit(told, CARS, tmp_path, device=CPU)
     assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 4)
     assert {"losses.csv", "losses.png", "epoch_01.png"} < {path.name for path in tmp_path.iterdir()}
@@ -172,7 +173,7 @@ def test_a_recipe_without_outliers_needs_none() -> None:
     told.model.eval()
     with torch.no_grad():
         logs = told.model(batch[0])
-        expected = -logs[torch.arange(6), batch[1]].mean()
+        expected = -logs[torch.arange(6), batch[1].argmax(dim=1)].mean()
         assert told.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
 

@@ -26,17 +26,7 @@ def test_the_second_articles_scale() -> None:
 
 def test_the_shipped_ones_have_recipes() -> None:
     assert {"cifar10-autoencoder", "car-autoencoder"} < set(AUTOENCODER_RECIPES)
-    assert {"car-extractor", "car-extractor-refined"} < set(CAR_CLASSIFIER_RECIPES)
-
-
-def test_what_a_recipe_starts_from_is_a_recipe_with_the_same_split() -> None:
-    for recipes in (AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES):
-        for recipe in recipes.values():
-            if recipe.starts_from:
-                first = recipes[recipe.starts_from]
-                assert not first.starts_from
-                shared = ("processor", "model", "load_size", "calibration", "test")
-                assert all(getattr(first, name) == getattr(recipe, name) for name in shared)
+    assert "car-extractor" in set(CAR_CLASSIFIER_RECIPES)
 
 
 @pytest.mark.parametrize("recipe", ALL.values(), ids=ALL.keys())
