@@ -14,7 +14,8 @@ __all__ = ["Example", "make_examples"]
 
 _DRAWN = 4
 _CANDIDATES = 40
-"""Drawings a label, of which the one that looks most like the gallery's pictures is taken."""
+"""Drawings a label, of which the one that looks most like the gallery's pictures is taken. They are those of the
+shortest codes: pictures with little in them, which a decoder draws best."""
 
 
 class Example(NamedTuple):
@@ -46,15 +47,13 @@ def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[I
     """Drawings of gallery pictures with labels far apart in the list of labels, and those labels."""
     gallery = decoder.gallery
     by_label: dict[str, list[str]] = {}
-    for file_name, label in zip(gallery.file_names, gallery.labels, strict=True):
+    for _, file_name, label in sorted(zip(gallery.norms.tolist(), gallery.file_names, gallery.labels, strict=True)):
         by_label.setdefault(label, []).append(file_name)
     labels = sorted(by_label)
     chosen = [labels[place * len(labels) // _DRAWN] for place in range(_DRAWN)] if len(labels) > _DRAWN else labels
     found = []
     for label in chosen:
-        names = by_label[label]
-        candidates = names[:: max(1, len(names) // _CANDIDATES)][:_CANDIDATES]
-        drawings = [Image.fromarray(decoder.decode_gallery(name)) for name in candidates]
+        drawings = [Image.fromarray(decoder.decode_gallery(name)) for name in by_label[label][:_CANDIDATES]]
         results = collection.ways[collection.default_way].search_batch(drawings, top_k=1)
         # A drawing is a little blurred, and some look strange to the detector: such a one would be a poor first try.
         best = max(range(len(drawings)), key=lambda place: results[place].ood.p_value)

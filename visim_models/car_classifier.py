@@ -46,13 +46,14 @@ class _CarNetwork(PretrainedModel):
 
     def embed(self, pixels: Tensor) -> Tensor:
         """What a gallery compares: (N, 3, 100, 100) pixels -> (N, 514) features, each >= 0."""
+        # ReLU after pooling gives what the article's order gives, of a quarter of the values.
         x = F.relu(self.batchnorm_conv1(self.conv1(pixels)))  # (N, 32, 98, 98)
-        x = self.pool2(F.relu(self.batchnorm_conv2(self.conv2(x))))  # (N, 32, 48, 48)
+        x = F.relu(self.pool2(self.batchnorm_conv2(self.conv2(x))))  # (N, 32, 48, 48)
         x = F.relu(self.batchnorm_conv3(self.conv3(x)))  # (N, 64, 46, 46)
-        x = self.pool4(F.relu(self.batchnorm_conv4(self.conv4(x))))  # (N, 64, 22, 22)
+        x = F.relu(self.pool4(self.batchnorm_conv4(self.conv4(x))))  # (N, 64, 22, 22)
         x = F.relu(self.batchnorm_conv5(self.conv5(x)))  # (N, 128, 20, 20)
         x = F.relu(self.batchnorm_conv6(self.conv6(x)))  # (N, 128, 18, 18)
-        x = self.pool7(F.relu(self.batchnorm_conv7(self.conv7(x))))  # (N, 128, 8, 8)
+        x = F.relu(self.pool7(self.batchnorm_conv7(self.conv7(x))))  # (N, 128, 8, 8)
         return F.relu(self.batchnorm_fc1(self.fc1(x.flatten(1))))  # (N, 514)
 
     def classify(self, features: Tensor) -> Tensor:

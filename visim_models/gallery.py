@@ -80,6 +80,11 @@ class Gallery:
         """(N, D) float32, unnormalised; shares the gallery's memory."""
         return self._matrix.numpy()
 
+    @property
+    def norms(self) -> npt.NDArray[np.float32]:
+        """(N,) lengths of the embeddings."""
+        return self._inverse_norms.reciprocal().numpy()
+
     def place(self, file_name: str) -> int:
         """The row of a file name.
 

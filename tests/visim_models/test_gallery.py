@@ -38,6 +38,10 @@ def embeddings(folder: Path) -> Path:
     return folder / GALLERY_FOLDER / "embeddings.safetensors"
 
 
+def test_norms_by_hand() -> None:
+    np.testing.assert_allclose(compass().norms, [1, 5, 2, 1, 0], atol=1e-6)
+
+
 # --- searching
 
 
