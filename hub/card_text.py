@@ -89,6 +89,8 @@ _EXTRACTOR = CardText(
         _CAR_PHOTOGRAPHS,
         '"Deep Anomaly Detection with Outlier Exposure", Hendrycks, Mazeika and Dietterich, 2019: the training loss '
         "on what is no car.",
+        '"CutMix: Regularization Strategy to Train Strong Classifiers", Yun et al., 2019: rectangles of one training '
+        "picture in another.",
         '"Out-of-Distribution Detection with Deep Nearest Neighbors", Sun, Ming, Zhu and Li, 2022: a baseline.',
         _CONFORMAL,
     ),
