@@ -53,9 +53,18 @@ def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[I
     chosen = [labels[place * len(labels) // _DRAWN] for place in range(_DRAWN)] if len(labels) > _DRAWN else labels
     found = []
     for label in chosen:
-        drawings = [Image.fromarray(decoder.decode_gallery(name)) for name in by_label[label][:_CANDIDATES]]
+        candidates = by_label[label][:_CANDIDATES]
+        drawings = [enlarged(Image.fromarray(decoder.decode_gallery(name))) for name in candidates]
         results = collection.ways[collection.default_way].search_batch(drawings, top_k=1)
-        # A drawing is a little blurred, and some look strange to the detector: such a one would be a poor first try.
-        best = max(range(len(drawings)), key=lambda place: results[place].ood.p_value)
-        found.append((enlarged(drawings[best]), label))
+        # A drawing is a little blurred, and some look strange to the detector, or like something else: such a one would
+        # be a poor first try.
+        best = max(
+            range(len(drawings)),
+            key=lambda place: (
+                not results[place].ood.is_ood,
+                results[place].matches[0].label == label,
+                results[place].ood.p_value,
+            ),
+        )
+        found.append((drawings[best], label))
     return found

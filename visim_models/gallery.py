@@ -83,7 +83,8 @@ class Gallery:
     @property
     def norms(self) -> npt.NDArray[np.float32]:
         """(N,) lengths of the embeddings."""
-        return self._inverse_norms.reciprocal().numpy()
+        norms: npt.NDArray[np.float32] = self._inverse_norms.reciprocal().numpy()
+        return norms
 
     def place(self, file_name: str) -> int:
         """The row of a file name.
