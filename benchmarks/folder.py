@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from visim_models.inference import pictures_at_once
 
 import hub
 from benchmarks.pictures import jpegs, write_folder
@@ -16,7 +17,6 @@ from benchmarks.scale import Scale
 from benchmarks.table import Row
 from benchmarks.timing import interleaved, percentile
 from visim_models import VisualSimilarity
-from visim_models.inference import pictures_at_once
 
 __all__ = ["folder_rows"]
 

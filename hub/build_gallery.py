@@ -22,7 +22,7 @@ from hub.picture_source import PictureSource, Skipped
 from hub.self_calibration import calibrated_on
 from visim_models import Gallery, OutOfDistributionDetector, VisualSimilarity, repository
 from visim_models.errors import DataError
-from visim_models.pretrained import CONFIG_FILE, WEIGHTS_FILE
+from visim_models.models.base import CONFIG_FILE, WEIGHTS_FILE
 from visim_models.processing import PROCESSOR_FILE
 
 __all__ = [

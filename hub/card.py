@@ -14,11 +14,11 @@ from hub.card_figures import figures_section
 from hub.card_plots import draw_plots
 from hub.card_text import CardText, card_text
 from hub.locate import REPO_NAMES, locate
+from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, Recipe
 from visim_models import VisualSimilarity, repository
 from visim_models.errors import ConfigurationError, RepositoryError
-from visim_models.evaluation.figures import METRICS_FILE, Metrics
-from visim_models.pretrained import WEIGHTS_FILE
-from visim_models.training.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, Recipe
+from visim_models.metrics import METRICS_FILE, Metrics
+from visim_models.models.base import WEIGHTS_FILE
 
 __all__ = ["CARD_FILE", "PLOTS_FOLDER", "add_arguments", "run", "write_card"]
 
@@ -155,7 +155,7 @@ def _training(folder: Path, text: CardText) -> str:
     record = repository.read_json(folder / _TRAINING_FILE)
     name = str(record.get("recipe"))
     seed, epochs = record.get("seed"), record.get("epochs")
-    lines += [f"Recipe `{name}` of `visim_models.training.recipes`, {epochs} epochs, seed {seed}:", ""]
+    lines += [f"Recipe `{name}` of `lab.recipes`, {epochs} epochs, seed {seed}:", ""]
     recipes: Mapping[str, Recipe] = {**AUTOENCODER_RECIPES}
     if record.get("task") == "car-classifier":
         recipes = {**CAR_CLASSIFIER_RECIPES}

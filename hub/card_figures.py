@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from visim_models.evaluation.figures import Figure, Metrics, is_met
-from visim_models.evaluation.report import format_target, format_value
+from lab.evaluation.report import format_target, format_value
+from visim_models.metrics import Figure, Metrics, is_met
 
 __all__ = ["figures_section"]
 

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hub.plots import draw_confusion, draw_reconstructions, plot_losses
 from visim_models import ConvolutionalAutoencoder, VisualSimilarity
-from visim_models.training.outliers import SYNTHETIC_KINDS, synthetic_outliers
-from visim_models.training.plots import draw_confusion, draw_reconstructions, plot_losses
+from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = ["draw_plots"]
 

@@ -97,7 +97,7 @@ _EXTRACTOR = CardText(
     dataset="Car photographs by body type, held-out part",
     datasets=(),
     tags=("cars",),
-    command="python -m visim_models.training car-classifier --recipe {recipe} --data ../shared/data/cars/photos.zip "
+    command="python -m lab.train car-classifier --recipe {recipe} --data ../shared/data/cars/photos.zip "
     "--outliers ../shared/data/not_cars/caltech101.zip ../shared/data/cifar10/train.zip --out runs/{recipe}",
 )
 
@@ -127,7 +127,7 @@ _CAR_AUTOENCODER = CardText(
     dataset="Car photographs by body type, held-out part",
     datasets=(),
     tags=("autoencoder", "cars"),
-    command="python -m visim_models.training autoencoder --recipe {recipe} --data ../shared/data/cars/photos.zip "
+    command="python -m lab.train autoencoder --recipe {recipe} --data ../shared/data/cars/photos.zip "
     "--out runs/{recipe}",
 )
 
@@ -154,7 +154,7 @@ _CIFAR10_AUTOENCODER = CardText(
     dataset="CIFAR-10",
     datasets=("uoft-cs/cifar10",),
     tags=("autoencoder", "cifar10"),
-    command="python -m visim_models.training autoencoder --recipe {recipe} --data ../shared/data/cifar10/train.zip "
+    command="python -m lab.train autoencoder --recipe {recipe} --data ../shared/data/cifar10/train.zip "
     "--out runs/{recipe}",
 )
 

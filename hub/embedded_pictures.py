@@ -16,7 +16,7 @@ from hub.picture_source import DecodedBatch, PictureSource, Skipped
 from visim_models import Gallery, ImageProcessor, repository
 from visim_models.errors import DataError, GalleryError, VisimError, WeightsError
 from visim_models.gallery import GALLERY_FOLDER
-from visim_models.pretrained import PretrainedModel
+from visim_models.models.base import PretrainedModel
 
 __all__ = ["MEASUREMENTS_FILE", "EmbeddedPictures", "embed_source"]
 

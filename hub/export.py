@@ -5,15 +5,15 @@ import csv
 import shutil
 from pathlib import Path
 
+from lab.data import load_images
+from lab.fitting import calibrate, embed_images
+from lab.outlier_data import load_outliers
+from lab.run import HELD_OUT_FILE, RunRecord, read_split
+from lab.training.loop import LOSSES_FILE
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity, repository
-from visim_models.calibration import calibrate, embed_images
 from visim_models.errors import DataError
+from visim_models.models.base import CONFIG_FILE
 from visim_models.pipeline import MODEL_TYPES
-from visim_models.pretrained import CONFIG_FILE
-from visim_models.training.data import load_images
-from visim_models.training.loop import LOSSES_FILE
-from visim_models.training.outlier_data import load_outliers
-from visim_models.training.run import HELD_OUT_FILE, RunRecord, read_split
 
 __all__ = ["add_arguments", "export", "run"]
 

@@ -19,8 +19,8 @@ from hub.embedded_pictures import embed_source
 from hub.picture_source import PictureSource
 from visim_models import CarFeatureExtractor, ConvolutionalAutoencoder, ImageProcessor, OutOfDistributionDetector
 from visim_models.errors import DataError, WeightsError
+from visim_models.models.base import PretrainedModel
 from visim_models.ood import Term
-from visim_models.pretrained import PretrainedModel
 
 __all__ = ["KINDS", "add_arguments", "import_article", "read_state_dict", "run"]
 

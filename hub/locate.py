@@ -1,10 +1,10 @@
-"""Finding a repo by name: the bundled copy, else the Hub's; a folder or a "namespace/repo" works too."""
+"""Find a repo by name: the bundled copy, else the Hub's; a folder or a "namespace/repo" works too."""
 
 import os
 from pathlib import Path
 
-from visim_models import VisualSimilarity, repository
-from visim_models.errors import RepositoryError
+from visim_models import VisualSimilarity
+from visim_models.repo_folder import RepoFolder
 
 __all__ = ["BUNDLED", "REPO_NAMES", "load", "locate"]
 
@@ -25,13 +25,15 @@ def locate(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """The folder of a repo.
+    """Find the folder of a repo.
 
     Args:
         name: one of `REPO_NAMES`: the bundled folder, else the repo of that name in the namespace that the environment
             variable VISIM_NAMESPACE gives; or a folder; or "namespace/repo".
         revision: branch, tag or commit of a Hub repo. A bundled copy has none, so naming one asks the Hub.
-        cache_dir, local_files_only, token: as in `visim_models.repository.resolve`.
+        cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+        local_files_only: use the cache alone and do not ask the network.
+        token: for private or gated repos; by default the one that `hf auth login` left.
 
     Raises:
         RepositoryError: there is no such folder or repo, or it cannot be downloaded.
@@ -39,34 +41,33 @@ def locate(
     repo = REPO_NAMES.get(os.fspath(name))
     if repo is not None and revision is None and (BUNDLED / repo).is_dir():
         return BUNDLED / repo
-    namespace = os.environ.get("VISIM_NAMESPACE")
-    if repo is not None and not namespace:
-        raise RepositoryError(
-            f"{name} is not bundled here{f' at revision {revision}' if revision else ''}. Set VISIM_NAMESPACE to the "
-            f"Hub namespace that has {repo}, or give a folder or 'namespace/repo'."
-        )
-    return repository.resolve(
-        name if repo is None else f"{namespace}/{repo}",
-        revision=revision,
-        cache_dir=cache_dir,
-        local_files_only=local_files_only,
-        token=token,
-    )
+    return RepoFolder.find(
+        name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+    ).path
 
 
 def load(
     name: str | os.PathLike[str],
     *,
+    device: str = "cpu",
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> VisualSimilarity:
-    """The model, processor, gallery and detector of a repo, ready to search. Arguments are those of `locate`.
+    """Load the model, processor, gallery and detector of a repo, ready to search.
+
+    Args:
+        name: one of `REPO_NAMES`, a folder, or "namespace/repo".
+        device: where the network computes.
+        revision: branch, tag or commit of a Hub repo.
+        cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+        local_files_only: use the cache alone and do not ask the network.
+        token: for private or gated repos; by default the one that `hf auth login` left.
 
     Raises:
-        RepositoryError: as `locate`.
+        RepositoryError: there is no such folder or repo, or it cannot be downloaded.
         VisimError: the repo's files are damaged or do not fit together.
     """
     folder = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-    return VisualSimilarity.from_pretrained(folder)
+    return VisualSimilarity.from_pretrained(folder, device=device)

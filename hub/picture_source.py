@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
+from lab.data import list_images
 from visim_models import ImageDecodeError, ImageProcessor, decode_image
 from visim_models.images import MAX_BYTES
-from visim_models.training.data import list_images
 
 __all__ = ["DecodedBatch", "PictureSource", "Skipped"]
 

@@ -23,10 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hub.embedded_pictures import EmbeddedPictures
+from lab.splits import near_duplicate_groups
 from visim_models import OutOfDistributionDetector
 from visim_models.errors import DataError
 from visim_models.ood import Evidence
-from visim_models.training.splits import near_duplicate_groups
 
 __all__ = ["LARGEST_CALIBRATION", "calibrated_on", "leave_one_out_evidence"]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from lab.fitting import calibrate
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,
@@ -19,8 +20,7 @@ from visim_models import (
     OutOfDistributionDetector,
     VisualSimilarity,
 )
-from visim_models.calibration import calibrate
-from visim_models.training.outliers import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = [
     "drawn_picture",

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from lab.data import ImageSet, load_images
+from lab.fitting import calibrate, embed_images
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,
@@ -18,10 +20,8 @@ from visim_models import (
     OutOfDistributionDetector,
     VisualSimilarity,
 )
-from visim_models.calibration import calibrate, embed_images
-from visim_models.pretrained import PretrainedModel
-from visim_models.training.data import ImageSet, load_images
-from visim_models.training.outliers import synthetic_outliers
+from visim_models.models.base import PretrainedModel
+from visim_models.synthetic import synthetic_outliers
 
 __all__ = ["CIFAR10_CLASSES", "write_autoencoder_repo", "write_car_repo", "write_data"]
 

@@ -1,7 +1,5 @@
 """visim: visual similarity that people can share."""
 
-from visim_models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
-from visim_models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
 from visim_models.errors import (
     ConfigurationError,
     DataError,
@@ -9,6 +7,8 @@ from visim_models.errors import (
     GalleryMismatchError,
     ImageDecodeError,
     ImageSourceError,
+    MissingExtraError,
+    OutputError,
     QueryError,
     RepositoryError,
     VisimError,
@@ -16,9 +16,18 @@ from visim_models.errors import (
 )
 from visim_models.gallery import Gallery
 from visim_models.images import ImageSource, decode_image
+from visim_models.models import (
+    CAR_CLASSES,
+    CarClassifier,
+    CarFeatureExtractor,
+    ConvolutionalAutoencoder,
+    Decoder,
+    Encoder,
+)
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
-from visim_models.pipeline import Match, SimilarityResult, VisualSimilarity
+from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
+from visim_models.results import Match, SimilarityResult
 
 __version__ = "0.1.0"
 
@@ -39,8 +48,10 @@ __all__ = [
     "ImageSource",
     "ImageSourceError",
     "Match",
+    "MissingExtraError",
     "OODVerdict",
     "OutOfDistributionDetector",
+    "OutputError",
     "QueryError",
     "RepositoryError",
     "SimilarityResult",

@@ -1,162 +1,164 @@
-"""The whole query: image -> tensor -> embedding -> neighbours -> verdict. This is the one place that knows it all."""
+"""The whole query: image -> tensor -> embedding -> neighbours -> verdict. This is the one module that knows it all."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Iterable, Iterator
+from typing import Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from visim_models import repository
-from visim_models.autoencoder import ConvolutionalAutoencoder
-from visim_models.car_classifier import CarFeatureExtractor
-from visim_models.decoding import decoded_batches
-from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError
+from visim_models.decoding import decode_ahead, pictures_at_once
+from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError, VisimError
 from visim_models.gallery import Gallery
-from visim_models.images import ImageSource
-from visim_models.inference import inference_network, pictures_at_once
-from visim_models.ood import Evidence, OutOfDistributionDetector
-from visim_models.pretrained import CONFIG_FILE, WEIGHTS_FILE, PretrainedModel
-from visim_models.processing import PROCESSOR_FILE, ImageProcessor
+from visim_models.images import ImageSource, decode_image
+from visim_models.measurements import NEIGHBOURS, Measured, measure, names_for
+from visim_models.models import (
+    MODEL_TYPES,
+    CarClassifier,
+    CarFeatureExtractor,
+    ConvolutionalAutoencoder,
+    PretrainedModel,
+)
+from visim_models.ood import OutOfDistributionDetector
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
+from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
 from visim_models.results import Match, SimilarityResult
 
-__all__ = ["Match", "Observation", "SimilarityResult", "VisualSimilarity"]
+__all__ = ["VisualSimilarity"]
 
-MODEL_TYPES: dict[str, type[PretrainedModel]] = {
-    model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor)
-}
-
-_NEIGHBOURS = 10
-"""How many neighbours the detector's measurement `neighbour_distance` averages over."""
-
-
-@dataclass(frozen=True)
-class Observation:
-    """What is seen of N pictures: their embeddings, and the measurements that a detector weighs.
-
-    Attributes:
-        embeddings: (N, D).
-        evidence: name -> (N,).
-    """
-
-    embeddings: Tensor
-    evidence: Evidence
-
-    @classmethod
-    def concatenate(cls, parts: Sequence["Observation"]) -> Self:
-        """Several observations as one."""
-        evidence = {name: torch.cat([part.evidence[name] for part in parts]) for name in parts[0].evidence}
-        return cls(torch.cat([part.embeddings for part in parts]), evidence)
+Scores = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 
 class VisualSimilarity:
     """A network, its processor, a gallery that it embedded, and a detector calibrated for it.
 
+    The parts answer themselves: a change of `model` shows in the next query.
+
     Args:
-        model: the network; its `embed` must give vectors of the gallery's width.
-        processor: makes its input.
-        gallery: what is searched.
+        model: the network; its embeddings have the gallery's width.
+        processor: makes the network's input.
+        gallery: the pictures that a search can find.
         ood: judges the queries.
 
     Raises:
-        ConfigurationError: the model does not take what the processor makes.
+        ConfigurationError: the processor's pictures are of another size than the model's.
         GalleryMismatchError: the gallery is of another width than the model.
-        QueryError: the detector needs what the model does not measure, or is of another width.
+        QueryError: the detector needs a measurement that the model does not make, or is of another width.
     """
 
     def __init__(
         self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
     ) -> None:
-        self.model, self.processor, self.gallery, self.ood = model.eval(), processor, gallery, ood
-        self._network = inference_network(model)
+        # oneDNN's convolutions are faster with the channels last.
+        self.model = model.eval().to(memory_format=torch.channels_last)
+        self.processor, self.gallery, self.ood = processor, gallery, ood
         self._check_parts()
 
     def _check_parts(self) -> None:
-        """Send a black picture through all four: what does not fit is found now, not at the first query."""
-        pixels = torch.zeros(1, 3, self.processor.size, self.processor.size)
-        try:
-            width = self.embed_pixels(pixels).shape[1]
-        except RuntimeError as error:
+        if self.processor.size != self.model.image_size:
             raise ConfigurationError(
-                f"The model does not take the processor's {self.processor.size} x {self.processor.size} pictures: "
-                f"{CONFIG_FILE} and {PROCESSOR_FILE} are not of one repo."
-            ) from error
-        if width != self.gallery.embeddings.shape[1]:
+                f"The processor makes {self.processor.size} x {self.processor.size} pictures, but the model takes "
+                f"{self.model.image_size} x {self.model.image_size}: {CONFIG} and {PROCESSOR} are not of one repo."
+            )
+        width = self.gallery.embeddings.shape[1]
+        if self.model.embedding_dim != width:
             raise GalleryMismatchError(
-                f"The gallery's embeddings have {self.gallery.embeddings.shape[1]} numbers, the model's {width}: "
+                f"The gallery's embeddings have {width} numbers, the model's {self.model.embedding_dim}: "
                 "embed the gallery again with this model."
             )
-        seen = self.observe(pixels)
-        self.ood.score(seen.evidence, seen.embeddings)
+        self.ood.check_fits(names_for(self.model), width=width)
 
     @classmethod
     def from_pretrained(
         cls,
-        source: str | os.PathLike[str],
+        source: str | os.PathLike[str] | RepoFolder,
         *,
+        device: str | torch.device = "cpu",
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> Self:
-        """All four parts from a folder or a Hub repo, checked against each other.
+        """Load all four parts from a folder or a Hub repo, and check them against each other.
 
-        Args: those of `visim_models.repository.resolve`.
+        Args:
+            source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
+            device: where the network computes.
+            revision: branch, tag or commit of the Hub repo.
+            cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+            local_files_only: use the cache alone and do not ask the network.
+            token: for private or gated repos; by default the one that `hf auth login` left.
 
         Raises:
-            RepositoryError: the folder or repo cannot be had.
-            ConfigurationError: a JSON file is missing, or has a missing, unknown or unfit key.
+            RepositoryError: the folder or repo cannot be found or downloaded.
+            ConfigurationError: a JSON file is missing, or has a missing, unknown or wrong key.
             WeightsError: a safetensors file is missing, damaged, or of another model.
             GalleryError: the gallery is damaged, or was made by other weights or another processor.
         """
-        folder = repository.resolve(
-            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        repo = (
+            source
+            if isinstance(source, RepoFolder)
+            else RepoFolder.find(
+                source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+            )
         )
-        model_type = repository.read_json(folder / CONFIG_FILE).get("model_type")
+        model_type = repo.json(CONFIG).get("model_type")
         if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
             raise ConfigurationError(
-                f"{folder / CONFIG_FILE}: model_type is {model_type!r}, but must be one of {sorted(MODEL_TYPES)}."
+                f"{repo / CONFIG}: model_type is {model_type!r}, but must be one of {sorted(MODEL_TYPES)}.",
+                path=repo / CONFIG,
+                key="model_type",
             )
-        model = MODEL_TYPES[model_type].from_pretrained(folder)
-        processor = ImageProcessor.load(folder)  # before its hash is asked for: so a missing file is named
-        gallery = Gallery.load(
-            folder,
-            weights_sha256=repository.file_sha256(folder / WEIGHTS_FILE),
-            processor_sha256=repository.file_sha256(folder / PROCESSOR_FILE),
-        )
-        return cls(model, processor, gallery, OutOfDistributionDetector.load(folder))
+        model = MODEL_TYPES[model_type].from_pretrained(repo)
+        processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
+        gallery = Gallery.load(repo, weights_sha256=repo.sha256(WEIGHTS), processor_sha256=repo.sha256(PROCESSOR))
+        return cls(model, processor, gallery, OutOfDistributionDetector.load(repo)).to(device)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write all four parts as a new folder in the place of `folder`.
+        """Write all four parts into a new or empty folder, or into a repo folder.
 
-        The weights are rounded to float16; the gallery is marked as theirs.
+        The weights are rounded to float16, and the gallery is marked as theirs. Every other file of a repo stays,
+        except those that describe other weights.
 
         Raises:
-            RepositoryError: the place cannot be written.
-            WeightsError, GalleryError: a value is beyond float16.
+            OutputError: the folder holds files and is no repo.
+            WeightsError: a weight is beyond float16.
+            GalleryError: an embedding is beyond float16.
+            RepositoryError: the folder cannot be written.
         """
-        with repository.replacing_folder(Path(folder)) as staged:
-            self.write_files(staged)
+        with drafting(folder) as draft:
+            self.write_files(draft)
 
-    def write_files(self, folder: Path) -> None:
-        """Write all four parts into an existing folder."""
-        self.model.write_files(folder)
-        self.processor.write_files(folder)
-        self.gallery.weights_sha256 = repository.file_sha256(folder / WEIGHTS_FILE)
-        self.gallery.processor_sha256 = repository.file_sha256(folder / PROCESSOR_FILE)
-        self.gallery.write_files(folder)
-        self.ood.write_files(folder)
+    def write_files(self, draft: RepoDraft) -> None:
+        """Write all four parts into a draft."""
+        self.model.write_files(draft)
+        self.processor.write_files(draft)
+        self.gallery.weights_sha256 = draft.sha256(WEIGHTS)
+        self.gallery.processor_sha256 = draft.sha256(PROCESSOR)
+        self.gallery.write_files(draft)
+        self.ood.write_files(draft)
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device that the network computes on."""
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the network to a device; return this pipeline."""
+        self.model.to(device)
+        return self
 
     def search(self, image: ImageSource, *, top_k: int = 4) -> SimilarityResult:
-        """The pictures of the gallery that look most like one picture, and the verdict on it.
+        """Find the pictures of the gallery that look most like a picture, and judge whether it is of their kind.
 
         Args:
-            image: path, bytes, PIL image or (H, W, 3) uint8 array.
-            top_k: how many, 1 to the gallery's size.
+            image: path, bytes, PIL image or (H, W, 3) uint8 RGB array.
+            top_k: how many to find, 1 to the gallery's size.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
@@ -164,32 +166,62 @@ class VisualSimilarity:
         """
         return self.search_batch([image], top_k=top_k)[0]
 
-    def search_batch(self, images: Sequence[ImageSource], *, top_k: int = 4) -> list[SimilarityResult]:
-        """`search` of several pictures, embedded together. Arguments and errors are those of `search`."""
-        count = self.gallery.checked_top_k(top_k)
-        results: list[SimilarityResult] = []
-        for pixels in self._batches(images):
-            seen, scores, places = self._look(pixels, self.gallery, count)
-            verdicts = self.ood.verdicts(seen.evidence, seen.embeddings)
-            results += [
-                SimilarityResult(self._matches(*row), verdict, embedding)
-                for *row, verdict, embedding in zip(
-                    scores[:, :count], places[:, :count], verdicts, seen.embeddings.numpy(), strict=True
-                )
-            ]
+    @overload
+    def search_batch(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 4,
+        on_error: Literal["raise"] = "raise",
+        progress: bool = False,
+    ) -> list[SimilarityResult]: ...
+    @overload
+    def search_batch(
+        self, images: Iterable[ImageSource], *, top_k: int = 4, on_error: Literal["skip"], progress: bool = False
+    ) -> list[SimilarityResult | VisimError]: ...
+    def search_batch(
+        self, images: Iterable[ImageSource], *, top_k: int = 4, on_error: str = "raise", progress: bool = False
+    ) -> list[SimilarityResult] | list[SimilarityResult | VisimError]:
+        """Search with many pictures, embedded together; they are decoded while the network is at work on others.
+
+        Args:
+            images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays.
+            top_k: how many to find for each, 1 to the gallery's size.
+            on_error: "raise" ends at the first picture that cannot be decoded; "skip" puts its error in its place.
+            progress: show a progress bar.
+
+        Returns:
+            A result for each picture, in order.
+
+        Raises:
+            ImageDecodeError: with "raise", one of them is not a picture, or not one that is safe to decode.
+            QueryError: `top_k` is beyond the gallery, or `on_error` is neither "raise" nor "skip".
+        """
+        if on_error not in ("raise", "skip"):
+            raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
+        count = self.gallery.index.checked_top_k(top_k)
+        results: list[SimilarityResult | VisimError] = []
+        for found in self._decoded(images, progress=progress):
+            squares = [item for item in found if not isinstance(item, VisimError)]
+            if on_error == "raise" and len(squares) < len(found):
+                raise next(item for item in found if isinstance(item, VisimError))
+            answers = iter(
+                self._search_pixels(self.processor.normalize(torch.stack(squares)), count) if squares else []
+            )
+            results += [item if isinstance(item, VisimError) else next(answers) for item in found]
         return results
 
     def nearest(self, embedding: npt.NDArray[np.float32], *, top_k: int = 4) -> list[Match]:
-        """The matches of an embedding, (D,), that is known already.
+        """Find the matches of an embedding, (D,).
 
         Raises:
             QueryError: its width or `top_k` does not fit the gallery.
         """
-        scores, places = self.gallery.search(np.asarray(embedding)[None], top_k=top_k)
-        return self._matches(scores[0], places[0])
+        scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k)
+        return self._matches(scores[0], indices[0])
 
     def embed(self, image: ImageSource) -> npt.NDArray[np.float32]:
-        """One picture -> its embedding, (D,) float32.
+        """Embed a picture: its embedding, (D,) float32.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
@@ -197,49 +229,92 @@ class VisualSimilarity:
         embedding: npt.NDArray[np.float32] = self.embed_batch([image])[0]
         return embedding
 
-    def embed_batch(self, images: Sequence[ImageSource]) -> npt.NDArray[np.float32]:
-        """Several pictures -> their embeddings, (N, D) float32; decoded while the network is at work on others.
+    def embed_batch(self, images: Iterable[ImageSource], *, progress: bool = False) -> npt.NDArray[np.float32]:
+        """Embed many pictures: (N, D) float32; they are decoded while the network is at work on others.
 
         Raises:
             ImageDecodeError: one of them is not a picture, or not one that is safe to decode.
         """
-        parts = [self.embed_pixels(pixels).numpy() for pixels in self._batches(images)]
-        return np.concatenate([np.empty((0, self.gallery.embeddings.shape[1]), np.float32), *parts])
+        parts = [np.empty((0, self.model.embedding_dim), np.float32)]
+        for found in self._decoded(images, progress=progress):
+            for item in found:
+                if isinstance(item, VisimError):
+                    raise item
+            squares = torch.stack([item for item in found if isinstance(item, Tensor)])  # (n, 3, S, S)
+            parts.append(self.embed_pixels(self.processor.normalize(squares)).numpy())
+        return np.concatenate(parts)
+
+    def classify(self, image: ImageSource) -> dict[str, float]:
+        """Classify a picture: label -> probability, most probable first.
+
+        Raises:
+            ImageDecodeError: it is not a picture, or not one that is safe to decode.
+            QueryError: the network is no classifier.
+        """
+        if not isinstance(self.model, CarClassifier | CarFeatureExtractor):
+            raise QueryError(f"A {type(self.model).__name__} has no classes: load a repo of a classifier.")
+        with torch.inference_mode():
+            logs = self.model.classify(torch.from_numpy(self.embed(image))[None].to(self.device))[0]  # (C,)
+        shares = dict(zip(self.model.class_names, logs.exp().tolist(), strict=True))
+        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
-        """(N, 3, S, S) processed pictures -> (N, D) embeddings."""
+        """Embed processed pictures: (N, 3, S, S) -> (N, D) float32 on the CPU."""
+        if self.model.training:
+            self.model.eval()
         with torch.inference_mode():
-            return self._network.embed(pixels).float()
+            return self.model.embed(pixels.to(self.device)).float().cpu()
 
-    def observe(self, pixels: Tensor, *, gallery: Gallery | None = None) -> Observation:
-        """What a detector sees of (N, 3, S, S) processed pictures, compared with `gallery` (by default the own one)."""
-        return self._look(pixels, gallery or self.gallery, 1)[0]
+    def measure(self, pixels: Tensor, *, gallery: Gallery | None = None) -> Measured:
+        """Embed (N, 3, S, S) processed pictures and measure them against a gallery, by default the pipeline's own."""
+        return self._measure(pixels, gallery or self.gallery, 1)[0]
 
-    def _batches(self, images: Sequence[ImageSource]) -> Iterator[Tensor]:
-        """The pictures in batches of (n, 3, S, S), as the network takes them."""
-        at_once = pictures_at_once(self.processor.size)
-        for pixels in decoded_batches(images, self.processor, at_once=at_once):
-            yield self.processor.normalize(pixels)
+    def _measure(self, pixels: Tensor, gallery: Gallery, top_k: int) -> tuple[Measured, Scores, Indices]:
+        """Measure pictures, and find at least `top_k` neighbours, by one search for both."""
+        embeddings = self.embed_pixels(pixels)  # (N, D)
+        scores, indices = gallery.search(embeddings, top_k=min(max(top_k, NEIGHBOURS), len(gallery)))  # (N, k)
+        values = measure(self.model, pixels.to(self.device), embeddings, torch.from_numpy(scores))
+        return Measured(embeddings, values), scores, indices
 
-    def _look(
-        self, pixels: Tensor, searched: Gallery, top_k: int
-    ) -> tuple[Observation, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """What `observe` and `Gallery.search` give, with at least `top_k` neighbours, from one search for both."""
-        with torch.inference_mode():
-            embeddings = self._network.embed(pixels).float()  # (N, D)
-            own = self._network.strangeness(pixels, embeddings)
-        scores, places = searched.search(embeddings, top_k=min(max(top_k, _NEIGHBOURS), len(searched)))  # (N, k)
-        cosines = torch.from_numpy(scores[:, :_NEIGHBOURS])
-        evidence = {
-            "top_distance": 1 - cosines[:, 0],
-            "neighbour_distance": 1 - cosines.mean(dim=1),
-            "embedding_norm": -embeddings.norm(dim=1).clamp(min=1e-6).log(),
-            **{name: values.float() for name, values in own.items()},
-        }
-        return Observation(embeddings, evidence), scores, places
+    def _search_pixels(self, pixels: Tensor, count: int) -> list[SimilarityResult]:
+        measured, scores, indices = self._measure(pixels, self.gallery, count)
+        return [
+            SimilarityResult(self._matches(*row), verdict, embedding)
+            for *row, verdict, embedding in zip(
+                scores[:, :count],
+                indices[:, :count],
+                self.ood.verdicts(measured),
+                measured.embeddings.numpy(),
+                strict=True,
+            )
+        ]
+
+    def _decoded(self, images: Iterable[ImageSource], *, progress: bool) -> Iterator[list[Tensor | VisimError]]:
+        """Decode pictures in batches: (3, S, S) uint8 each, or the error."""
+
+        def decode(image: ImageSource) -> Tensor:
+            return self.processor.resize(decode_image(image))
+
+        total = len(images) if hasattr(images, "__len__") else None
+        with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
+            for batch in decode_ahead(images, decode, at_once=pictures_at_once(self.processor.size)):
+                yield [result for _, result in batch]
+                bar.update(len(batch))
+
+    def _matches(self, scores: Scores, indices: Indices) -> list[Match]:
+        gallery = self.gallery
+        return [
+            Match(
+                gallery.file_names[index],
+                gallery.labels[index],
+                float(score),
+                {name: values[index] for name, values in gallery.columns.items()},
+            )
+            for score, index in zip(scores, indices.tolist(), strict=True)
+        ]
 
     def reconstruct(self, image: ImageSource) -> npt.NDArray[np.uint8]:
-        """What the code keeps of a picture: (S, S, 3) uint8, RGB.
+        """Encode and decode a picture: (S, S, 3) uint8, RGB.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
@@ -248,20 +323,16 @@ class VisualSimilarity:
         return self._decode(self.embed_pixels(self.processor(image)[None]))
 
     def decode_gallery(self, file_name: str) -> npt.NDArray[np.uint8]:
-        """A gallery picture as drawn from its own code: (S, S, 3) uint8, RGB.
+        """Decode a gallery picture from its own code: (S, S, 3) uint8, RGB.
 
         Raises:
             QueryError: the gallery has no such picture, or the model is no autoencoder.
         """
-        return self._decode(torch.from_numpy(self.gallery.embeddings[self.gallery.place(file_name)])[None])
+        return self._decode(torch.from_numpy(self.gallery.embeddings[self.gallery.index_of(file_name)])[None])
 
     def _decode(self, codes: Tensor) -> npt.NDArray[np.uint8]:
-        if not isinstance(self._network, ConvolutionalAutoencoder):
+        if not isinstance(self.model, ConvolutionalAutoencoder):
             raise QueryError(f"A {type(self.model).__name__} has no decoder: only an autoencoder's codes can be drawn.")
         with torch.inference_mode():
-            pixels = self.processor.denormalize(self._network.decode(codes))[0]  # (3, S, S)
+            pixels = self.processor.denormalize(self.model.decode(codes.to(self.device)))[0].cpu()  # (3, S, S)
         return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-
-    def _matches(self, scores: npt.NDArray[Any], places: npt.NDArray[Any]) -> list[Match]:
-        names, labels = self.gallery.file_names, self.gallery.labels
-        return [Match(names[p], labels[p], float(s)) for s, p in zip(scores, places.tolist(), strict=True)]

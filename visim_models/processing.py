@@ -1,9 +1,8 @@
-"""RGB image -> the tensor that a network takes. One `ImageProcessor` serves training, gallery and query alike."""
+"""Convert an RGB image to the tensor that a network takes: one `ImageProcessor` for training, gallery and query."""
 
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,13 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from visim_models import repository
 from visim_models.errors import ConfigurationError
 from visim_models.images import ImageSource, decode_image
+from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder.manifest import PROCESSOR
 
-__all__ = ["PROCESSOR_FILE", "ImageProcessor"]
-
-PROCESSOR_FILE = "preprocessor_config.json"
+__all__ = ["ImageProcessor"]
 
 _RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers, which the field writes into preprocessor_config.json."""
@@ -66,7 +64,7 @@ class ImageProcessor:
             )
 
     def __call__(self, image: ImageSource) -> Tensor:
-        """One picture, in any of the forms that `decode_image` takes -> (3, S, S) float32.
+        """Process a picture (path, bytes, PIL image or (H, W, 3) uint8 array): (3, S, S) float32.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
@@ -74,21 +72,21 @@ class ImageProcessor:
         return self.normalize(self.resize(decode_image(image)))
 
     def resize(self, image: Image.Image) -> Tensor:
-        """An RGB picture -> (3, S, S) uint8, RGB."""
+        """Resize an RGB picture: (3, S, S) uint8, RGB."""
         pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # (1, 3, H, W)
         if pixels.shape[2:] == (self.size, self.size):
             return pixels[0].contiguous()
         return _resize(pixels, self.size, _RESAMPLE[self.resample], antialias=self.antialias)[0]
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """(..., 3, S, S) RGB of 0 to 255 -> float32 of the same shape, as the network takes it."""
+        """Normalize (..., 3, S, S) RGB of 0 to 255 to float32 of the same shape, the network's input."""
         mean, std = self._channel_constants(pixels.device)
         if self.do_flip_channel_order:
             pixels = pixels.flip(-3)
         return (pixels.float() * self.rescale_factor - mean) / std
 
     def denormalize(self, pixels: Tensor) -> Tensor:
-        """What the network takes or gives, (..., 3, S, S) float -> RGB, uint8, of the same shape."""
+        """Convert the network's input or output, (..., 3, S, S) float, to RGB, uint8, of the same shape."""
         mean, std = self._channel_constants(pixels.device)
         levels = ((pixels * std + mean) / self.rescale_factor).round().clamp(0, 255).to(torch.uint8)
         return levels.flip(-3) if self.do_flip_channel_order else levels
@@ -99,17 +97,21 @@ class ImageProcessor:
         return mean, std
 
     def to_dict(self) -> dict[str, Any]:
-        """What preprocessor_config.json holds, under the keys that the field uses."""
+        """Return the content of preprocessor_config.json, under the keys that the field uses."""
         values = asdict(self)
         values["size"] = {"height": self.size, "width": self.size}
         return {**values, "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, name: str = PROCESSOR_FILE) -> Self:
-        """The processor that preprocessor_config.json describes; every key must be there, and no other.
+    def from_dict(cls, values: Mapping[str, Any], *, name: str = PROCESSOR) -> Self:
+        """Build the processor from the content of preprocessor_config.json; every key must be there, and no other.
+
+        Args:
+            values: the keys and their values.
+            name: the file that messages name.
 
         Raises:
-            ConfigurationError: a missing or unknown key, or a value that does not fit; `name` is the file it names.
+            ConfigurationError: a missing or unknown key, or a value that does not fit.
         """
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
@@ -126,21 +128,21 @@ class ImageProcessor:
         return cls(**{**values, **tuples, "size": size["height"]})
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """The processor of a repo folder.
+    def load(cls, repo: RepoFolder) -> Self:
+        """Load the processor of a repo folder.
 
         Raises:
-            ConfigurationError: see `from_dict`.
+            ConfigurationError: preprocessor_config.json is missing, or has a missing, unknown or wrong key.
         """
-        return cls.from_dict(repository.read_json(folder / PROCESSOR_FILE), name=str(folder / PROCESSOR_FILE))
+        return cls.from_dict(repo.json(PROCESSOR), name=str(repo / PROCESSOR))
 
-    def write_files(self, folder: Path) -> None:
-        """Write preprocessor_config.json into an existing folder."""
-        repository.write_json(folder / PROCESSOR_FILE, self.to_dict())
+    def write_files(self, draft: RepoDraft) -> None:
+        """Write preprocessor_config.json into a draft."""
+        draft.write_json(PROCESSOR, self.to_dict())
 
 
 def _resize(pixels: Tensor, size: int, mode: str, *, antialias: bool) -> Tensor:
-    """(1, 3, H, W) uint8 -> (1, 3, size, size) uint8: the pixels of `torchvision.transforms.v2.functional.resize`.
+    """Resize (1, 3, H, W) uint8 to (1, 3, size, size) uint8, as `torchvision.transforms.v2.functional.resize` does.
 
     Importing torchvision for it would take the demo 2.5 seconds of its start and 150 MB.
     """

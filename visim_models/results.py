@@ -1,6 +1,8 @@
-"""What a query gives: the matches, and the verdict on what was searched with."""
+"""The result of a query: the matches, and the verdict on the picture that was searched with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +20,36 @@ class Match:
         file_name: its name under the gallery's image root.
         label: its label.
         score: cosine similarity with the query, in [-1, 1].
+        columns: name -> value of the gallery's further columns.
     """
 
     file_name: str
     label: str
     score: float
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def percent(self) -> int:
-        """The score in whole percent."""
+        """Return the score in whole percent."""
         return round(100 * self.score)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the match in plain JSON types."""
+        return {
+            "file_name": self.file_name,
+            "label": self.label,
+            "score": self.score,
+            "percent": self.percent,
+            "columns": dict(self.columns),
+        }
+
+    def __repr__(self) -> str:
+        return f"Match({self.file_name!r}, {self.label!r}, {self.percent} %)"
 
 
 @dataclass(frozen=True)
 class SimilarityResult:
-    """The answer to one query.
+    """The answer to one query. Two results are equal where their matches and verdicts are.
 
     Attributes:
         matches: nearest first.
@@ -42,4 +59,12 @@ class SimilarityResult:
 
     matches: list[Match]
     ood: OODVerdict
-    embedding: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32] = field(compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the matches and the verdict in plain JSON types."""
+        return {"matches": [match.to_dict() for match in self.matches], "ood": vars(self.ood).copy()}
+
+    def __repr__(self) -> str:
+        verdict = "out of distribution" if self.ood.is_ood else "in distribution"
+        return f"SimilarityResult({self.matches!r}, {verdict}, p = {self.ood.p_value:.3f})"

@@ -7,7 +7,7 @@ from pathlib import Path
 import hub.build_gallery
 import hub.export
 import hub.publish
-from visim_models.training.__main__ import main as train
+from lab.train import main as train
 
 __all__ = ["build_gallery", "build_gallery_on_a_small_disk", "export", "publish", "train_briefly"]
 

@@ -26,8 +26,8 @@ from visim_models import (
     OutOfDistributionDetector,
     VisualSimilarity,
 )
+from visim_models.models.base import PretrainedModel
 from visim_models.ood import fit_probe
-from visim_models.pretrained import PretrainedModel
 
 LABELS = ("coupe", "sedan", "suv", "truck")
 A_LABEL = 5

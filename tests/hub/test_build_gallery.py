@@ -20,9 +20,9 @@ from hub.build_gallery import SKIPPED_FILE, build_gallery, change_gallery
 from hub.embedded_pictures import EmbeddedPictures, embed_source
 from hub.picture_source import PictureSource
 from hub.self_calibration import calibrated_on, leave_one_out_evidence
+from lab.fitting import observe_images
 from tests.builders import files_of, tiny_repo, write_pictures
 from visim_models import DataError, GalleryError, OutOfDistributionDetector, VisualSimilarity
-from visim_models.calibration import observe_images
 from visim_models.ood import Term
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ from PIL import Image
 
 from hub.card import write_card
 from hub.card_figures import figures_section
+from lab.evaluation import Figure, Metrics, evaluate
 from tests.drawn_data import write_autoencoder_repo, write_car_repo, write_data
 from visim_models import VisualSimilarity
 from visim_models.errors import ConfigurationError
-from visim_models.evaluation import Figure, Metrics, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_card_says_what_it_should(car_repo: Path) -> None:
     assert "distance to neighbour 50" in card
     assert "A trial on at most 6 pictures" in card
     assert "Oreolorun Olu-Ipinlaye" in card
-    assert "python -m visim_models.evaluation car-extractor --data ../shared/data --limit 6 --check" in card
+    assert "python -m lab.evaluate car-extractor --data ../shared/data --limit 6 --check" in card
 
 
 def test_every_plot_is_shown_and_every_picture_is_there(car_repo: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, QueryError, VisualSimilarity
 from visim_models.agreement import agreement_map
-from visim_models.pretrained import PretrainedModel
+from visim_models.models.base import PretrainedModel
 
 SIZE = 32
 

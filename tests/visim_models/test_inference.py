@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from visim_models.inference import inference_network, pictures_at_once
 
 from tests.builders import tiny_autoencoder
 from visim_models import CarClassifier, CarFeatureExtractor, ConvolutionalAutoencoder
-from visim_models.inference import inference_network, pictures_at_once
 
 
 def used(kind: type[CarClassifier] | type[CarFeatureExtractor]) -> CarClassifier | CarFeatureExtractor:

@@ -1,0 +1,92 @@
+"""Training the autoencoder: squared error of the reconstruction and, where asked, codes of a class drawn together."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hub.plots import draw_reconstructions
+from lab.data import ImageSet
+from lab.recipes import AutoencoderRecipe
+from lab.training.initialization import principal_components_, xavier_
+from visim_models.models.autoencoder import ConvolutionalAutoencoder
+
+__all__ = ["AutoencoderObjective"]
+
+_COSINE_SCALE = 12.0
+"""Inverse temperature of the class loss: how far apart cosines of 0 to 1 are as logits."""
+
+
+class AutoencoderObjective:
+    """Mean squared error of the normalised pixels, as in the article.
+
+    With a `class_weight`, a prototype a class is learnt beside it, and the cosine of a code with the prototypes must
+    tell its class (NormFace, Wang et al. 2017): so the plain cosine of two codes becomes a better measure of likeness.
+
+    Args:
+        train: pictures to learn from, at the recipe's `load_size`.
+        validation: pictures to validate on, likewise.
+        recipe: how.
+    """
+
+    def __init__(self, train: ImageSet, validation: ImageSet, recipe: AutoencoderRecipe) -> None:
+        self.recipe = recipe
+        self.model = ConvolutionalAutoencoder(**recipe.model)
+        self.classes = sorted(set(train.labels))
+        self.heads = nn.Linear(self.model.config["latent_dim"], len(self.classes), bias=False)
+        self.train_pixels, self.train_targets = train.pixels, train.targets(self.classes)
+        self.validation_pixels = self._resized(validation.pixels)  # (V, 3, S, S) float, 0 to 255
+        one_of_each = [validation.labels.index(label) for label in self.classes if label in validation.labels]
+        self.shown = self.validation_pixels[one_of_each[:10]]
+        self.steps = max(1, len(train) // recipe.batch_size)
+        if recipe.principal_components:
+            principal_components_(self.model, recipe.processor.normalize(self._resized(train.pixels)))
+        else:
+            xavier_(self.model)
+
+    def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """(B, 3, S, S) pixels and (B,) classes."""
+        recipe = self.recipe
+        order = torch.randperm(len(self.train_pixels))
+        for step in range(self.steps):
+            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            images = recipe.augmentation(self.train_pixels[chosen], recipe.processor.size)
+            pixels = recipe.processor.normalize(images).contiguous(memory_format=torch.channels_last)
+            yield pixels, self.train_targets[chosen]
+
+    def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Squared error, and the weighted class loss."""
+        pixels, targets = batch
+        codes = self.model.encode(pixels)  # (B, D)
+        loss = F.mse_loss(self.model.decode(codes).float(), pixels)
+        if self.recipe.class_weight:
+            cosines = F.normalize(codes.float(), dim=1) @ F.normalize(self.heads.weight, dim=1).T  # (B, C)
+            loss = loss + self.recipe.class_weight * F.cross_entropy(_COSINE_SCALE * cosines, targets)
+        return loss
+
+    def validate(self, model: nn.Module) -> tuple[list[float], dict[str, float]]:
+        """Squared error a batch; its mean, and the PSNR in decibels on the scale of the normalised pixels, [-1, 1]."""
+        losses = []
+        for images in self.validation_pixels.split(self.recipe.batch_size):
+            pixels = self.recipe.processor.normalize(images).to(next(model.parameters()).device)
+            losses.append(F.mse_loss(model(pixels), pixels).item())
+        mean = sum(losses) / len(losses)
+        return losses, {"validation_loss": mean, "psnr": 10 * torch.tensor(4 / mean).log10().item()}
+
+    def picture(self, model: nn.Module, file: Path) -> None:
+        """Draw one validation picture of each class above its reconstruction."""
+        processor = self.recipe.processor
+        pixels = processor.normalize(self.shown).to(next(model.parameters()).device)
+        draw_reconstructions(processor.denormalize(pixels).cpu(), processor.denormalize(model(pixels)).cpu(), file)
+
+    def _resized(self, pixels: Tensor) -> Tensor:
+        size = self.recipe.processor.size
+        if pixels.shape[-1] == size:
+            return pixels
+        small = [
+            F.interpolate(block.float(), size=(size, size), mode="bilinear", antialias=True)
+            for block in pixels.split(512)
+        ]
+        return torch.cat(small)

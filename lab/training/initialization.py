@@ -1,0 +1,138 @@
+"""First weights: the article's Xavier rule, and a start from the principal components of the pictures."""
+
+import torch
+from torch import Tensor, nn
+
+from visim_models.models.autoencoder import ConvolutionalAutoencoder
+
+__all__ = ["principal_components_", "xavier_"]
+
+_BIAS = 0.01
+_HEADROOM = 1.2
+"""How far beyond the values seen a shifted channel stays positive."""
+_PAIRED_SHARE = 0.9
+"""Share of the code that starts as principal components; the rest starts at random."""
+_FREE_SCALE = 0.1
+
+
+def xavier_(model: nn.Module) -> None:
+    """Xavier-uniform weights and biases of 0.01 for convolutions and linear layers, as in the first article."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            assert module.bias is not None
+            nn.init.constant_(module.bias, _BIAS)
+
+
+@torch.no_grad()
+def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> None:
+    """Set the weights so that the untrained network already projects onto principal components and back.
+
+    Some channels carry the picture, the others start as in `xavier_` and join in as training finds a use for them.
+    A 3x3 convolution of stride 1 hands the carrying channels on; one of stride 2 turns each 2x2 block of them into its
+    principal components; the linear layer projects onto those of the whole picture. ReLU cuts off what is negative, so
+    carrying channels are shifted up, and each component has two places in the code, for its positive and its negative
+    part. Components are divided by the root of their standard deviation, so that the plain cosine of two codes is not
+    ruled by the few largest.
+
+    Args:
+        model: the network.
+        pixels: (N, C, S, S) float pictures, as the network takes them.
+    """
+    xavier_(model)
+    encoder = [module for module in model.encoder.net if isinstance(module, nn.Conv2d)]
+    decoder = [module for module in model.decoder.conv if isinstance(module, nn.ConvTranspose2d)][::-1]
+    values = pixels
+    carried = pixels.shape[1]
+    shift = _shift(values)
+    _pass_on(encoder[0], torch.eye(carried)[:, :, None, None], torch.zeros(carried), shift)
+    _keep(encoder[1], carried)
+    _give_back(decoder[0], torch.eye(carried)[:, :, None, None], shift, torch.zeros(carried))
+    _keep(decoder[1], carried + 1)
+    for down, hold, up, hold_up in zip(encoder[2::2], encoder[3::2], decoder[2::2], decoder[3::2], strict=True):
+        room = down.out_channels - 1  # the last place is for the decoder's constant channel
+        blocks = nn.functional.pixel_unshuffle(values, 2)  # (N, 4C, S/2, S/2)
+        basis = _block_basis(blocks, room)  # (P, 4C)
+        values = torch.einsum("pc,nchw->nphw", basis, blocks)
+        filters = basis.unflatten(1, (-1, 2, 2))  # (P, C, 2, 2)
+        above = _shift(values)
+        _pass_on(down, filters, shift, above)
+        _give_back(up, filters, above, shift)
+        carried, shift = len(basis), above
+        _keep(hold, carried)
+        _keep(hold_up, carried + 1)
+    _project(model, values, shift)
+
+
+def _shift(values: Tensor) -> Tensor:
+    """(C,) what to add to each channel of (N, C, H, W) so that it stays positive."""
+    return _HEADROOM * values.amin(dim=(0, 2, 3)).neg().clamp(min=0.1)
+
+
+def _block_basis(blocks: Tensor, room: int) -> Tensor:
+    """(P, C): the principal directions of the channels of (N, C, H, W); the channels themselves if there is room."""
+    channels = blocks.shape[1]
+    if channels <= room:
+        return torch.eye(channels)
+    sample = blocks[:: max(1, len(blocks) // 4000)].movedim(1, -1).flatten(0, -2)  # (M, C)
+    second_moments = sample.T @ sample / len(sample)
+    eigenvectors: Tensor = torch.linalg.eigh(second_moments).eigenvectors  # by rising variance
+    return eigenvectors.flip(1).T[:room].contiguous()
+
+
+def _pass_on(convolution: nn.Conv2d, filters: Tensor, below: Tensor, above: Tensor) -> None:
+    """Make the first channels `filters` (P, C, k, k) of the carrying ones, unshifted by `below`, shifted by `above`."""
+    out, size, width = filters.shape[0], filters.shape[1], filters.shape[2]
+    convolution.weight[:out] = 0
+    convolution.weight[:out, :size, 1 : 1 + width, 1 : 1 + width] = filters
+    convolution.bias[:out] = above - (filters.sum(dim=(2, 3)) @ below)  # type: ignore[index]
+
+
+def _give_back(convolution: nn.ConvTranspose2d, filters: Tensor, above: Tensor, below: Tensor) -> None:
+    """The reverse of `_pass_on`: from channels shifted by `above` to ones shifted by `below`, and the constant channel.
+
+    The channel after the carrying ones is 1 everywhere: through it the shift of each place in a block is taken away.
+    """
+    out, size, width = filters.shape[0], filters.shape[1], filters.shape[2]
+    window = slice(1, 1 + width)
+    convolution.weight[:, : size + 1] = 0
+    convolution.weight[:out, :size, window, window] = filters
+    correction = torch.einsum("pckl,p->ckl", filters, above)
+    convolution.weight[out, :size, window, window] = below[:, None, None] - correction
+    convolution.bias[:size] = 0  # type: ignore[index]
+    if convolution.out_channels > size:
+        convolution.weight[out, size, window, window] = 1
+        convolution.bias[size] = 0  # type: ignore[index]
+
+
+def _keep(convolution: nn.Conv2d | nn.ConvTranspose2d, count: int) -> None:
+    """Hand the first channels on as they are."""
+    rows = convolution.weight[:count] if isinstance(convolution, nn.Conv2d) else convolution.weight[:, :count]
+    rows.zero_()
+    convolution.weight[:count, :count, 1, 1] = torch.eye(count)
+    convolution.bias[:count] = 0  # type: ignore[index]
+
+
+def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor) -> None:
+    """Both linear layers: onto the principal components of `values` (N, P, h, w) and back."""
+    into = next(module for module in model.encoder.net if isinstance(module, nn.Linear))
+    back = next(module for module in model.decoder.linear if isinstance(module, nn.Linear))
+    carried, area = values.shape[1], values.shape[2] * values.shape[3]
+    flat = values.flatten(1)  # (N, P * h * w)
+    mean = flat.mean(dim=0)
+    count = min(int(_PAIRED_SHARE * into.out_features) // 2, min(flat.shape) - 1)
+    _, spread, directions = torch.svd_lowrank(flat - mean, q=min(count + 50, min(flat.shape)), niter=3)
+    gain = (spread[:count] / len(flat) ** 0.5).clamp(min=1e-4).rsqrt()  # (K,)
+    directions = directions[:, :count].T  # (K, P * h * w)
+    lift = shift.repeat_interleave(area)  # (P * h * w)
+    scaled = gain[:, None] * directions
+    paired = torch.cat([scaled, -scaled])  # (2K, P * h * w)
+    into.weight.mul_(_FREE_SCALE)  # what starts at random must not drown what starts as components
+    into.weight[: 2 * count] = 0
+    into.weight[: 2 * count, : carried * area] = paired
+    into.bias[: 2 * count] = -paired @ (lift + mean)
+    back.weight[: (carried + 1) * area] = 0
+    restored = (directions / gain[:, None]).T  # (P * h * w, K)
+    back.weight[: carried * area, : 2 * count] = torch.cat([restored, -restored], dim=1)
+    back.bias[: carried * area] = lift + mean
+    back.bias[carried * area : (carried + 1) * area] = 1

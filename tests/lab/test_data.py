@@ -1,0 +1,121 @@
+"""Pictures of a folder or zip become one tensor, with names and labels; what cannot be read is left out or an error."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lab.data import ImageSet, list_images, load_images, open_images
+from tests.builders import drawn_pictures, write_pictures
+from visim_models import CAR_CLASSES, DataError, ImageProcessor
+
+SMALL = ImageProcessor(size=12)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", 3)
+
+
+def zipped(folder: Path, archive: Path) -> Path:
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(folder.rglob("*.png")):
+            file.write(path, path.relative_to(folder).as_posix())
+    return archive
+
+
+def test_names_labels_and_pixels(folder: Path) -> None:
+    found = load_images(folder, ImageProcessor(size=48), quiet=True)
+    assert found.file_names == [f"{label}/{n:04d}.png" for label in sorted(CAR_CLASSES) for n in range(3)]
+    assert found.labels == [label for label in sorted(CAR_CLASSES) for _ in range(3)]
+    assert (found.pixels.shape, found.pixels.dtype, len(found)) == ((12, 3, 48, 48), torch.uint8, 12)
+    sedan = found.pixels[found.file_names.index("sedan/0001.png")]
+    assert np.array_equal(sedan.permute(1, 2, 0), drawn_pictures(2, seed=1 + CAR_CLASSES.index("sedan"))[1])
+
+
+def test_a_zip_is_as_good_as_its_folder(folder: Path, tmp_path: Path) -> None:
+    archive = zipped(folder, tmp_path / "pictures.zip")
+    one, other = load_images(folder, SMALL, quiet=True), load_images(archive, SMALL, quiet=True)
+    assert (one.file_names, one.labels) == (other.file_names, other.labels)
+    assert torch.equal(one.pixels, other.pixels)
+    assert open_images(archive)("coupe/0000.png") == (folder / "coupe" / "0000.png").read_bytes()
+
+
+def test_damaged_files_are_left_out_and_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "suv" / "0001.png").write_bytes(b"not a picture")
+    (folder / "suv" / "notes.txt").write_text("not meant to be one")
+    found = load_images(folder, SMALL, quiet=True)
+    assert len(found) == 11
+    assert "suv/0001.png" not in found.file_names
+    assert "1 files" in capsys.readouterr().out
+
+
+def test_limit_takes_of_every_class(folder: Path) -> None:
+    found = load_images(folder, SMALL, limit=4, quiet=True)
+    assert len(found) == 4
+    assert set(found.labels) == set(CAR_CLASSES)
+    assert len(load_images(folder, SMALL, limit=1000, quiet=True)) == 12
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_of_nothing(folder: Path, limit: int) -> None:
+    with pytest.raises(DataError):
+        load_images(folder, SMALL, limit=limit, quiet=True)
+
+
+def test_sources_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.zip").write_text("no zip")
+    with zipfile.ZipFile(tmp_path / "hollow.zip", "w") as file:
+        file.writestr("readme.txt", "nothing here")
+    for name in ("missing", "empty", "text.zip", "hollow.zip"):
+        with pytest.raises(DataError, match=name):
+            list_images(tmp_path / name)
+
+
+def test_nothing_that_can_be_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="None of the 1 pictures"):
+        load_images(tmp_path, SMALL, quiet=True)
+
+
+def test_a_damaged_member_of_a_zip_is_left_out(folder: Path, tmp_path: Path) -> None:
+    archive = zipped(folder, tmp_path / "pictures.zip")
+    content = bytearray(archive.read_bytes())
+    place = content.index(b"IDAT") + 30  # inside a stored member: its checksum no longer fits
+    content[place] ^= 0xFF
+    archive.write_bytes(content)
+    assert len(load_images(archive, SMALL, quiet=True)) == 11
+
+
+def test_subset_and_targets() -> None:
+    pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    images = ImageSet(["a/0", "b/0", "a/1", "c/0"], ["a", "b", "a", "c"], pixels)
+    part = images.subset([3, 0])
+    assert (part.file_names, part.labels, part.pixels[:, 0, 0, 0].tolist()) == (["c/0", "a/0"], ["c", "a"], [3, 0])
+    assert images.targets(["c", "b", "a"]).tolist() == [2, 1, 2, 0]
+    with pytest.raises(DataError, match="'c'"):
+        images.targets(["a", "b"])
+    assert len(images.subset([])) == 0
+
+
+def test_orientation_and_modes_are_those_of_a_query(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    picture, file = Image.fromarray(drawn_pictures(1)[0][:30]), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(file, format="PNG", exif=exif)
+    (tmp_path / "x" / "a.png").write_bytes(file.getvalue())
+    found = load_images(tmp_path, SMALL, quiet=True).pixels[0]
+    assert torch.equal(SMALL.normalize(found), SMALL(file.getvalue()))
+
+
+def test_the_real_zips(shared_data: Path) -> None:
+    cars = load_images(shared_data / "cars" / "photos.zip", SMALL, limit=8, quiet=True)
+    assert set(cars.labels) == set(CAR_CLASSES)
+    assert len(list_images(shared_data / "cifar10" / "test.zip")) == 10_000

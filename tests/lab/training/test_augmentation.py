@@ -1,0 +1,102 @@
+"""Augmentation changes each picture in its own way, and keeps shapes and ranges."""
+
+import pytest
+import torch
+
+from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES
+from lab.training.augmentation import Augmentation, cut_mix, paint_decorations
+from tests.builders import drawn_pictures
+
+PICTURES = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in drawn_pictures(6, size=40)])
+STRONG = Augmentation(scale=0.6, colour=0.5, decorations=1.0, erase=1.0, flip=True)
+
+
+@pytest.mark.parametrize("size", [32, 40, 50])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_shape_and_range(size: int, dtype: torch.dtype) -> None:
+    changed = STRONG(PICTURES.to(dtype), size)
+    assert (changed.shape, changed.dtype) == ((6, 3, size, size), torch.float32)
+    assert changed.min() >= 0
+    assert changed.max() <= 255
+    assert changed.isfinite().all()
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    torch.testing.assert_close(Augmentation()(PICTURES, 40), PICTURES.float(), atol=0.01, rtol=0)
+
+
+def test_flip_alone_mirrors_some_and_keeps_the_rest() -> None:
+    torch.manual_seed(0)
+    many = PICTURES[:1].repeat(64, 1, 1, 1)
+    changed = Augmentation(flip=True)(many, 40)
+    kept = (changed - many).abs().amax(dim=(1, 2, 3)) < 0.01
+    mirrored = (changed - many.flip(-1)).abs().amax(dim=(1, 2, 3)) < 0.01
+    assert (kept ^ mirrored).all()
+    assert 16 <= int(mirrored.sum()) <= 48
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(scale=0.7),
+        Augmentation(largest_scale=1.3),
+        Augmentation(colour=0.3),
+        Augmentation(decorations=1.0),
+        Augmentation(erase=1.0),
+    ],
+)
+def test_each_picture_in_its_own_way(augmentation: Augmentation) -> None:
+    torch.manual_seed(1)
+    changed = augmentation(PICTURES[:1].repeat(8, 1, 1, 1), 40)
+    assert not any(torch.allclose(changed[0], other, atol=1) for other in changed[1:])
+
+
+def test_the_seed_decides_and_the_input_stays() -> None:
+    before = PICTURES.clone()
+    torch.manual_seed(5)
+    first = STRONG(PICTURES, 40)
+    torch.manual_seed(5)
+    assert torch.equal(STRONG(PICTURES, 40), first)
+    assert torch.equal(PICTURES, before)
+
+
+def test_a_larger_scale_shrinks_the_picture_within_its_mirror() -> None:
+    torch.manual_seed(3)
+    left_black = torch.full((64, 3, 40, 40), 255.0)
+    left_black[..., :20] = 0
+    shrunk = Augmentation(scale=1.25, largest_scale=1.25)(left_black, 40)
+    edges = shrunk.diff(dim=-1).abs().amax(dim=(1, 2)).argmax(dim=-1)  # (N,) where black meets white
+    assert 14 <= edges.min() < edges.max() <= 25  # an eighth of the side to either side at most
+    black = (shrunk < 128).float().mean(dim=(1, 2, 3))
+    assert 0.35 < black.min() < black.max() < 0.65
+
+
+def test_cut_mix_pastes_and_mixes_the_targets_by_area() -> None:
+    torch.manual_seed(4)
+    count = 200
+    images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, 20, 20)
+    targets = torch.eye(count)
+    mixed, told = cut_mix(images, targets, 0.5)
+    for place in range(count):
+        shares = torch.bincount(mixed[place, 0].flatten().long(), minlength=count) / 400
+        torch.testing.assert_close(told[place], shares)
+    assert 0.3 < (told.diag() < 1).float().mean() < 0.6
+    untouched = cut_mix(images, targets, 0.0)
+    assert torch.equal(untouched[0], images)
+    assert torch.equal(untouched[1], targets)
+
+
+def test_decorations_paint_the_stated_share() -> None:
+    torch.manual_seed(2)
+    plain = torch.full((400, 3, 20, 20), 128.5)
+    painted = (paint_decorations(plain, 0.5) != plain).flatten(1).any(dim=1)
+    assert 0.3 < painted.float().mean() < 0.55  # of the chosen half, a few get neither frame, banner nor logo
+    assert torch.equal(paint_decorations(plain, 0.0), plain)
+    assert (paint_decorations(plain, 1.0) == plain).float().mean() > 0.4  # the middle of the pictures stays
+
+
+@pytest.mark.parametrize("recipe", [*AUTOENCODER_RECIPES.values(), *CAR_CLASSIFIER_RECIPES.values()])
+def test_the_recipes_augmentations_fit_their_networks(recipe) -> None:  # type: ignore[no-untyped-def]
+    pictures = torch.randint(0, 256, (2, 3, recipe.load_size, recipe.load_size), dtype=torch.uint8)
+    size = recipe.processor.size
+    assert recipe.augmentation(pictures, size).shape == (2, 3, size, size)

@@ -1,0 +1,86 @@
+"""The manifest of a repo folder: every file that visim reads and writes in it, and no others."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "ABOUT",
+    "CARD",
+    "CONFIG",
+    "EMBEDDINGS",
+    "LOSSES",
+    "MANIFEST",
+    "MEASUREMENTS",
+    "METADATA",
+    "METRICS",
+    "MODEL_TYPE_NAMES",
+    "OF_THE_WEIGHTS",
+    "OOD",
+    "OOD_TENSORS",
+    "PLOTS",
+    "PROCESSOR",
+    "SKIPPED",
+    "SPLIT",
+    "TRAINING",
+    "WEIGHTS",
+    "is_in_manifest",
+    "manifest_files",
+]
+
+CONFIG: Final = "config.json"
+WEIGHTS: Final = "model.safetensors"
+PROCESSOR: Final = "preprocessor_config.json"
+METADATA: Final = "gallery/metadata.csv"
+EMBEDDINGS: Final = "gallery/embeddings.safetensors"
+MEASUREMENTS: Final = "gallery/measurements.safetensors"
+ABOUT: Final = "gallery/about.json"
+SKIPPED: Final = "skipped.csv"
+OOD: Final = "ood.json"
+OOD_TENSORS: Final = "ood.safetensors"
+METRICS: Final = "metrics.json"
+CARD: Final = "README.md"
+TRAINING: Final = "training.json"
+LOSSES: Final = "losses.csv"
+SPLIT: Final = "split.csv"
+PLOTS: Final = "plots/*.png"
+
+MANIFEST: Final[Mapping[str, str]] = {
+    CONFIG: "model_type and the model's own arguments",
+    WEIGHTS: "the weights, float16",
+    PROCESSOR: "how a picture becomes the network's input",
+    METADATA: "file_name, label and further columns, in the order of the embeddings",
+    EMBEDDINGS: "(N, D) float16; hashes of the weights and the processor, and the image root in the header",
+    MEASUREMENTS: "what calibrating again needs of each picture",
+    ABOUT: "how the gallery describes itself; edited by hand",
+    SKIPPED: "files that were left out of the gallery, with the reasons",
+    OOD: "the detector's parameters",
+    OOD_TENSORS: "the detector's tensors",
+    METRICS: "every figure of the card, with the command that reproduces it",
+    CARD: "the card",
+    TRAINING: "what trained the weights: recipe, settings, data",
+    LOSSES: "training and validation losses, a row a batch",
+    SPLIT: "part of each picture of the training data, by content",
+    PLOTS: "the card's pictures",
+}
+"""Path in a repo folder (a pattern for the plots) -> what the file holds. a plot is any PNG of that folder."""
+
+MODEL_TYPE_NAMES: Final = frozenset(
+    {"car-classifier", "cifar10-classifier", "convolutional-autoencoder", "timm-backbone"}
+)
+"""`model_type` in the config.json of a repo of visim. A folder whose config.json has another one is not visim's."""
+
+OF_THE_WEIGHTS: Final = (METRICS, TRAINING, LOSSES, SPLIT, PLOTS)
+"""Files that describe certain weights: they go when the weights are replaced by others."""
+
+
+def is_in_manifest(name: str) -> bool:
+    """Return whether a path, relative to a repo folder, is one of visim's files."""
+    return name in MANIFEST or fnmatchcase(name, PLOTS)
+
+
+def manifest_files(folder: Path) -> list[str]:
+    """List the files of the manifest that a folder has, links included, by their paths relative to it."""
+    paths = [path for pattern in MANIFEST for path in folder.glob(pattern)]
+    return [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]

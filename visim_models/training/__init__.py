@@ -1,1 +1,0 @@
-"""Training: data sets, splits, recipes, the two objectives, the loop, and `python -m visim_models.training`."""
