@@ -20,6 +20,7 @@ from visim_models import (
     OutOfDistributionDetector,
     VisualSimilarity,
 )
+from visim_models.repo_folder import RepoDraft
 from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "tiny_car_repo",
     "tiny_repo",
     "tiny_similarity",
+    "write_part",
     "write_pictures",
 ]
 
@@ -95,6 +97,12 @@ def tiny_car_repo(folder: Path, *, count: int = 12) -> Path:
         model = CarFeatureExtractor().eval()
     _with_gallery(model, ImageProcessor(size=100), count, root="").save_pretrained(folder)
     return folder
+
+
+def write_part(part: Any, folder: Path) -> None:
+    """Write one part of a repo into a folder, whole repo or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part.write_files(RepoDraft(folder, folder))
 
 
 def _with_gallery(

@@ -20,7 +20,8 @@ import hub
 from hub.locate import BUNDLED
 from tests.article_networks import ArticleAutoencoder, ArticleCarExtractor
 from tests.builders import drawn_pictures
-from visim_models import CarClassifier, ConvolutionalAutoencoder, VisualSimilarity, repository
+from visim_models import CarClassifier, ConvolutionalAutoencoder, VisualSimilarity
+from visim_models.repo_folder import formats
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = drawn_pictures(4, size=120, seed=2)
@@ -47,12 +48,12 @@ def bundled(name: str) -> VisualSimilarity:
 def measured(similarity: VisualSimilarity) -> dict[str, Any]:
     """What a golden file holds: width, norms and the first values that are not zero for every picture."""
     rows = np.stack([similarity.embed(picture) for picture in PICTURES]).astype(float)  # (4, D)
-    places = np.flatnonzero(rows.any(axis=0))[:VALUES]
+    indices = np.flatnonzero(rows.any(axis=0))[:VALUES]
     return {
         "width": rows.shape[1],
-        "places": places.tolist(),
+        "indices": indices.tolist(),
         "norms": [float(f"{norm:.6g}") for norm in np.linalg.norm(rows, axis=1)],
-        "values": [[float(f"{value:.6g}") for value in row] for row in rows[:, places]],
+        "values": [[float(f"{value:.6g}") for value in row] for row in rows[:, indices]],
     }
 
 
@@ -71,14 +72,14 @@ def test_embeddings_are_golden(name: str) -> None:
     rows = np.stack([similarity.embed(picture) for picture in PICTURES])
     assert rows.shape == (len(PICTURES), expected["width"])
     assert close(np.linalg.norm(rows, axis=1), expected["norms"])
-    assert close(rows[:, expected["places"]], expected["values"])
-    assert len(expected["places"]) >= 20  # enough of them to notice a change
+    assert close(rows[:, expected["indices"]], expected["values"])
+    assert len(expected["indices"]) >= 20  # enough of them to notice a change
 
 
 @pytest.mark.parametrize("name", ARTICLE_CLASSES)
 def test_the_articles_class_gives_the_same_numbers(name: str) -> None:
     similarity, article = bundled(name), ARTICLE_CLASSES[name]().eval()
-    weights = repository.read_tensors(BUNDLED / hub.REPO_NAMES[name] / "model.safetensors")
+    weights = formats.read_tensors(BUNDLED / hub.REPO_NAMES[name] / "model.safetensors")
     article.load_state_dict(weights, strict=True)
     pixels = torch.stack([similarity.processor(picture) for picture in PICTURES])
     with torch.inference_mode():
@@ -110,7 +111,7 @@ def test_a_bundled_repo_is_whole(name: str) -> None:
     assert similarity.gallery.image_root.startswith("https://")
     assert len(similarity.ood.calibration_scores) >= 100
     assert similarity.ood.false_alarm_rate == 0.05
-    stored = {tensor.dtype for tensor in repository.read_tensors(folder / "model.safetensors").values()}
+    stored = {tensor.dtype for tensor in formats.read_tensors(folder / "model.safetensors").values()}
     assert stored <= {torch.float16, torch.int64}
     photographs = {".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"}
     assert not [path for path in folder.rglob("*") if path.suffix.lower() in photographs]

@@ -65,7 +65,7 @@ class Gallery:
         for name, values in {"file_name": self.file_names, "label": self.labels, **self.columns}.items():
             if len(values) != count:
                 raise GalleryError(
-                    f"The gallery has {len(values)} values of {name}, but {count} embeddings: their numbers must agree.",
+                    f"The gallery has {len(values)} values of {name}, but {count} embeddings: they must be of one length.",
                     key=name,
                 )
         if repeated := set(self.columns) & set(_KEY_COLUMNS):
@@ -86,6 +86,11 @@ class Gallery:
     def embeddings(self) -> npt.NDArray[np.float32]:
         """Return the (N, D) float32 embeddings, unnormalised; they share the gallery's memory."""
         return self.index.embeddings.numpy()
+
+    @property
+    def norms(self) -> npt.NDArray[np.float32]:
+        """Return the (N,) lengths of the embeddings."""
+        return self.index.norms
 
     def index_of(self, file_name: str) -> int:
         """Return the index of a picture.

@@ -146,7 +146,7 @@ class VisualSimilarity:
     @property
     def device(self) -> torch.device:
         """Return the device that the network computes on."""
-        return next(self.model.parameters()).device
+        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device; return this pipeline."""

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from visim_models import Gallery, GalleryError, GalleryMismatchError, QueryError, VisimError, repository
-from visim_models.gallery import GALLERY_FOLDER
+from tests.builders import write_part
+from visim_models import Gallery, GalleryError, GalleryMismatchError, QueryError, VisimError
+from visim_models.repo_folder import RepoFolder, formats
 
 ROWS = np.array([[1, 0], [3, 4], [0, 2], [-1, 0], [0, 0]], np.float32)
 NAMES = ["east.jpg", "between.jpg", "north.jpg", "west.jpg", "nowhere.jpg"]
@@ -26,16 +27,16 @@ def compass() -> Gallery:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    compass().write_files(tmp_path)
+    write_part(compass(), tmp_path)
     return tmp_path
 
 
 def metadata(folder: Path) -> Path:
-    return folder / GALLERY_FOLDER / "metadata.csv"
+    return folder / "gallery" / "metadata.csv"
 
 
 def embeddings(folder: Path) -> Path:
-    return folder / GALLERY_FOLDER / "embeddings.safetensors"
+    return folder / "gallery" / "embeddings.safetensors"
 
 
 def test_norms_by_hand() -> None:
@@ -46,48 +47,48 @@ def test_norms_by_hand() -> None:
 
 
 def test_cosines_by_hand() -> None:
-    scores, places = compass().search(np.array([[2.0, 0.0]]), top_k=5)
+    scores, indices = compass().search(np.array([[2.0, 0.0]]), top_k=5)
     np.testing.assert_allclose(scores, [[1, 0.6, 0, 0, -1]], atol=1e-6)
-    assert places[0, :2].tolist() == [0, 1]
-    assert set(places[0, 2:4].tolist()) == {2, 4}
-    assert places[0, 4] == 3
-    assert (scores.dtype, places.dtype) == (np.float32, np.int64)
+    assert indices[0, :2].tolist() == [0, 1]
+    assert set(indices[0, 2:4].tolist()) == {2, 4}
+    assert indices[0, 4] == 3
+    assert (scores.dtype, indices.dtype) == (np.float32, np.int64)
 
 
 def test_each_query_has_its_own_answer() -> None:
-    scores, places = compass().search(torch.tensor([[1.0, 0], [0, 1], [-5, 0], [1, 1]]), top_k=1)
-    assert places[:, 0].tolist() == [0, 2, 3, 1]
+    scores, indices = compass().search(torch.tensor([[1.0, 0], [0, 1], [-5, 0], [1, 1]]), top_k=1)
+    assert indices[:, 0].tolist() == [0, 2, 3, 1]
     np.testing.assert_allclose(scores[:, 0], [1, 1, 1, 7 / (5 * math.sqrt(2))], atol=1e-6)
 
 
 def test_a_query_of_zeros_scores_zero_everywhere() -> None:
-    scores, places = compass().search(np.zeros((1, 2)), top_k=5)
+    scores, indices = compass().search(np.zeros((1, 2)), top_k=5)
     assert scores.tolist() == [[0] * 5]
-    assert sorted(places[0].tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(indices[0].tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_ties_each_come_once() -> None:
     gallery = Gallery([f"{n}.jpg" for n in range(6)], ["x"] * 6, np.tile([[0.3, 0.1, 0.2]], (6, 1)))
-    scores, places = gallery.search(np.array([[3.0, 1.0, 2.0]]), top_k=4)
+    scores, indices = gallery.search(np.array([[3.0, 1.0, 2.0]]), top_k=4)
     np.testing.assert_allclose(scores, 1, atol=1e-6)
-    assert len(set(places[0].tolist())) == 4
+    assert len(set(indices[0].tolist())) == 4
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 4, 5, 7, 8])
 def test_of_equal_scores_the_lower_row_comes_first(top_k: int) -> None:
     near, far = [1.0, 0.0], [0.0, 1.0]
     gallery = Gallery([f"{n}.jpg" for n in range(8)], ["x"] * 8, np.array([far, near, far, near, near, far, near, far]))
-    scores, places = gallery.search(np.array([near, far]), top_k=top_k)
-    assert places.tolist() == [[1, 3, 4, 6, 0, 2, 5, 7][:top_k], [0, 2, 5, 7, 1, 3, 4, 6][:top_k]]
+    scores, indices = gallery.search(np.array([near, far]), top_k=top_k)
+    assert indices.tolist() == [[1, 3, 4, 6, 0, 2, 5, 7][:top_k], [0, 2, 5, 7, 1, 3, 4, 6][:top_k]]
     assert scores.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0][:top_k]] * 2
 
 
 def test_scores_never_leave_their_range() -> None:
     rows = np.random.default_rng(0).uniform(0, 1000, (200, 7)).astype(np.float32)
     gallery = Gallery([f"{n}.jpg" for n in range(200)], ["x"] * 200, rows)
-    scores, places = gallery.search(rows, top_k=1)
+    scores, indices = gallery.search(rows, top_k=1)
     assert scores.max() <= 1
-    assert places[:, 0].tolist() == list(range(200))
+    assert indices[:, 0].tolist() == list(range(200))
     np.testing.assert_allclose(scores, 1, atol=1e-6)
 
 
@@ -96,22 +97,22 @@ def test_exact_as_brute_force(count: int, queries: int, top_k: int) -> None:
     rng = np.random.default_rng(count)
     rows, wanted = rng.normal(size=(count, 16)), rng.normal(size=(queries, 16))
     gallery = Gallery([f"{n}.jpg" for n in range(count)], ["x"] * count, rows)
-    scores, places = gallery.search(wanted, top_k=top_k)
+    scores, indices = gallery.search(wanted, top_k=top_k)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = wanted / np.linalg.norm(wanted, axis=1, keepdims=True) @ unit.T
     np.testing.assert_allclose(scores, -np.sort(-cosines, axis=1)[:, :top_k], atol=1e-5)
-    np.testing.assert_allclose(np.take_along_axis(cosines, places, axis=1), scores, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(cosines, indices, axis=1), scores, atol=1e-5)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(rows=arrays.arrays(np.float32, (6, 3), elements=st.floats(-100, 100, width=16)), top_k=st.integers(1, 6))
 def test_found_scores_are_the_largest(rows: Any, top_k: int) -> None:
     gallery = Gallery([f"{n}.jpg" for n in range(6)], ["x"] * 6, rows)
-    scores, places = gallery.search(rows[:2], top_k=top_k)
+    scores, indices = gallery.search(rows[:2], top_k=top_k)
     every, _ = gallery.search(rows[:2], top_k=6)
     assert (np.diff(scores, axis=1) <= 0).all()
     np.testing.assert_allclose(scores, every[:, :top_k], atol=1e-6)
-    assert all(len(set(row)) == top_k for row in places.tolist())
+    assert all(len(set(row)) == top_k for row in indices.tolist())
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 6, 10**30, True, 1.5, 2.0, "2", None, float("nan")])
@@ -132,8 +133,8 @@ def test_queries_of_another_shape(shape: tuple[int, ...]) -> None:
 
 
 def test_no_query_gives_no_answer() -> None:
-    scores, places = compass().search(np.ones((0, 2)), top_k=2)
-    assert scores.shape == places.shape == (0, 2)
+    scores, indices = compass().search(np.ones((0, 2)), top_k=2)
+    assert scores.shape == indices.shape == (0, 2)
 
 
 def test_a_query_that_is_not_finite_is_refused() -> None:
@@ -151,9 +152,9 @@ def test_no_second_copy_of_the_matrix() -> None:
 
 def test_place_and_subset() -> None:
     gallery = compass()
-    assert gallery.place("north.jpg") == 2
+    assert gallery.index_of("north.jpg") == 2
     with pytest.raises(QueryError, match="south"):
-        gallery.place("south.jpg")
+        gallery.index_of("south.jpg")
     part = gallery.subset([3, 1])
     assert (part.file_names, part.labels, len(part)) == (["west.jpg", "between.jpg"], ["b", "b"], 2)
     assert part.embeddings.tolist() == [[-1, 0], [3, 4]]
@@ -177,7 +178,7 @@ def test_file_names_that_lead_elsewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.jpg", "car/a 1.jpg", "a..b.jpg", "größe/ü.png", "...jpg"])
 def test_file_names_that_stay(name: str) -> None:
-    assert Gallery([name], ["x"], np.ones((1, 2))).place(name) == 0
+    assert Gallery([name], ["x"], np.ones((1, 2))).index_of(name) == 0
 
 
 @pytest.mark.parametrize(
@@ -202,21 +203,21 @@ def test_parts_that_do_not_fit(names: list[str], labels: list[str], rows: Any, m
 
 
 def test_round_trip(saved: Path, tmp_path: Path) -> None:
-    gallery = Gallery.load(saved, weights_sha256="w", processor_sha256="p")
+    gallery = Gallery.load(RepoFolder(saved), weights_sha256="w", processor_sha256="p")
     assert (gallery.file_names, gallery.labels) == (NAMES, LABELS)
     assert np.array_equal(gallery.embeddings, ROWS)
     assert gallery.embeddings.dtype == np.float32
     assert (gallery.weights_sha256, gallery.processor_sha256, gallery.image_root) == ("w", "p", "hf://datasets/x")
     before = metadata(saved).read_bytes(), embeddings(saved).read_bytes()
-    gallery.write_files(tmp_path)
+    write_part(gallery, tmp_path)
     assert (metadata(saved).read_bytes(), embeddings(saved).read_bytes()) == before
 
 
 def test_float16_on_disk(tmp_path: Path) -> None:
     rows = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
-    Gallery([f"{n}.jpg" for n in range(30)], ["x"] * 30, rows).write_files(tmp_path)
-    assert repository.read_tensors(embeddings(tmp_path))["embeddings"].dtype == torch.float16
-    assert np.array_equal(Gallery.load(tmp_path).embeddings, rows.astype(np.float16).astype(np.float32))
+    write_part(Gallery([f"{n}.jpg" for n in range(30)], ["x"] * 30, rows), tmp_path)
+    assert formats.read_tensors(embeddings(tmp_path))["embeddings"].dtype == torch.float16
+    assert np.array_equal(Gallery.load(RepoFolder(tmp_path)).embeddings, rows.astype(np.float16).astype(np.float32))
 
 
 def test_metadata_is_the_hubs_form(saved: Path) -> None:
@@ -225,14 +226,14 @@ def test_metadata_is_the_hubs_form(saved: Path) -> None:
 
 def test_names_and_labels_that_need_quoting(tmp_path: Path) -> None:
     names, labels = ['a, "b".jpg', "c.jpg"], ["x,y", 'two\nlines and a "quote"']
-    Gallery(names, labels, np.ones((2, 2))).write_files(tmp_path)
-    gallery = Gallery.load(tmp_path)
+    write_part(Gallery(names, labels, np.ones((2, 2))), tmp_path)
+    gallery = Gallery.load(RepoFolder(tmp_path))
     assert (gallery.file_names, gallery.labels) == (names, labels)
 
 
 def test_embeddings_beyond_float16(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match="float16"):
-        Gallery(["a"], ["x"], np.array([[1e6, 0]])).write_files(tmp_path)
+        write_part(Gallery(["a"], ["x"], np.array([[1e6, 0]])), tmp_path)
     assert not embeddings(tmp_path).exists()
 
 
@@ -240,21 +241,21 @@ def test_embeddings_beyond_float16(tmp_path: Path) -> None:
 def test_a_gallery_of_other_files(key: str, saved: Path) -> None:
     expected = {"weights_sha256": "w", "processor_sha256": "p", key: "another"}
     with pytest.raises(GalleryMismatchError, match=f"{key}.*embed the gallery again"):
-        Gallery.load(saved, **expected)
+        Gallery.load(RepoFolder(saved), **expected)
 
 
 def test_a_gallery_without_hashes_is_refused_where_they_are_asked_for(saved: Path) -> None:
-    repository.write_tensors(embeddings(saved), {"embeddings": torch.from_numpy(ROWS)})
+    formats.write_tensors(embeddings(saved), {"embeddings": torch.from_numpy(ROWS)})
     with pytest.raises(GalleryMismatchError):
-        Gallery.load(saved, weights_sha256="w")
+        Gallery.load(RepoFolder(saved), weights_sha256="w")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "begin with the row"),
-        (b"file_name;label\n", "begin with the row"),
-        (b"name,label\na.jpg,x\n", "begin with the row"),
+        (b"", "begin with the columns"),
+        (b"file_name;label\n", "begin with the columns"),
+        (b"name,label\na.jpg,x\n", "begin with the columns"),
         (b"file_name,label\n", "one length"),
         (b"file_name,label\na.jpg,x\n", "one length"),
         (b"file_name,label\n" + b"".join(b"%d.jpg,x\n" % n for n in range(6)), "one length"),
@@ -273,14 +274,14 @@ def test_a_gallery_without_hashes_is_refused_where_they_are_asked_for(saved: Pat
 def test_damaged_metadata(content: bytes, message: str, saved: Path) -> None:
     metadata(saved).write_bytes(content)
     with pytest.raises(GalleryError, match=message):
-        Gallery.load(saved)
+        Gallery.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize("file", [metadata, embeddings])
 def test_a_missing_file(file: Any, saved: Path) -> None:
     file(saved).unlink()
     with pytest.raises(GalleryError, match=f"has no {file(saved).name}"):
-        Gallery.load(saved)
+        Gallery.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize(
@@ -298,9 +299,9 @@ def test_a_missing_file(file: Any, saved: Path) -> None:
     ids=lambda tensors: str({name: (t.dtype, tuple(t.shape)) for name, t in tensors.items()}),
 )
 def test_embeddings_that_do_not_fit(tensors: dict[str, torch.Tensor], saved: Path) -> None:
-    repository.write_tensors(embeddings(saved), tensors)
+    formats.write_tensors(embeddings(saved), tensors)
     with pytest.raises(GalleryError):
-        Gallery.load(saved)
+        Gallery.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize("tenth", range(10))
@@ -308,7 +309,7 @@ def test_truncated_embeddings(tenth: int, saved: Path) -> None:
     whole = embeddings(saved).read_bytes()
     embeddings(saved).write_bytes(whole[: len(whole) * tenth // 10])
     with pytest.raises(GalleryError, match=r"embeddings\.safetensors"):
-        Gallery.load(saved)
+        Gallery.load(RepoFolder(saved))
 
 
 TEXT = st.text(max_size=6) | st.sampled_from(["a.jpg", "../x", "/x", '"', "a,b", "\r", "\0", "\ud800"])
@@ -318,12 +319,12 @@ TEXT = st.text(max_size=6) | st.sampled_from(["a.jpg", "../x", "/x", '"', "a,b",
 @given(rows=st.lists(st.lists(TEXT, min_size=1, max_size=3), max_size=6), tail=st.binary(max_size=4))
 def test_fuzzed_metadata(rows: list[list[str]], tail: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.getbasetemp() / "fuzzed_gallery"
-    compass().write_files(folder)
+    write_part(compass(), folder)
     with metadata(folder).open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
         csv.writer(file, lineterminator="\n").writerows([["file_name", "label"], *rows])
     metadata(folder).write_bytes(metadata(folder).read_bytes() + tail)
     try:
-        gallery = Gallery.load(folder)
+        gallery = Gallery.load(RepoFolder(folder))
     except VisimError as error:
         assert "gallery" in str(error)  # noqa: PT017 (an error is one of two right outcomes)
     else:

@@ -9,16 +9,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.builders import edit_json
-from visim_models import ConfigurationError, OutOfDistributionDetector, QueryError, VisimError, WeightsError, repository
-from visim_models.ood import OODVerdict, Term, fit_probe
+from lab.fitting import fit_detector, fit_probe
+from tests.builders import edit_json, write_part
+from visim_models import ConfigurationError, OutOfDistributionDetector, QueryError, VisimError, WeightsError
+from visim_models.measurements import Measured
+from visim_models.ood import OODVerdict, Weighting
+from visim_models.repo_folder import RepoFolder, formats
 
-ONE = {"x": Term(weight=1, mean=0, std=1)}
+ONE = {"x": Weighting(weight=1, mean=0, std=1)}
 NOWHERE = torch.zeros(1, 1)  # embeddings that no term looks at
 
 
 def verdict(detector: OutOfDistributionDetector, value: float) -> OODVerdict:
-    return detector.verdicts({"x": torch.tensor([value])}, NOWHERE)[0]
+    return detector.verdicts(Measured(NOWHERE, {"x": torch.tensor([value])}))[0]
 
 
 # --- p-values
@@ -56,85 +59,85 @@ def test_what_is_no_number_is_strange() -> None:
 def test_the_articles_rule() -> None:
     detector = OutOfDistributionDetector.top_score_rule()
     top_scores = torch.tensor([0.49, 0.51, 1.0, -1.0])
-    found = detector.verdicts({"top_distance": 1 - top_scores}, torch.zeros(4, 1))
+    found = detector.verdicts(Measured(torch.zeros(4, 1), {"top_distance": 1 - top_scores}))
     assert [one.is_ood for one in found] == [True, False, False, True]
     assert {one.p_value for one in found} == {1.0}
     assert found[0].score == pytest.approx(0.51)
 
 
 def test_the_score_by_hand() -> None:
-    terms = {"x": Term(weight=2, mean=1, std=4), "y": Term(weight=-1, mean=0, std=0.5), "probe": Term(0.5, -1, 2)}
+    weightings = {
+        "x": Weighting(weight=2, mean=1, std=4),
+        "y": Weighting(weight=-1, mean=0, std=0.5),
+        "probe": Weighting(0.5, -1, 2),
+    }
     detector = OutOfDistributionDetector(
-        terms, calibration_scores=torch.zeros(9), probe_weight=torch.tensor([1.0, -2.0]), probe_bias=0.25
+        weightings, calibration_scores=torch.zeros(9), probe_weight=torch.tensor([1.0, -2.0]), probe_bias=0.25
     )
     evidence = {"x": torch.tensor([3.0, 1]), "y": torch.tensor([1.0, 0]), "unused": torch.tensor([7.0, 7])}
     embeddings = torch.tensor([[1.0, 1], [0, 0]])
     expected = [2 * 2 / 4 - 1 / 0.5 + 0.5 * (-0.75 + 1) / 2, 0.5 * (0.25 + 1) / 2]
-    torch.testing.assert_close(detector.score(evidence, embeddings), torch.tensor(expected))
+    torch.testing.assert_close(detector.score(Measured(embeddings, evidence)), torch.tensor(expected))
 
 
 def test_a_measurement_that_is_missing_or_of_another_width() -> None:
     with pytest.raises(QueryError, match="'x'"):
-        OutOfDistributionDetector(ONE, threshold=0.0).score({"y": torch.zeros(1)}, NOWHERE)
-    probed = OutOfDistributionDetector({"probe": Term(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(3))
+        OutOfDistributionDetector(ONE, threshold=0.0).score(Measured(NOWHERE, {"y": torch.zeros(1)}))
+    probed = OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(3))
     with pytest.raises(QueryError, match="width 3"):
-        probed.score({}, torch.zeros(1, 4))
+        probed.score(Measured(torch.zeros(1, 4), {}))
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"terms": {}},
-        {"terms": {"x": Term(1, 0, 0)}},
-        {"terms": {"x": Term(1, 0, -1)}},
-        {"terms": {"x": Term(float("nan"), 0, 1)}},
-        {"terms": {"x": Term(1, float("inf"), 1)}},
-        {"terms": {"x": Term(1, 0, float("nan"))}},
+        {"weightings": {}},
+        {"weightings": {"x": Weighting(1, 0, 0)}},
+        {"weightings": {"x": Weighting(1, 0, -1)}},
+        {"weightings": {"x": Weighting(float("nan"), 0, 1)}},
+        {"weightings": {"x": Weighting(1, float("inf"), 1)}},
+        {"weightings": {"x": Weighting(1, 0, float("nan"))}},
         {"false_alarm_rate": 0.0},
         {"false_alarm_rate": 1.0},
         {"false_alarm_rate": float("nan")},
         {"threshold": None},
         {"threshold": float("nan")},
-        {"terms": {"probe": Term(1, 0, 1)}},
+        {"weightings": {"probe": Weighting(1, 0, 1)}},
         {"probe_weight": torch.ones(2)},
     ],
     ids=str,
 )
 def test_detectors_that_cannot_be(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
-        OutOfDistributionDetector(**{"terms": ONE, "threshold": 0.5, **arguments})
+        OutOfDistributionDetector(**{"weightings": ONE, "threshold": 0.5, **arguments})
 
 
 # --- fitting and calibration
 
 
-def clouds(count: int, shift: float, seed: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def clouds(count: int, shift: float, seed: int) -> Measured:
     """Gaussian measurements and embeddings: two measurements that move with `shift`, one that does not."""
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randn(count, 3, generator=generator)
-    evidence = {"near": draws[:, 0] + shift, "far": 5 * (draws[:, 1] + shift), "blind": draws[:, 2]}
-    return evidence, torch.randn(count, 6, generator=generator) + shift / 3
+    values = {"near": draws[:, 0] + shift, "far": 5 * (draws[:, 1] + shift), "blind": draws[:, 2]}
+    return Measured(torch.randn(count, 6, generator=generator) + shift / 3, values)
 
 
 def fitted(*, shift: float, seed: int = 0, calibration: int = 400, rate: float = 0.05) -> OutOfDistributionDetector:
-    inside, inside_embeddings = clouds(calibration, 0, seed)
-    outside, outside_embeddings = clouds(400, shift, seed + 1)
-    learnt = fit_probe(clouds(300, 0, seed + 2)[1], clouds(300, shift, seed + 3)[1], penalty=1e-3)
-    return OutOfDistributionDetector.fit(
-        inside, outside, inside_embeddings=inside_embeddings, outside_embeddings=outside_embeddings,
-        probe=learnt, false_alarm_rate=rate,
-    )  # fmt: skip
+    inside, outside = clouds(calibration, 0, seed), clouds(400, shift, seed + 1)
+    probe = fit_probe(clouds(300, 0, seed + 2).embeddings, clouds(300, shift, seed + 3).embeddings, penalty=1e-3)
+    return fit_detector(inside, outside, probe=probe, false_alarm_rate=rate)
 
 
 def test_outliers_that_can_be_told_are_found() -> None:
-    found = fitted(shift=3).verdicts(*clouds(500, 3, 50))
+    found = fitted(shift=3).verdicts(clouds(500, 3, 50))
     assert sum(one.is_ood for one in found) / 500 > 0.98
 
 
 def test_a_measurement_that_tells_nothing_weighs_little() -> None:
-    terms = fitted(shift=3).terms
-    assert terms["blind"].weight < 0.2 * min(terms["near"].weight, terms["far"].weight)
-    assert all(term.weight >= 0 for term in terms.values())
+    weightings = fitted(shift=3).weightings
+    assert weightings["blind"].weight < 0.2 * min(weightings["near"].weight, weightings["far"].weight)
+    assert all(each.weight >= 0 for each in weightings.values())
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.2])
@@ -143,20 +146,19 @@ def test_false_alarms_are_as_rare_as_stated(rate: float) -> None:
     alarms = [
         one.is_ood
         for seed in range(0, 80, 10)
-        for one in fitted(shift=2, seed=seed, rate=rate).verdicts(*clouds(1000, 0, 1000 + seed))
+        for one in fitted(shift=2, seed=seed, rate=rate).verdicts(clouds(1000, 0, 1000 + seed))
     ]
     assert sum(alarms) / len(alarms) == pytest.approx(rate, abs=0.015 if rate < 0.1 else 0.025)
 
 
 def test_p_values_are_uniform_inside() -> None:
-    values = torch.tensor([one.p_value for one in fitted(shift=2, calibration=1500).verdicts(*clouds(1500, 0, 77))])
+    values = torch.tensor([one.p_value for one in fitted(shift=2, calibration=1500).verdicts(clouds(1500, 0, 77))])
     largest_gap = (values.sort().values - torch.linspace(0, 1, 1500)).abs().max().item()
     assert largest_gap < 1.63 * (2 / 1500) ** 0.5  # Kolmogorov-Smirnov of two samples, at 1 %
 
 
 def test_the_probe_separates_and_is_on_the_raw_scale() -> None:
-    _, inside = clouds(200, 0, 1)
-    _, outside = clouds(300, 6, 2)
+    inside, outside = clouds(200, 0, 1).embeddings, clouds(300, 6, 2).embeddings
     weight, bias = fit_probe(100 + 10 * inside, 100 + 10 * outside, penalty=1e-3)
     assert ((100 + 10 * inside) @ weight + bias < 0).float().mean() > 0.98
     assert ((100 + 10 * outside) @ weight + bias > 0).float().mean() > 0.98
@@ -175,36 +177,36 @@ def test_a_feature_that_never_changes_does_no_harm() -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    fitted(shift=3).write_files(tmp_path)
+    write_part(fitted(shift=3), tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("rule", [False, True])
 def test_round_trip(rule: bool, tmp_path: Path) -> None:
     detector = OutOfDistributionDetector.top_score_rule() if rule else fitted(shift=3)
-    detector.write_files(tmp_path)
+    write_part(detector, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    again = OutOfDistributionDetector.load(tmp_path)
-    evidence, embeddings = clouds(50, 1, 9)
-    evidence["top_distance"] = evidence["near"]
-    assert again.verdicts(evidence, embeddings) == detector.verdicts(evidence, embeddings)
-    again.write_files(tmp_path)
+    again = OutOfDistributionDetector.load(RepoFolder(tmp_path))
+    seen = clouds(50, 1, 9)
+    seen = Measured(seen.embeddings, {**seen.values, "top_distance": seen.values["near"]})
+    assert again.verdicts(seen) == detector.verdicts(seen)
+    write_part(again, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 BAD_VALUES: list[tuple[str, Any]] = [
-    ("terms", ...),
-    ("terms", {}),
-    ("terms", []),
-    ("terms", None),
-    ("terms", {"near": 1}),
-    ("terms", {"near": {"weight": 1, "mean": 0}}),
-    ("terms", {"near": {"weight": 1, "mean": 0, "std": 0}}),
-    ("terms", {"near": {"weight": 1, "mean": 0, "std": 1, "more": 1}}),
-    ("terms", {"near": {"weight": "1", "mean": 0, "std": 1}}),
-    ("terms", {"near": {"weight": True, "mean": 0, "std": 1}}),
-    ("terms", {"near": {"weight": float("nan"), "mean": 0, "std": 1}}),
-    ("terms", {"near": {"weight": 10**400, "mean": 0, "std": 1}}),
+    ("weightings", ...),
+    ("weightings", {}),
+    ("weightings", []),
+    ("weightings", None),
+    ("weightings", {"near": 1}),
+    ("weightings", {"near": {"weight": 1, "mean": 0}}),
+    ("weightings", {"near": {"weight": 1, "mean": 0, "std": 0}}),
+    ("weightings", {"near": {"weight": 1, "mean": 0, "std": 1, "more": 1}}),
+    ("weightings", {"near": {"weight": "1", "mean": 0, "std": 1}}),
+    ("weightings", {"near": {"weight": True, "mean": 0, "std": 1}}),
+    ("weightings", {"near": {"weight": float("nan"), "mean": 0, "std": 1}}),
+    ("weightings", {"near": {"weight": 10**400, "mean": 0, "std": 1}}),
     ("false_alarm_rate", ...),
     ("false_alarm_rate", 0),
     ("false_alarm_rate", 5),
@@ -227,14 +229,14 @@ BAD_VALUES: list[tuple[str, Any]] = [
 def test_values_that_do_not_fit(key: str, value: Any, saved: Path) -> None:
     edit_json(saved / "ood.json", **{key: value})
     with pytest.raises(ConfigurationError, match=r"ood\.json"):
-        OutOfDistributionDetector.load(saved)
+        OutOfDistributionDetector.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize("size", [0, 399, 400.5, "400", None])
 def test_a_calibration_of_another_size(size: Any, saved: Path) -> None:
     edit_json(saved / "ood.json", calibration_size=size)
     with pytest.raises(VisimError, match="ood"):
-        OutOfDistributionDetector.load(saved)
+        OutOfDistributionDetector.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize(
@@ -254,13 +256,13 @@ def test_a_calibration_of_another_size(size: Any, saved: Path) -> None:
     ids=lambda changes: str({name: t if t is None else (t.dtype, tuple(t.shape)) for name, t in changes.items()}),
 )
 def test_tensors_that_do_not_fit(changes: dict[str, torch.Tensor | None], saved: Path) -> None:
-    tensors = repository.read_tensors(saved / "ood.safetensors")
+    tensors = formats.read_tensors(saved / "ood.safetensors")
     merged = {**{name: tensor.clone() for name, tensor in tensors.items()}, **changes}
-    repository.write_tensors(
+    formats.write_tensors(
         saved / "ood.safetensors", {name: tensor for name, tensor in merged.items() if tensor is not None}
     )
     with pytest.raises((WeightsError, ConfigurationError), match="ood"):
-        OutOfDistributionDetector.load(saved)
+        OutOfDistributionDetector.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize("tenth", range(10))
@@ -269,14 +271,14 @@ def test_truncated(file: str, tenth: int, saved: Path) -> None:
     whole = (saved / file).read_bytes()
     (saved / file).write_bytes(whole[: len(whole) * tenth // 10])
     with pytest.raises((WeightsError, ConfigurationError), match=file):
-        OutOfDistributionDetector.load(saved)
+        OutOfDistributionDetector.load(RepoFolder(saved))
 
 
 @pytest.mark.parametrize("file", ["ood.json", "ood.safetensors"])
 def test_a_missing_file_is_named(file: str, saved: Path) -> None:
     (saved / file).unlink()
     with pytest.raises(VisimError, match=f"has no {file}"):
-        OutOfDistributionDetector.load(saved)
+        OutOfDistributionDetector.load(RepoFolder(saved))
 
 
 NUMBERS = st.integers(-3, 500) | st.integers(10**300, 10**310) | st.floats()
@@ -288,7 +290,7 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-KEYS = ["terms", "false_alarm_rate", "threshold", "calibration_size", "probe_bias", "other"]
+KEYS = ["weightings", "false_alarm_rate", "threshold", "calibration_size", "probe_bias", "other"]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -297,13 +299,13 @@ def test_fuzzed_json(changes: dict[str, Any], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.getbasetemp() / "fuzzed_ood"
     if not folder.exists():
         folder.mkdir()
-        OutOfDistributionDetector(ONE, calibration_scores=torch.arange(30.0)).write_files(folder)
+        write_part(OutOfDistributionDetector(ONE, calibration_scores=torch.arange(30.0)), folder)
         (folder / "ood.json").rename(folder / "sound.json")
     values = {**json.loads((folder / "sound.json").read_text()), **changes}
     (folder / "ood.json").write_text(json.dumps(values), encoding="utf-8")
     try:
-        detector = OutOfDistributionDetector.load(folder)
-        found = detector.verdicts({"x": torch.zeros(1), "near": torch.zeros(1)}, NOWHERE)
+        detector = OutOfDistributionDetector.load(RepoFolder(folder))
+        found = detector.verdicts(Measured(NOWHERE, {"x": torch.zeros(1), "near": torch.zeros(1)}))
     except VisimError:
         return
     assert 0 < found[0].p_value <= 1

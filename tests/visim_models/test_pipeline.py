@@ -1,7 +1,12 @@
 """The whole query on tiny real parts: what is found, in which forms, saved and loaded whole."""
 
+import gc
 import io
+import json
+import resource
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +25,12 @@ from tests.builders import (
     tiny_car_repo,
     tiny_repo,
     tiny_similarity,
+    write_part,
 )
 from visim_models import (
     CarFeatureExtractor,
     ConfigurationError,
+    ConvolutionalAutoencoder,
     Gallery,
     GalleryError,
     GalleryMismatchError,
@@ -37,9 +44,9 @@ from visim_models import (
     VisimError,
     VisualSimilarity,
     WeightsError,
-    repository,
 )
-from visim_models.ood import Term
+from visim_models.ood import Weighting
+from visim_models.repo_folder import formats
 
 COUNT = 12
 REPO_FILES = {
@@ -63,6 +70,16 @@ def tiny(repo: Path) -> VisualSimilarity:
 def own(repo: Path, tmp_path: Path) -> Path:
     """A copy to be spoilt."""
     return Path(shutil.copytree(repo, tmp_path / "repo"))
+
+
+def edit_header(path: Path) -> Callable[..., None]:
+    """A function that changes text pairs in the header of a safetensors file."""
+
+    def edit(**changes: str) -> None:
+        header = formats.read_header(path)
+        formats.write_tensors(path, formats.read_tensors(path), metadata={**header, **changes})
+
+    return edit
 
 
 # --- searching
@@ -143,17 +160,17 @@ def test_nearest_of_a_known_embedding(tiny: VisualSimilarity) -> None:
         tiny.nearest(np.ones(31, np.float32))
 
 
-def test_the_evidence_by_hand(tiny: VisualSimilarity) -> None:
+def test_the_measurements_by_hand(tiny: VisualSimilarity) -> None:
     pixels = tiny.processor(drawn_picture(8))[None]
-    seen = tiny.observe(pixels)
+    seen = tiny.measure(pixels)
     scores = [match.score for match in tiny.search(drawn_picture(8), top_k=10).matches]
-    assert seen.evidence["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
-    assert seen.evidence["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
+    assert seen.values["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
+    assert seen.values["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
     norm = float(np.linalg.norm(tiny.embed(drawn_picture(8))))
-    assert seen.evidence["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
-    assert seen.evidence["reconstruction_error"].item() > 0
+    assert seen.values["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
+    assert seen.values["reconstruction_error"].item() > 0
     part = tiny.gallery.subset([0, 1])
-    assert tiny.observe(pixels, gallery=part).evidence["top_distance"] >= seen.evidence["top_distance"] - 1e-6
+    assert tiny.measure(pixels, gallery=part).values["top_distance"] >= seen.values["top_distance"] - 1e-6
 
 
 def test_decoded_pictures(tiny: VisualSimilarity) -> None:
@@ -227,13 +244,13 @@ def test_an_error_while_saving_leaves_the_old_repo(own: Path) -> None:
 
 
 def test_other_weights_under_the_gallery(own: Path) -> None:
-    tiny_autoencoder(seed=9).write_files(own)
+    write_part(tiny_autoencoder(seed=9), own)
     with pytest.raises(GalleryMismatchError, match="weights"):
         VisualSimilarity.from_pretrained(own)
 
 
 def test_another_processor_under_the_gallery(own: Path) -> None:
-    ImageProcessor(size=TINY_SIZE, resample=3).write_files(own)
+    write_part(ImageProcessor(size=TINY_SIZE, resample=3), own)
     with pytest.raises(GalleryMismatchError, match="processor"):
         VisualSimilarity.from_pretrained(own)
 
@@ -286,13 +303,13 @@ def test_a_processor_of_another_size_than_the_network() -> None:
 @pytest.mark.parametrize(
     "detector",
     [
-        OutOfDistributionDetector({"uncertainty": Term(1, 0, 1)}, threshold=0.0),
-        OutOfDistributionDetector({"probe": Term(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(33)),
+        OutOfDistributionDetector({"uncertainty": Weighting(1, 0, 1)}, threshold=0.0),
+        OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(33)),
     ],
     ids=["a measurement that the network lacks", "a probe of another width"],
 )
 def test_a_detector_of_another_network(detector: OutOfDistributionDetector, own: Path) -> None:
-    detector.write_files(own)
+    write_part(detector, own)
     with pytest.raises(VisimError):
         VisualSimilarity.from_pretrained(own)
 
@@ -308,8 +325,117 @@ def test_the_car_extractor_has_no_decoder(tmp_path: Path) -> None:
 
 
 def test_damaged_weights_do_not_reach_the_gallery_check(own: Path) -> None:
-    tensors = {name: tensor.clone() for name, tensor in repository.read_tensors(own / "model.safetensors").items()}
+    tensors = {name: tensor.clone() for name, tensor in formats.read_tensors(own / "model.safetensors").items()}
     tensors["extra"] = torch.ones(1)
-    repository.write_tensors(own / "model.safetensors", tensors)
+    formats.write_tensors(own / "model.safetensors", tensors)
     with pytest.raises(WeightsError, match="extra"):
         VisualSimilarity.from_pretrained(own)
+
+
+# --- the parts answer themselves
+
+
+def test_the_model_that_is_changed_is_the_one_that_answers(own: Path) -> None:
+    similarity = VisualSimilarity.from_pretrained(own)
+    before = similarity.embed(drawn_picture(1))
+    with torch.no_grad():
+        for parameter in similarity.model.parameters():
+            parameter.zero_()
+    assert before.any()
+    assert not similarity.embed(drawn_picture(1)).any()
+    similarity.model.train()
+    assert not similarity.embed(drawn_picture(1)).any()
+    assert not similarity.model.training
+
+
+def test_the_weights_are_in_memory_once(own: Path) -> None:
+    gc.collect()
+    networks = [id(item) for item in gc.get_objects() if type(item) is ConvolutionalAutoencoder]
+    similarity = VisualSimilarity.from_pretrained(own)
+    similarity.search(drawn_picture(1))
+    new = [item for item in gc.get_objects() if type(item) is ConvolutionalAutoencoder and id(item) not in networks]
+    assert new == [similarity.model]
+
+
+def test_the_device_is_that_of_the_model(own: Path) -> None:
+    similarity = VisualSimilarity.from_pretrained(own, device="cpu")
+    assert similarity.device == torch.device("cpu")
+    assert similarity.to("meta") is similarity
+    assert similarity.device == torch.device("meta")
+    assert {parameter.device.type for parameter in similarity.model.parameters()} == {"meta"}
+
+
+def test_what_is_bigger_than_the_network_takes_is_refused_before_anything_runs(own: Path) -> None:
+    header = edit_header(own / "gallery" / "embeddings.safetensors")
+    edit_json(own / "preprocessor_config.json", size={"height": 4096, "width": 4096})
+    header(processor_sha256=formats.file_sha256(own / "preprocessor_config.json"))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(ConfigurationError, match=r"4096 x 4096 .* takes 8 x 8"):
+        VisualSimilarity.from_pretrained(own)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+    assert time.process_time() - start < 1
+
+
+# --- many pictures
+
+
+def test_any_iterable_of_pictures(tiny: VisualSimilarity) -> None:
+    pictures = drawn_pictures(5, seed=3)
+    assert tiny.search_batch(iter(pictures)) == tiny.search_batch(pictures)
+    np.testing.assert_array_equal(tiny.embed_batch(picture for picture in pictures), tiny.embed_batch(pictures))
+    assert tiny.embed_batch([]).shape == (0, 32)
+
+
+def test_a_bad_picture_is_skipped_in_its_index(tiny: VisualSimilarity) -> None:
+    pictures: list[Any] = drawn_pictures(5, seed=3)
+    results = tiny.search_batch([pictures[0], b"no picture", *pictures[1:]], on_error="skip")
+    assert [index for index, result in enumerate(results) if isinstance(result, ImageDecodeError)] == [1]
+    assert [result for result in results if isinstance(result, SimilarityResult)] == tiny.search_batch(pictures)
+    with pytest.raises(QueryError, match="on_error"):
+        tiny.search_batch(pictures, on_error="ignore")  # type: ignore[call-overload]
+
+
+def test_progress_is_shown_on_request(tiny: VisualSimilarity, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.search_batch(drawn_pictures(3))
+    assert capsys.readouterr().err == ""
+    tiny.search_batch(drawn_pictures(3), progress=True)
+    assert "3/3" in capsys.readouterr().err
+
+
+# --- results
+
+
+def test_further_columns_come_with_the_matches(own: Path) -> None:
+    similarity = VisualSimilarity.from_pretrained(own)
+    gallery = similarity.gallery
+    prices = [str(number) for number in range(COUNT)]
+    similarity.gallery = Gallery(gallery.file_names, gallery.labels, gallery.embeddings, columns={"price": prices})
+    similarity.save_pretrained(own)
+    again = VisualSimilarity.from_pretrained(own)
+    assert again.gallery.columns == {"price": prices}
+    assert again.search(drawn_pictures(COUNT)[3], top_k=1).matches[0].columns == {"price": "3"}
+
+
+def test_a_result_is_plain_json_and_short(tiny: VisualSimilarity) -> None:
+    result = tiny.search(drawn_picture(1), top_k=2)
+    values = json.loads(json.dumps(result.to_dict()))
+    assert values["matches"][0]["file_name"] == result.matches[0].file_name
+    assert values["matches"][0]["percent"] == result.matches[0].percent
+    assert values["ood"]["p_value"] == result.ood.p_value
+    assert repr(result).count(result.matches[1].file_name) == 1
+    assert "array" not in repr(result)
+    assert result == tiny.search(drawn_picture(1), top_k=2)
+    assert result != tiny.search(drawn_picture(2), top_k=2)
+
+
+def test_probabilities_of_the_classes(tmp_path: Path) -> None:
+    cars = VisualSimilarity.from_pretrained(tiny_car_repo(tmp_path / "cars"))
+    found = cars.classify(drawn_picture(1))
+    assert set(found) == {"sedan", "coupe", "suv", "truck"}
+    assert sum(found.values()) == pytest.approx(1, abs=1e-5)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_an_autoencoder_has_no_classes(tiny: VisualSimilarity) -> None:
+    with pytest.raises(QueryError, match="no classes"):
+        tiny.classify(drawn_picture(1))

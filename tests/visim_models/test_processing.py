@@ -14,9 +14,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from tests.builders import drawn_picture, edit_json
+from tests.builders import drawn_picture, edit_json, write_part
 from visim_models import ConfigurationError, ImageDecodeError, ImageProcessor, VisimError
-from visim_models.processing import PROCESSOR_FILE
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import PROCESSOR
 
 PLAIN = ImageProcessor(size=4, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0))
 
@@ -117,11 +118,11 @@ def test_what_is_no_picture(bad: Any) -> None:
     ],
 )  # fmt: skip
 def test_round_trip(processor: ImageProcessor, tmp_path: Path) -> None:
-    processor.write_files(tmp_path)
-    assert ImageProcessor.load(tmp_path) == processor
-    first = (tmp_path / PROCESSOR_FILE).read_bytes()
-    ImageProcessor.load(tmp_path).write_files(tmp_path)
-    assert (tmp_path / PROCESSOR_FILE).read_bytes() == first
+    write_part(processor, tmp_path)
+    assert ImageProcessor.load(RepoFolder(tmp_path)) == processor
+    first = (tmp_path / PROCESSOR).read_bytes()
+    write_part(ImageProcessor.load(RepoFolder(tmp_path)), tmp_path)
+    assert (tmp_path / PROCESSOR).read_bytes() == first
 
 
 def test_keys_are_those_of_the_field() -> None:
@@ -163,30 +164,30 @@ BAD_VALUES = [
 
 @pytest.mark.parametrize(("key", "value"), BAD_VALUES, ids=lambda part: str(part)[:30])
 def test_values_that_do_not_fit(key: str, value: Any, tmp_path: Path) -> None:
-    ImageProcessor(size=32).write_files(tmp_path)
-    edit_json(tmp_path / PROCESSOR_FILE, **{key: value})
-    with pytest.raises(ConfigurationError, match=key):
-        ImageProcessor.load(tmp_path)
+    write_part(ImageProcessor(size=32), tmp_path)
+    edit_json(tmp_path / PROCESSOR, **{key: value})
+    with pytest.raises(ConfigurationError, match=f"{key}|no finite number"):
+        ImageProcessor.load(RepoFolder(tmp_path))
 
 
 @pytest.mark.parametrize("key", sorted(ImageProcessor(size=1).to_dict()))
 def test_each_key_must_be_there(key: str, tmp_path: Path) -> None:
-    ImageProcessor(size=32).write_files(tmp_path)
-    edit_json(tmp_path / PROCESSOR_FILE, **{key: ...})
-    with pytest.raises(ConfigurationError, match=key):
-        ImageProcessor.load(tmp_path)
+    write_part(ImageProcessor(size=32), tmp_path)
+    edit_json(tmp_path / PROCESSOR, **{key: ...})
+    with pytest.raises(ConfigurationError, match=f"{key}|no finite number"):
+        ImageProcessor.load(RepoFolder(tmp_path))
 
 
 def test_unknown_key(tmp_path: Path) -> None:
-    ImageProcessor(size=32).write_files(tmp_path)
-    edit_json(tmp_path / PROCESSOR_FILE, crop_size=3)
+    write_part(ImageProcessor(size=32), tmp_path)
+    edit_json(tmp_path / PROCESSOR, crop_size=3)
     with pytest.raises(ConfigurationError, match="crop_size"):
-        ImageProcessor.load(tmp_path)
+        ImageProcessor.load(RepoFolder(tmp_path))
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=PROCESSOR_FILE):
-        ImageProcessor.load(tmp_path)
+    with pytest.raises(ConfigurationError, match=PROCESSOR):
+        ImageProcessor.load(RepoFolder(tmp_path))
 
 
 JSON = st.recursive(

@@ -7,6 +7,7 @@ from torch import nn
 from tests.article_networks import ArticleAutoencoder
 from tests.builders import TINY_NETWORK, tiny_autoencoder
 from visim_models import ConfigurationError, ConvolutionalAutoencoder, Decoder, Encoder
+from visim_models.measurements import measure_network
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +64,12 @@ def test_other_sizes(image_size: int, stages: int, in_channels: int, latent_dim:
     assert network(pixels).shape == pixels.shape
 
 
-def test_strangeness_is_the_mean_squared_error() -> None:
+def test_the_reconstruction_error_is_the_mean_squared_error() -> None:
     network, pixels = tiny_autoencoder(), torch.rand(3, 3, 8, 8)
     with torch.inference_mode():
         codes = network.encode(pixels)
-        (name, errors), = network.strangeness(pixels, codes).items()  # fmt: skip
-        by_hand = [((network(pixels)[place] - pixels[place]) ** 2).mean() for place in range(3)]
+        (name, errors), = measure_network(network, pixels, codes).items()  # fmt: skip
+        by_hand = [((network(pixels)[index] - pixels[index]) ** 2).mean() for index in range(3)]
     assert name == "reconstruction_error"
     torch.testing.assert_close(errors, torch.stack(by_hand))
 

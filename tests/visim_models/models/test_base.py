@@ -18,9 +18,9 @@ from visim_models import (
     RepositoryError,
     VisimError,
     WeightsError,
-    repository,
 )
-from visim_models.models.base import CONFIG_FILE, WEIGHTS_FILE
+from visim_models.repo_folder import formats
+from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
 
 FIRST = "encoder.net.0.weight"
 
@@ -33,11 +33,11 @@ def saved(tmp_path: Path) -> Path:
 
 def rewrite(folder: Path, **changes: Tensor | None) -> None:
     """Replace weights (`None` takes one out); double underscores stand for dots."""
-    tensors = repository.read_tensors(folder / WEIGHTS_FILE)
+    tensors = formats.read_tensors(folder / WEIGHTS)
     tensors.update({name.replace("__", "."): tensor for name, tensor in changes.items() if tensor is not None})
     gone = {name.replace("__", ".") for name, tensor in changes.items() if tensor is None}
     kept = {name: tensor.clone() for name, tensor in tensors.items() if name not in gone}
-    repository.write_tensors(folder / WEIGHTS_FILE, kept)
+    formats.write_tensors(folder / WEIGHTS, kept)
 
 
 def test_round_trip(saved: Path) -> None:
@@ -50,15 +50,15 @@ def test_round_trip(saved: Path) -> None:
 
 
 def test_saving_again_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
-    assert sorted(files_of(saved)) == [CONFIG_FILE, WEIGHTS_FILE]
+    assert sorted(files_of(saved)) == [CONFIG, WEIGHTS]
     ConvolutionalAutoencoder.from_pretrained(saved).save_pretrained(tmp_path / "again")
     assert files_of(tmp_path / "again") == files_of(saved)
 
 
 def test_weights_are_float16_on_disk(saved: Path) -> None:
-    assert {tensor.dtype for tensor in repository.read_tensors(saved / WEIGHTS_FILE).values()} == {torch.float16}
+    assert {tensor.dtype for tensor in formats.read_tensors(saved / WEIGHTS).values()} == {torch.float16}
     whole = 2 * sum(tensor.numel() for tensor in tiny_autoencoder().state_dict().values())
-    assert whole < (saved / WEIGHTS_FILE).stat().st_size < whole + 4000
+    assert whole < (saved / WEIGHTS).stat().st_size < whole + 4000
 
 
 def test_loading_changes_no_random_numbers_and_needs_none(saved: Path) -> None:
@@ -70,9 +70,9 @@ def test_loading_changes_no_random_numbers_and_needs_none(saved: Path) -> None:
 
 
 NOT_WHOLE = {
-    "missing": ({FIRST: None}, "lacks the weights"),
-    "unexpected": ({"extra.weight": torch.ones(1)}, "unexpected weights"),
-    "renamed": ({FIRST: None, "encoder.net.00.weight": torch.ones(4, 3, 3, 3)}, "lacks the weights"),
+    "missing": ({FIRST: None}, "lacks"),
+    "unexpected": ({"extra.weight": torch.ones(1)}, "unexpected"),
+    "renamed": ({FIRST: None, "encoder.net.00.weight": torch.ones(4, 3, 3, 3)}, "lacks"),
     "transposed": ({FIRST: torch.ones(3, 4, 3, 3)}, "has shape"),
     "broadcast": ({FIRST: torch.ones(1, 3, 3, 3)}, "has shape"),
     "NaN": ({FIRST: torch.full((4, 3, 3, 3), float("nan"))}, "not finite"),
@@ -88,7 +88,7 @@ def test_weights_that_do_not_fit(changes: dict[str, Tensor | None], message: str
     rewrite(saved, **changes)
     with pytest.raises(WeightsError, match=message) as caught:
         ConvolutionalAutoencoder.from_pretrained(saved)
-    assert str(saved / WEIGHTS_FILE) in str(caught.value)
+    assert str(saved / WEIGHTS) in str(caught.value)
 
 
 @pytest.mark.parametrize(("changes", "message"), NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
@@ -157,22 +157,22 @@ BAD_CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("changes", "message"), BAD_CONFIGS.values(), ids=BAD_CONFIGS.keys())
 def test_configurations_that_do_not_fit(changes: dict[str, Any], message: str, saved: Path) -> None:
-    edit_json(saved / CONFIG_FILE, **changes)
+    edit_json(saved / CONFIG, **changes)
     with pytest.raises(ConfigurationError, match=message) as caught:
         ConvolutionalAutoencoder.from_pretrained(saved)
     assert len(str(caught.value)) < 1000
 
 
 def test_weights_of_another_size_than_the_configuration(saved: Path) -> None:
-    edit_json(saved / CONFIG_FILE, latent_dim=16)
+    edit_json(saved / CONFIG, latent_dim=16)
     with pytest.raises(WeightsError, match="has shape"):
         ConvolutionalAutoencoder.from_pretrained(saved)
 
 
 def test_repeated_key(saved: Path) -> None:
-    text = (saved / CONFIG_FILE).read_text(encoding="utf-8")
-    (saved / CONFIG_FILE).write_text(text.replace("{", '{"stages": 1, ', 1), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="stands twice"):
+    text = (saved / CONFIG).read_text(encoding="utf-8")
+    (saved / CONFIG).write_text(text.replace("{", '{"stages": 1, ', 1), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="is repeated"):
         ConvolutionalAutoencoder.from_pretrained(saved)
 
 
@@ -181,7 +181,7 @@ def test_the_class_of_another_network_refuses(saved: Path) -> None:
         CarFeatureExtractor.from_pretrained(saved)
 
 
-@pytest.mark.parametrize("file", [CONFIG_FILE, WEIGHTS_FILE])
+@pytest.mark.parametrize("file", [CONFIG, WEIGHTS])
 def test_a_missing_file_is_named(file: str, saved: Path) -> None:
     (saved / file).unlink()
     with pytest.raises(VisimError, match=f"has no {file}"):
@@ -189,14 +189,14 @@ def test_a_missing_file_is_named(file: str, saved: Path) -> None:
 
 
 def test_no_fall_back_to_a_pickle(saved: Path) -> None:
-    (saved / WEIGHTS_FILE).rename(saved / "pytorch_model.bin")
+    (saved / WEIGHTS).rename(saved / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="has no model"):
         ConvolutionalAutoencoder.from_pretrained(saved)
 
 
 @pytest.mark.parametrize("content", [b"\x80\x02}q\x00.", b"PK\x03\x04" + b"\0" * 60, b""])
 def test_a_pickle_in_place_of_the_weights(content: bytes, saved: Path) -> None:
-    (saved / WEIGHTS_FILE).write_bytes(content)
+    (saved / WEIGHTS).write_bytes(content)
     with pytest.raises(WeightsError, match="no pickle"):
         ConvolutionalAutoencoder.from_pretrained(saved)
 
@@ -243,4 +243,4 @@ def test_fuzzed_types(types: dict[str, str], tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.getbasetemp() / "types.safetensors"
     path.write_bytes(raw_safetensors(header))
     with pytest.raises(WeightsError):
-        tiny_autoencoder().load_weights(repository.read_tensors(path))
+        tiny_autoencoder().load_weights(formats.read_tensors(path))
