@@ -31,7 +31,7 @@ def build_rows(scale: Scale) -> Iterator[Row]:
         pixels = torch.stack([similarity.processor(path) for path in paths])  # (N, 3, S, S)
         outs = (folder / f"repo-{number}" for number in itertools.count())
         works = {
-            "build": lambda: build(folder / "pictures", next(outs), model=repo),
+            "build": lambda: build(folder / "pictures", next(outs), model=repo, progress=False),
             DECODING: lambda: decode_alone(similarity, paths),
             NETWORK: lambda: network_alone(similarity, pixels),
         }
@@ -59,7 +59,7 @@ def _check_whole(pictures: Path, out: Path, repo: Path, count: int) -> None:
     Raises:
         RuntimeError: one is missing.
     """
-    build(pictures, out, model=repo)
+    build(pictures, out, model=repo, progress=False)
     found = len(hub.load(out).gallery)
     if found != count:
         raise RuntimeError(f"{found:,} of {count:,} pictures are in the gallery that was built.")
