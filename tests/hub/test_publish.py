@@ -315,7 +315,7 @@ def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> 
     (pretrained / "visim-car-extractor" / "README.md").unlink()
     with pytest.raises(RepositoryError, match=r"README\.md"):
         make_plan("someone", pretrained=pretrained, project=project)
-    with pytest.raises(RepositoryError, match="choose of"):
+    with pytest.raises(RepositoryError, match="choose from"):
         make_plan("someone", only=["everything"], pretrained=pretrained, project=project)
     for wrong in (
         "sdk: docker",
