@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.article_networks import ArticleCarExtractor
+from benchmarks.article_networks import ArticleCarExtractor
 from visim_models import ConvolutionalAutoencoder, MissingExtraError, VisualSimilarity
 
 __all__ = ["Article", "CarArticle", "Cifar10Article"]
