@@ -111,6 +111,11 @@ class OutOfDistributionDetector:
             probe_bias=self.probe_bias,
         )
 
+    @property
+    def can_reject(self) -> bool:
+        """Return whether any picture can be called out of distribution: with few calibration scores none can."""
+        return self.threshold is not None or 1 / (len(self.calibration_scores) + 1) <= self.false_alarm_rate
+
     def check_fits(self, names: Collection[str], *, width: int) -> None:
         """Check that the detector can score pictures that these are measured of.
 

@@ -11,16 +11,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.decoding import decode_ahead, pictures_at_once
+from visim_models.embedding import embed_pixels, prepared
 from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError, VisimError
 from visim_models.gallery import Gallery
 from visim_models.images import ImageSource, decode_image
 from visim_models.measurements import NEIGHBOURS, Measured, measure, names_for
 from visim_models.models import (
-    MODEL_TYPES,
     CarClassifier,
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
     PretrainedModel,
+    load_model,
 )
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
@@ -54,8 +55,7 @@ class VisualSimilarity:
     def __init__(
         self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
     ) -> None:
-        # oneDNN's convolutions are faster with the channels last.
-        self.model = model.eval().to(memory_format=torch.channels_last)
+        self.model = prepared(model)
         self.processor, self.gallery, self.ood = processor, gallery, ood
         self._check_parts()
 
@@ -107,14 +107,7 @@ class VisualSimilarity:
                 source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
             )
         )
-        model_type = repo.json(CONFIG).get("model_type")
-        if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
-            raise ConfigurationError(
-                f"{repo / CONFIG}: model_type is {model_type!r}, but must be one of {sorted(MODEL_TYPES)}.",
-                path=repo / CONFIG,
-                key="model_type",
-            )
-        model = MODEL_TYPES[model_type].from_pretrained(repo)
+        model = load_model(repo)
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
         gallery = Gallery.load(repo, weights_sha256=repo.sha256(WEIGHTS), processor_sha256=repo.sha256(PROCESSOR))
         return cls(model, processor, gallery, OutOfDistributionDetector.load(repo)).to(device)
@@ -260,10 +253,7 @@ class VisualSimilarity:
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Embed processed pictures: (N, 3, S, S) -> (N, D) float32 on the CPU."""
-        if self.model.training:
-            self.model.eval()
-        with torch.inference_mode():
-            return self.model.embed(pixels.to(self.device)).float().cpu()
+        return embed_pixels(self.model, pixels)
 
     def measure(self, pixels: Tensor, *, gallery: Gallery | None = None) -> Measured:
         """Embed (N, 3, S, S) processed pictures and measure them against a gallery, by default the pipeline's own."""

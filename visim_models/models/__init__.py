@@ -3,6 +3,7 @@
 from visim_models.models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
 from visim_models.models.base import PretrainedModel
 from visim_models.models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
+from visim_models.models.registry import MODEL_TYPES, load_model
 
 __all__ = [
     "CAR_CLASSES",
@@ -13,9 +14,5 @@ __all__ = [
     "Decoder",
     "Encoder",
     "PretrainedModel",
+    "load_model",
 ]
-
-MODEL_TYPES: dict[str, type[PretrainedModel]] = {
-    model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor)
-}
-"""`model_type` -> the network that a pipeline loads for it."""
