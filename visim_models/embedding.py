@@ -1,13 +1,19 @@
 """Embed processed pictures: the one path of a query, of a batch and of a gallery."""
 
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from visim_models.decoding import decode_ahead, pictures_at_once
+from visim_models.errors import VisimError
+from visim_models.images import ImageSource, decode_image
 from visim_models.models import PretrainedModel
+from visim_models.processing import ImageProcessor
 
-__all__ = ["embed_pixels", "prepared"]
+__all__ = ["decode_pictures", "device_of", "embed_pixels", "prepared"]
 
 _Model = TypeVar("_Model", bound=PretrainedModel)
 
@@ -16,6 +22,11 @@ def prepared(model: _Model) -> _Model:
     """Prepare a network for `embed_pixels`, in place; return it."""
     # oneDNN's convolutions are faster with the channels last.
     return model.eval().to(memory_format=torch.channels_last)
+
+
+def device_of(model: PretrainedModel) -> torch.device:
+    """Return the device that a network computes on."""
+    return next((weight.device for weight in model.parameters()), torch.device("cpu"))
 
 
 def embed_pixels(model: PretrainedModel, pixels: Tensor) -> Tensor:
@@ -31,4 +42,28 @@ def embed_pixels(model: PretrainedModel, pixels: Tensor) -> Tensor:
     if model.training:
         model.eval()
     with torch.inference_mode():
-        return model.embed(pixels.to(next(model.parameters()).device)).float().cpu()
+        return model.embed(pixels.to(device_of(model))).float().cpu()
+
+
+def decode_pictures(
+    images: Iterable[ImageSource], processor: ImageProcessor, *, progress: bool = False
+) -> Iterator[list[Tensor | VisimError]]:
+    """Decode pictures in threads, in batches of the size that suits the network.
+
+    Args:
+        images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays; taken as they are needed.
+        processor: resizes them.
+        progress: show a progress bar.
+
+    Yields:
+        For each picture of a batch (3, S, S) uint8 RGB, or the error.
+    """
+
+    def decode(image: ImageSource) -> Tensor:
+        return processor.resize(decode_image(image))
+
+    total = len(images) if isinstance(images, Sized) else None
+    with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
+        for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
+            yield [result for _, result in batch]
+            bar.update(len(batch))

@@ -94,7 +94,7 @@ class DataError(VisimError, ValueError):
     """A data set, a split, a checkpoint or a training option cannot be used."""
 
 
-class MissingExtraError(VisimError, ImportError):
+class MissingExtraError(VisimError):
     """An optional package is not installed.
 
     Args:

@@ -15,6 +15,7 @@ from visim_models.errors import GalleryError, GalleryMismatchError, ImageSourceE
 from visim_models.file_names import check_file_name
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, METADATA
+from visim_models.results import Match
 from visim_models.search import ExactIndex
 
 __all__ = ["Gallery"]
@@ -120,6 +121,18 @@ class Gallery:
             QueryError: `top_k` or the width of the queries does not fit this gallery.
         """
         return self.index.search(queries, top_k=top_k)
+
+    def matches(self, scores: npt.NDArray[np.float32], indices: npt.NDArray[np.int64]) -> list[Match]:
+        """Return the matches of one query from its (k,) scores and indices."""
+        return [
+            Match(
+                self.file_names[index],
+                self.labels[index],
+                float(score),
+                {name: values[index] for name, values in self.columns.items()},
+            )
+            for score, index in zip(scores, indices.tolist(), strict=True)
+        ]
 
     def subset(self, indices: Sequence[int]) -> "Gallery":
         """Return a gallery of the pictures at these indices, in this order."""

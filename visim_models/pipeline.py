@@ -1,20 +1,18 @@
 """The whole query: image -> tensor -> embedding -> neighbours -> verdict. This is the one module that knows it all."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from visim_models.decoding import decode_ahead, pictures_at_once
-from visim_models.embedding import embed_pixels, prepared
+from visim_models.embedding import decode_pictures, device_of, embed_pixels, prepared
 from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError, VisimError
 from visim_models.gallery import Gallery
-from visim_models.images import ImageSource, decode_image
+from visim_models.images import ImageSource
 from visim_models.measurements import NEIGHBOURS, Measured, measure, names_for
 from visim_models.models import (
     CarClassifier,
@@ -100,12 +98,8 @@ class VisualSimilarity:
             WeightsError: a safetensors file is missing, damaged, or of another model.
             GalleryError: the gallery is damaged, or was made by other weights or another processor.
         """
-        repo = (
-            source
-            if isinstance(source, RepoFolder)
-            else RepoFolder.find(
-                source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-            )
+        repo = RepoFolder.find(
+            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
         model = load_model(repo)
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
@@ -139,7 +133,7 @@ class VisualSimilarity:
     @property
     def device(self) -> torch.device:
         """Return the device that the network computes on."""
-        return next((weight.device for weight in self.model.parameters()), torch.device("cpu"))
+        return device_of(self.model)
 
     def to(self, device: str | torch.device) -> Self:
         """Move the network to a device; return this pipeline."""
@@ -161,16 +155,11 @@ class VisualSimilarity:
 
     @overload
     def search_batch(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        top_k: int = 4,
-        on_error: Literal["raise"] = "raise",
-        progress: bool = False,
+        self, images: Iterable[ImageSource], *, top_k: int = ..., on_error: Literal["raise"] = ..., progress: bool = ...
     ) -> list[SimilarityResult]: ...
     @overload
     def search_batch(
-        self, images: Iterable[ImageSource], *, top_k: int = 4, on_error: Literal["skip"], progress: bool = False
+        self, images: Iterable[ImageSource], *, top_k: int = ..., on_error: Literal["skip"], progress: bool = ...
     ) -> list[SimilarityResult | VisimError]: ...
     def search_batch(
         self, images: Iterable[ImageSource], *, top_k: int = 4, on_error: str = "raise", progress: bool = False
@@ -184,7 +173,7 @@ class VisualSimilarity:
             progress: show a progress bar.
 
         Returns:
-            A result for each picture, in order.
+            A `SimilarityResult` for each picture, in order; with "skip", a `VisimError` for one that cannot be decoded.
 
         Raises:
             ImageDecodeError: with "raise", one of them is not a picture, or not one that is safe to decode.
@@ -194,7 +183,7 @@ class VisualSimilarity:
             raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
         count = self.gallery.index.checked_top_k(top_k)
         results: list[SimilarityResult | VisimError] = []
-        for found in self._decoded(images, progress=progress):
+        for found in decode_pictures(images, self.processor, progress=progress):
             squares = [item for item in found if not isinstance(item, VisimError)]
             if on_error == "raise" and len(squares) < len(found):
                 raise next(item for item in found if isinstance(item, VisimError))
@@ -211,7 +200,7 @@ class VisualSimilarity:
             QueryError: its width or `top_k` does not fit the gallery.
         """
         scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k)
-        return self._matches(scores[0], indices[0])
+        return self.gallery.matches(scores[0], indices[0])
 
     def embed(self, image: ImageSource) -> npt.NDArray[np.float32]:
         """Embed a picture: its embedding, (D,) float32.
@@ -229,7 +218,7 @@ class VisualSimilarity:
             ImageDecodeError: one of them is not a picture, or not one that is safe to decode.
         """
         parts = [np.empty((0, self.model.embedding_dim), np.float32)]
-        for found in self._decoded(images, progress=progress):
+        for found in decode_pictures(images, self.processor, progress=progress):
             for item in found:
                 if isinstance(item, VisimError):
                     raise item
@@ -269,7 +258,7 @@ class VisualSimilarity:
     def _search_pixels(self, pixels: Tensor, count: int) -> list[SimilarityResult]:
         measured, scores, indices = self._measure(pixels, self.gallery, count)
         return [
-            SimilarityResult(self._matches(*row), verdict, embedding)
+            SimilarityResult(self.gallery.matches(*row), verdict, embedding)
             for *row, verdict, embedding in zip(
                 scores[:, :count],
                 indices[:, :count],
@@ -277,30 +266,6 @@ class VisualSimilarity:
                 measured.embeddings.numpy(),
                 strict=True,
             )
-        ]
-
-    def _decoded(self, images: Iterable[ImageSource], *, progress: bool) -> Iterator[list[Tensor | VisimError]]:
-        """Decode pictures in batches: (3, S, S) uint8 each, or the error."""
-
-        def decode(image: ImageSource) -> Tensor:
-            return self.processor.resize(decode_image(image))
-
-        total = len(images) if hasattr(images, "__len__") else None
-        with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
-            for batch in decode_ahead(images, decode, at_once=pictures_at_once(self.processor.size)):
-                yield [result for _, result in batch]
-                bar.update(len(batch))
-
-    def _matches(self, scores: Scores, indices: Indices) -> list[Match]:
-        gallery = self.gallery
-        return [
-            Match(
-                gallery.file_names[index],
-                gallery.labels[index],
-                float(score),
-                {name: values[index] for name, values in gallery.columns.items()},
-            )
-            for score, index in zip(scores, indices.tolist(), strict=True)
         ]
 
     def reconstruct(self, image: ImageSource) -> npt.NDArray[np.uint8]:

@@ -62,12 +62,8 @@ class PretrainedModel(nn.Module):
             ConfigurationError: config.json is missing, or has a missing, unknown or wrong key.
             WeightsError: a weight is missing, unexpected, of another shape or not finite, or the file is damaged.
         """
-        repo = (
-            source
-            if isinstance(source, RepoFolder)
-            else RepoFolder.find(
-                source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-            )
+        repo = RepoFolder.find(
+            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
         with torch.device("meta"):  # sizes without memory
             model = cls.from_config(repo.json(CONFIG), name=str(repo / CONFIG))

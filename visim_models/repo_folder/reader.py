@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from torch import Tensor
 
@@ -37,17 +37,18 @@ class RepoFolder:
     @classmethod
     def find(
         cls,
-        source: str | os.PathLike[str],
+        source: "str | os.PathLike[str] | RepoFolder",
         *,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
-    ) -> Self:
+    ) -> "RepoFolder":
         """Find a repo by folder, short name or Hub id.
 
         Args:
-            source: an existing folder; or the id of a model repo on the Hub, "namespace/repo"; or a short name such as
+            source: a folder, or a repo folder that is open already; or the id of a model repo on the Hub,
+                "namespace/repo"; or a short name such as
                 "car-extractor", which is a bundled repo where there is one, else `visim-<name>` of the namespace that
                 the environment variable VISIM_NAMESPACE gives.
             revision: branch, tag or commit of the Hub repo.
@@ -59,6 +60,8 @@ class RepoFolder:
             RepositoryError: no such folder or repo, no permission, no network and no cached copy, or a file in it is a
                 link to somewhere else.
         """
+        if isinstance(source, RepoFolder):
+            return source
         if os.path.isdir(source):  # Path.is_dir raises where the name is too long for a file system
             return cls(Path(source))
         name = os.fspath(source)
