@@ -1,7 +1,7 @@
 """Embed processed pictures: the one path of a query, of a batch and of a gallery."""
 
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from visim_models.images import ImageSource, decode_image
 from visim_models.models import PretrainedModel
 from visim_models.processing import ImageProcessor
 
-__all__ = ["decode_pictures", "device_of", "embed_pixels", "prepared"]
+__all__ = ["decode_pictures", "device_of", "embed_pixels", "keep_freed_memory", "prepared"]
+
+_LARGEST_DYNAMIC_BLOCK: Final = 2**25 - 2**14
+"""Just below glibc's DEFAULT_MMAP_THRESHOLD_MAX."""
 
 _Model = TypeVar("_Model", bound=PretrainedModel)
 
@@ -67,3 +70,13 @@ def decode_pictures(
         for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
             yield [result for _, result in batch]
             bar.update(len(batch))
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of a network's activations from batch to batch, up to 64 MiB.
+
+    Freed memory goes back to the system where more than twice the largest block that was ever freed (of up to 32 MiB)
+    is free, and is faulted in again: with batches of 16 car photographs, a fifth of the time. One block of nearly that
+    size, freed untouched, raises the limit for the rest of the process. Other allocators are not affected.
+    """
+    torch.empty(_LARGEST_DYNAMIC_BLOCK, dtype=torch.uint8)

@@ -5,6 +5,7 @@ import os
 import stat
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -148,7 +149,13 @@ class ZipReader:
 
     def list_files(self) -> Listing:
         """List the members; a name that the zip has twice is listed once, and stands for the last of them."""
-        return Listing([name for name in self._archive.NameToInfo if not name.endswith("/")], {})
+        counts = Counter(name for name in self._archive.namelist() if not name.endswith("/"))
+        earlier = {
+            name: f"the zip has this name {count} times: all but the last are left out"
+            for name, count in counts.items()
+            if count > 1
+        }
+        return Listing(list(counts), earlier)
 
     def read(self, file_name: str, *, seconds: float = 0) -> bytes:
         """Read a member."""

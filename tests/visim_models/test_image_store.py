@@ -183,6 +183,7 @@ def test_a_zip_that_has_a_name_twice(tmp_path: Path) -> None:
     store = ImageStore(tmp_path / "a.zip")
     assert store.list() == ["a.png"]
     assert store.read("a.png") == BLUE
+    assert "2 times" in store.unreadable["a.png"]
 
 
 def damaged(path: Path) -> Path:

@@ -1,0 +1,13 @@
+"""Build a gallery of pictures: pictures -> embeddings -> calibrated detector -> repo folder.
+
+`build` makes a repo folder of pictures, `update` changes it, `embed_gallery` gives the same in memory. Only new or
+changed pictures are embedded, found by content; a killed build goes on where it stopped.
+"""
+
+from visim_models.build.built_gallery import BuiltGallery
+from visim_models.build.new_gallery import build, embed_gallery
+from visim_models.build.report import BuildReport
+from visim_models.build.skipped import Skipped
+from visim_models.build.update import update
+
+__all__ = ["BuildReport", "BuiltGallery", "Skipped", "build", "embed_gallery", "update"]

@@ -1,0 +1,72 @@
+"""Describe a repo folder in lines of text: network, processor, gallery, detector, files."""
+
+from collections import Counter
+
+from visim_models.gallery import Gallery
+from visim_models.ood import OutOfDistributionDetector
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, OOD, PROCESSOR, manifest_files
+
+__all__ = ["info_lines"]
+
+_LABELS_SHOWN = 10
+
+
+def info_lines(repo: RepoFolder) -> list[str]:
+    """Describe a repo folder.
+
+    Raises:
+        VisimError: a file of the repo is damaged.
+    """
+    config = repo.json(CONFIG)
+    arguments = ", ".join(f"{key} {_text(value)}" for key, value in config.items() if key != "model_type")
+    lines = [f"{'model':<12}{config.get('model_type')}{f' ({arguments})' if arguments else ''}"]
+    if repo.has(PROCESSOR):
+        size = ImageProcessor.load(repo).size
+        lines.append(f"{'input':<12}{size} x {size} pixels")
+    if repo.has(EMBEDDINGS):
+        lines += _gallery_lines(Gallery.load(repo))
+    if repo.has(OOD):
+        lines += _detector_lines(OutOfDistributionDetector.load(repo))
+    return [*lines, "files", *_file_lines(repo)]
+
+
+def _gallery_lines(gallery: Gallery) -> list[str]:
+    counts = Counter(gallery.labels)
+    counts.pop("", None)
+    shown = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_LABELS_SHOWN))
+    more = f" and {len(counts) - _LABELS_SHOWN:,} more" if len(counts) > _LABELS_SHOWN else ""
+    lines = [
+        f"{'gallery':<12}{len(gallery):,} pictures, embeddings of {gallery.embeddings.shape[1]:,} numbers",
+        f"{'labels':<12}{f'{len(counts):,}: {shown}{more}' if counts else 'none'}",
+        f"{'image root':<12}{gallery.image_root or 'none'}",
+    ]
+    if gallery.columns:
+        lines.insert(2, f"{'columns':<12}{', '.join(gallery.columns)}")
+    return lines
+
+
+def _detector_lines(detector: OutOfDistributionDetector) -> list[str]:
+    used = ", ".join(name for name, each in detector.weightings.items() if each.weight)
+    if detector.threshold is not None:
+        return [f"{'detector':<12}score above {detector.threshold:g} of {used}; no p-values"]
+    size = len(detector.calibration_scores)
+    few = "" if detector.can_reject else "; too few pictures for a verdict"
+    return [
+        f"{'detector':<12}{used}; {100 * detector.false_alarm_rate:.3g} % false alarms, "
+        f"calibrated on {size:,} pictures{few}"
+    ]
+
+
+def _file_lines(repo: RepoFolder) -> list[str]:
+    order = {name: number for number, name in enumerate(MANIFEST)}
+    names = sorted(manifest_files(repo.path), key=lambda name: (order.get(name, len(order)), name))
+    width = max(len(name) for name in names)
+    return [
+        f"  {name:<{width}}  {(repo / name).stat().st_size:>12,} bytes  sha256 {repo.sha256(name)}" for name in names
+    ]
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
