@@ -1,14 +1,16 @@
-"""`python -m benchmarks`: measure, and print one table. `--only` measures some rows; `--quick` only tries them."""
+"""Measure speed and memory against named baselines, and print one table: `python -m benchmarks`."""
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.building import build_rows
+from benchmarks.conditions import conditions
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
 from benchmarks.pictures import DATA
-from benchmarks.queries import first_tab_rows, second_tab_rows
+from benchmarks.queries import car_query_rows, cifar10_query_rows
 from benchmarks.scale import Scale
 from benchmarks.serving import serving_rows, user_rows
 from benchmarks.startup import startup_rows
@@ -17,33 +19,35 @@ from benchmarks.table import Row, as_text, write_json
 __all__ = ["ROWS", "main"]
 
 ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
-    "cars": second_tab_rows,
-    "cifar10": first_tab_rows,
+    "cars": car_query_rows,
+    "cifar10": cifar10_query_rows,
     "folder": folder_rows,
+    "build": build_rows,
     "search": search_rows,
     "demo": serving_rows,
     "users": user_rows,
     "start": startup_rows,
 }
-"""Name -> what gives these rows of the table."""
+"""Name on the command line -> the function that measures these rows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the options say, print the table; 0 however the figures are."""
+    """Measure the rows of the options and print the table; return 0, however the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measure these rows alone")
-    parser.add_argument("--quick", action="store_true", help="small sizes: tries the code; the figures say nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows as JSON")
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measure only these rows")
+    parser.add_argument("--quick", action="store_true", help="try the code at small sizes; the figures mean nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the conditions as JSON")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of real pictures [%(default)s]")
     options = parser.parse_args(arguments)
     scale = Scale.quick(data=options.data) if options.quick else Scale(data=options.data)
+    facts = conditions(scale)  # before the run: files may change during it
     rows: list[Row] = []
     for name in options.only:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         rows += ROWS[name](scale)
-    print(as_text(rows))
+    print(as_text(rows, facts))
     if options.json:
-        write_json(rows, options.json)
+        write_json(rows, options.json, facts)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The demo as a process of its own, started as its users start it: `python demo/app.py`."""
+"""Run the demo in a process of its own, started as its users start it: `python demo/app.py`."""
 
 import os
 import socket
@@ -19,12 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class DemoProcess:
-    """A demo that answers.
+    """A running demo.
 
     Attributes:
         url: its address, with a slash at the end.
         pid: its process.
-        log: what it printed so far.
+        log: the file with its output.
     """
 
     url: str
@@ -40,16 +40,16 @@ def running_demo(
     environment: Mapping[str, str] | None = None,
     wait: float = 120.0,
 ) -> Iterator[DemoProcess]:
-    """The demo on a free port of this machine, from when it is healthy until the block ends.
+    """Serve the demo on a free port of this machine, from when it is healthy until the block ends.
 
     Args:
         folder: for its log and its cache.
         options: of its command line.
         environment: variables besides those of this process.
-        wait: longest time to become healthy, in seconds.
+        wait: longest time until it is healthy, in seconds.
 
     Raises:
-        RuntimeError: it ends, or is not healthy in time; with its log.
+        RuntimeError: it ends, or is not healthy in time; the message has its log.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -84,4 +84,4 @@ def _wait_until_healthy(demo: DemoProcess, app: "subprocess.Popen[bytes]", deadl
                 return
         except httpx.HTTPError:
             time.sleep(0.05)
-    raise RuntimeError(f"the demo did not start:\n{demo.log.read_text(encoding='utf-8', errors='replace')}")
+    raise RuntimeError(f"The demo did not start:\n{demo.log.read_text(encoding='utf-8', errors='replace')}")

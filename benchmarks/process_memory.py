@@ -1,4 +1,4 @@
-"""How much memory a process has, as the Linux kernel counts it."""
+"""The memory of a process, as the Linux kernel counts it."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ __all__ = ["peak_memory", "reset_peak", "resident_memory"]
 
 
 def resident_memory(pid: int | str = "self") -> int:
-    """Bytes that are resident now."""
+    """Return the bytes that are resident now."""
     return _status(pid, "VmRSS")
 
 
 def peak_memory(pid: int | str = "self") -> int:
-    """The most bytes that were resident since the start, or since `reset_peak`."""
+    """Return the most bytes that were resident since the start, or since `reset_peak`."""
     return _status(pid, "VmHWM")
 
 
 def reset_peak() -> None:
-    """Let `peak_memory` of this process count from now on."""
+    """Make `peak_memory` of this process count from now on."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

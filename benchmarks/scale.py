@@ -1,9 +1,10 @@
-"""How much is measured: the sizes that the figures are stated for, or small ones that only exercise the code."""
+"""The sizes that figures are stated for, and small ones that only exercise the code."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from benchmarks.demo_process import DemoProcess, running_demo
 from benchmarks.pictures import DATA
@@ -16,36 +17,40 @@ class Scale:
     """Sizes and repetitions of every row.
 
     Attributes:
-        rounds: turns of each measurement.
+        rounds: turns of each short measurement.
+        long_rounds: turns of each measurement that takes seconds.
         queries: queries in one turn.
-        gallery_limit: most pictures of a gallery that a baseline compares with; None for all.
+        gallery_limit: most pictures of a gallery that a query is compared with; None for all.
         cars: photographs in the folder that is embedded.
         cifar10: small pictures in the folder that is embedded.
+        built: photographs in the folder that a repo is built from.
         searched: rows of the matrices that are searched.
-        seconds: how long visitors use the demo.
-        starts: how often the demo is started.
+        seconds: how long visitors use the demo in one turn.
         data: the folder of real pictures.
-        repos: tab -> what `hub.load` takes.
-        serve: a demo in the folder that it is given, while it is entered.
+        repos: tab -> the name of its repo, as `hub.load` takes it.
+        serve: given a folder, serves a demo while it is entered.
+        is_quick: whether the sizes are too small for the figures to mean anything.
     """
 
     rounds: int = 5
+    long_rounds: int = 3
     queries: int = 20
     gallery_limit: int | None = None
     cars: int = 512
     cifar10: int = 4096
+    built: int = 7600
     searched: tuple[int, ...] = (10_000, 100_000, 1_000_000)
-    seconds: float = 15.0
-    starts: int = 3
+    seconds: float = 8.0
     data: Path = DATA
     repos: tuple[tuple[str, str], ...] = (("cars", "car-extractor"), ("cifar10", "cifar10-autoencoder"))
     serve: Callable[[Path], AbstractContextManager[DemoProcess]] = running_demo
+    is_quick: bool = False
 
     @classmethod
-    def quick(cls, **others: object) -> "Scale":
-        """Small enough to run every row in seconds; the figures then say nothing."""
-        small: dict[str, object] = {
-            "rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40,
-            "searched": (300, 1_000), "seconds": 0.5, "starts": 1,
+    def quick(cls, **others: Any) -> Self:
+        """Return sizes that are small enough to run every row in seconds."""
+        small: dict[str, Any] = {
+            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
+            "searched": (300, 1_000), "seconds": 0.5, "is_quick": True,
         }  # fmt: skip
-        return cls(**{**small, **others})  # type: ignore[arg-type]
+        return cls(**{**small, **others})

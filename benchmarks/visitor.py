@@ -1,4 +1,4 @@
-"""A visitor of the demo who uses its endpoints by plain HTTP: light enough for fifty at once beside the demo itself."""
+"""Use the demo's endpoints by plain HTTP, so lightly that fifty visitors run beside the demo itself."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ _API = "gradio_api"
 
 
 class RefusedError(Exception):
-    """The demo answered a query with an error; the message is what it said."""
+    """The demo answered a query with an error; the message is the demo's."""
 
 
 @dataclass
 class Visitor:
-    """One visitor, with a connection of their own.
+    """One visitor, with a connection of its own.
 
     Args:
         url: of the demo, with a slash at the end.
@@ -29,9 +29,8 @@ class Visitor:
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._client = httpx.Client(
-            base_url=self.url, timeout=self.timeout, verify=False
-        )  # plain http: skip loading the CAs
+        # Over plain http there is nothing to verify, and loading the authorities takes longer than a query.
+        self._client = httpx.Client(base_url=self.url, timeout=self.timeout, verify=False)
 
     def __enter__(self) -> Self:
         return self
@@ -40,10 +39,15 @@ class Visitor:
         self._client.close()
 
     def search(self, picture: bytes, *, tab: str, top_k: int = 4) -> dict[str, Any]:
-        """Upload a picture and search with it: what `/search_<tab>` answers.
+        """Upload a picture, search with it, and return the answer of `/search_<tab>`.
+
+        Args:
+            picture: the bytes of its file.
+            tab: the tab to search in.
+            top_k: how many matches to ask for.
 
         Raises:
-            RefusedError: the demo refuses the upload or the query, and says why.
+            RefusedError: the demo refuses the upload or the query.
             httpx.HTTPError: it does not answer as a server does.
         """
         upload = self._client.post(f"{_API}/upload", files={"files": ("picture", picture)})
@@ -56,7 +60,7 @@ class Visitor:
         return self._result(f"{_API}/call/search_{tab}/{call.json()['event_id']}")
 
     def _result(self, path: str) -> dict[str, Any]:
-        """Follow the server-sent events of a query to their end."""
+        """Follow the server-sent events of a query to the answer."""
         event = ""
         with self._client.stream("GET", path) as stream:
             for line in stream.iter_lines():

@@ -1,4 +1,4 @@
-"""visim on the Hugging Face Hub: finding a repo by its short name, exporting one, and writing its card."""
+"""visim on the Hugging Face Hub: find a repo by its short name, export one, write its card, publish it."""
 
 from hub.locate import REPO_NAMES, load, locate
 

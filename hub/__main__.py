@@ -1,4 +1,4 @@
-"""Everything about repos: exporting, cards, galleries of one's own, publishing, and a check of the Space."""
+"""Commands about repos: cards, import of the articles' weights, publishing, and a check of the Space."""
 
 import argparse
 import importlib

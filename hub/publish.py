@@ -1,7 +1,8 @@
 """Publish the models, their galleries and the demo to the Hugging Face Hub: repos, version tags, a collection, a Space.
 
-Every step looks first whether it is done: a second run without changes commits nothing, and one after a failure
-completes what is missing. Each repo gets one commit, and becomes what its folder is: a file that is gone here goes.
+Every step first checks whether it is done already: a second run without changes commits nothing, and one after a
+failure does the rest. Each repo gets one commit. A repo of the same name that visim did not publish is left alone, and
+in a repo that it did publish only files that it publishes are replaced or deleted.
 """
 
 import argparse
@@ -17,18 +18,21 @@ import visim_models
 from hub.locate import BUNDLED
 from hub.publish_plan import LEFT_OUT, PARTS, PROJECT, SPACE, RepoPlan, make_plan, stage_space, zero_gpu_note
 from visim_models.errors import RepositoryError, VisimError
+from visim_models.repo_folder.formats import listed
 
 __all__ = ["ZERO_GPU", "Publisher", "add_arguments", "publish", "run"]
 
 ZERO_GPU: Final = "zero-a10g"
 """The Hub's name for ZeroGPU, the only hardware of a Gradio Space that a free account may have (since July 2026)."""
 
+_FILES_OF_A_NEW_REPO: Final = {".gitattributes", "README.md"}
+"""Files that the Hub itself writes when it makes a repo."""
 _COLLECTION: Final = "visim: visual similarity"
 _DESCRIPTION: Final = "Find the pictures that look most like yours: three small models, their galleries, and a demo."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m hub publish`."""
+    """Add the options of `python -m hub publish`."""
     parser.add_argument("--namespace", required=True, help="user or organisation on the Hub")
     parser.add_argument("--private", action="store_true", help="make new repos private")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help="publish only these")
@@ -58,14 +62,14 @@ def publish(
     project: Path = PROJECT,
     api: HfApi | None = None,
 ) -> list[str]:
-    """Bring the Hub to the state of this folder; the addresses of what is there then, which are printed, too.
+    """Publish the repos and the Space; return and print their addresses.
 
     Args:
         namespace: user or organisation.
         private: make new repos and the collection private; those that exist stay as they are.
         only: some of `PARTS`; by default all.
         hardware: of the Space, as the Hub calls it. None: ZeroGPU for a new one, and an old one keeps its own.
-        dry_run: only print what would be sent.
+        dry_run: only print the files that would be sent.
         pretrained: the folder with the repo folders.
         project: the project's own folder.
         api: a client with a token; by default one with the token that `hf auth login` left.
@@ -100,19 +104,19 @@ def _client() -> HfApi:
 
 
 class Publisher:
-    """The steps of publishing under one namespace, each of which may be done already.
+    """Publish under one namespace, in steps that may each be done already.
 
     Args:
         api: with a token.
         namespace: user or organisation.
-        private: whether what is made new is private.
+        private: whether new repos are private.
     """
 
     def __init__(self, api: HfApi, namespace: str, *, private: bool) -> None:
         self._api, self._namespace, self._private = api, namespace, private
 
     def send(self, plan: RepoPlan, *, version: str, hardware: str | None) -> str:
-        """Create, fill and tag one repo; its address.
+        """Create, fill and tag one repo; return its address.
 
         Raises:
             RepositoryError: the Hub refuses, or cannot be reached.
@@ -132,7 +136,7 @@ class Publisher:
         return f"{self._api.endpoint}/{prefix}{plan.repo_id}"
 
     def collect(self, plans: Sequence[RepoPlan]) -> str:
-        """Put the repos into the collection, which is made where it is missing; its address.
+        """Put the repos into the collection, which is made where it is missing; return its address.
 
         Raises:
             RepositoryError: the Hub refuses, or cannot be reached.
@@ -161,6 +165,7 @@ class Publisher:
 
     def _create(self, plan: RepoPlan, hardware: str | None) -> None:
         if self._api.repo_exists(plan.repo_id, repo_type=plan.kind):
+            self._check_is_ours(plan)
             if plan.part == SPACE and hardware and self._hardware_of(plan.repo_id) != hardware:
                 self._api.request_space_hardware(plan.repo_id, hardware=hardware)  # type: ignore[arg-type]
             return
@@ -176,12 +181,22 @@ class Publisher:
         else:
             self._api.create_repo(plan.repo_id, private=self._private, exist_ok=True)
 
+    def _check_is_ours(self, plan: RepoPlan) -> None:
+        """Refuse a repo with files of somebody else: publishing would replace some of them."""
+        there = set(self._api.list_repo_files(plan.repo_id, repo_type=plan.kind)) - _FILES_OF_A_NEW_REPO
+        if there and plan.mark not in there:
+            raise RepositoryError(
+                f"The {plan.kind} repo {plan.repo_id} has files that visim did not publish ({listed(there)}): nothing "
+                "was changed in it. Rename that repo, or publish to another namespace.",
+                path=plan.repo_id,
+            )
+
     def _hardware_of(self, repo_id: str) -> str | None:
         runtime = self._api.get_space_runtime(repo_id)
         return runtime.requested_hardware or runtime.hardware
 
     def _upload(self, plan: RepoPlan) -> str:
-        """One commit, or none where nothing changed; the commit that the repo stands at."""
+        """Upload by one commit, or none where nothing changed; return the head commit."""
         with tempfile.TemporaryDirectory(prefix="visim-space-") as staged:
             folder = plan.folder
             if plan.part == SPACE:
@@ -193,7 +208,7 @@ class Publisher:
                 folder_path=folder,
                 commit_message=f"visim {visim_models.__version__}",
                 ignore_patterns=list(LEFT_OUT),  # the client adds its own to the list that it is given
-                delete_patterns="*",
+                delete_patterns=list(plan.patterns),
             )
         return commit.oid
 
@@ -212,7 +227,7 @@ class Publisher:
             402: "The Hub asks for a paid plan for this. A free account may host two Gradio Spaces, on ZeroGPU only, "
             f"once its e-mail address is verified and it is 30 days old: leave --hardware out, or name {ZERO_GPU}.",
             403: f"Your token may not write to {self._namespace}: make one with write permission, or check the name.",
-        }.get(status or 0, "What was done stays; run the same command again to complete it.")
+        }.get(status or 0, "The steps before it are done; run the same command again to complete it.")
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         token = self._api.token
         if isinstance(token, str):

@@ -1,4 +1,4 @@
-"""What publishing would send to the Hub: which repos, and which files of which size. Nothing is sent here."""
+"""Plan what publishing sends to the Hub: repos, files and sizes. Nothing is sent here."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from huggingface_hub import metadata_load
 
 from hub.locate import BUNDLED, REPO_NAMES
 from visim_models.errors import ConfigurationError, RepositoryError
+from visim_models.repo_folder.manifest import MANIFEST
 
 __all__ = [
     "LEFT_OUT",
@@ -29,20 +30,21 @@ __all__ = [
 PROJECT: Final = Path(__file__).resolve().parents[1]
 SPACE: Final = "space"
 PARTS: Final = (*REPO_NAMES, SPACE)
-"""What `--only` takes: the short names of the model repos, and the Space."""
+"""The values of `--only`: the short names of the model repos, and the Space."""
 
 SPACE_NAME: Final = "visim"
 PLACEHOLDER: Final = "NAMESPACE/"
-"""Stands in the README's front matter for the namespace that the models are published under."""
+"""Placeholder in the README's front matter for the namespace that the models are published under."""
 
 ZERO_GPU_PYTHONS: Final = ("3.10", "3.12")
 """Those that ZeroGPU has. Asked for another one, it takes 3.10. Source: https://huggingface.co/docs/hub/spaces-zerogpu"""
 
 LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
-"""Files that no repo gets, as fnmatch reads it: `*` stands for slashes, too."""
+"""Files that no repo gets, as fnmatch reads them: `*` matches slashes, too."""
 
-# What the app needs to run, and what its README shows. Tests, runs and set-up stay behind.
+# The files that the app needs to run and that its README shows. Tests, runs and set-up are left out.
 _SPACE_PATTERNS: Final = ("README.md", "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*", "docs/*.png")
+_FORMER_FILES: Final = ("held_out.csv",)  # of repos that earlier versions published
 _NEEDED_OF_A_MODEL: Final = (
     "config.json",
     "model.safetensors",
@@ -67,13 +69,13 @@ _NEEDED_OF_A_SPACE: Final = (
 
 @dataclass(frozen=True)
 class RepoPlan:
-    """One repo and what it is to hold.
+    """One repo and the files that it gets.
 
     Attributes:
         part: one of `PARTS`.
         repo_id: namespace/name.
         kind: "model" or "space", as the Hub calls them.
-        folder: where the files lie.
+        folder: the folder with the files.
         files: paths in it, sorted.
     """
 
@@ -84,18 +86,28 @@ class RepoPlan:
     files: list[str]
 
     @property
+    def patterns(self) -> tuple[str, ...]:
+        """Return the files that publishing may replace or delete in the repo, as fnmatch reads them."""
+        return _SPACE_PATTERNS if self.part == SPACE else (*MANIFEST, *_FORMER_FILES)
+
+    @property
+    def mark(self) -> str:
+        """Return the file by which a repo that was published by visim is known."""
+        return "demo/app.py" if self.part == SPACE else "gallery/metadata.csv"
+
+    @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Return the size of all files, in bytes."""
         return sum(self.size_of(name) for name in self.files)
 
     def size_of(self, name: str) -> int:
-        """Bytes of one file, as it is sent."""
+        """Return the size of one file as it is sent, in bytes."""
         if self.part == SPACE and name == "README.md":
             return len(_space_readme(self.folder, self.repo_id.split("/")[0]).encode())
         return (self.folder / name).stat().st_size
 
     def lines(self) -> list[str]:
-        """The plan in words, a line a file."""
+        """Format the plan, a line a file."""
         head = f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {self.folder}"
         return [head, *(f"  {self.size_of(name):>12,}  {name}" for name in self.files)]
 
@@ -103,7 +115,7 @@ class RepoPlan:
 def make_plan(
     namespace: str, *, only: Sequence[str] = (), pretrained: Path = BUNDLED, project: Path = PROJECT
 ) -> list[RepoPlan]:
-    """The repos to publish, models first: the Space's page shows links to them.
+    """List the repos to publish, models first: the Space's page shows links to them.
 
     Args:
         namespace: user or organisation on the Hub.
@@ -116,7 +128,7 @@ def make_plan(
         ConfigurationError: the README's front matter is not that of a Space.
     """
     if unknown := set(only) - set(PARTS):
-        raise RepositoryError(f"There is nothing called {sorted(unknown)} to publish: choose of {list(PARTS)}.")
+        raise RepositoryError(f"There is nothing called {sorted(unknown)} to publish: choose from {list(PARTS)}.")
     plans = []
     for part, repo in REPO_NAMES.items():
         if not only or part in only:
@@ -130,7 +142,7 @@ def make_plan(
 
 
 def space_files(project: Path) -> list[str]:
-    """The files of the project that its Space needs, sorted."""
+    """List the files of the project that its Space needs, sorted."""
     found = []
     for pattern in _SPACE_PATTERNS:
         top, _, rest = pattern.partition("/")
@@ -141,7 +153,7 @@ def space_files(project: Path) -> list[str]:
 
 
 def stage_space(project: Path, target: Path, *, namespace: str | None = None) -> None:
-    """Copy what a Space needs into an empty folder; `namespace` replaces the placeholder in the front matter.
+    """Copy the files of a Space into an empty folder; `namespace` replaces the placeholder in the front matter.
 
     Raises:
         RepositoryError: a file cannot be copied.
@@ -157,7 +169,7 @@ def stage_space(project: Path, target: Path, *, namespace: str | None = None) ->
 
 
 def read_front_matter(project: Path) -> dict[str, Any]:
-    """The settings of the Space, from the top of the project's README.
+    """Read the settings of the Space from the top of the project's README.
 
     Raises:
         ConfigurationError: there is no README, or no front matter in it that can be read.
@@ -173,10 +185,10 @@ def read_front_matter(project: Path) -> dict[str, Any]:
 
 
 def check_space(project: Path) -> None:
-    """See that the front matter makes the project a Gradio Space that can start.
+    """Check that the front matter makes the project a Gradio Space that can start.
 
     Raises:
-        ConfigurationError: a setting is missing, or is not what the Hub takes.
+        ConfigurationError: a setting is missing, or has a value that the Hub does not take.
     """
     front = read_front_matter(project)
     path = project / "README.md"
@@ -195,7 +207,7 @@ def check_space(project: Path) -> None:
 
 
 def zero_gpu_note(project: Path) -> str:
-    """What to mend before the Space runs on ZeroGPU, or "".
+    """Say what to change before the Space runs on ZeroGPU, or "".
 
     Raises:
         ConfigurationError: the README's front matter cannot be read.

@@ -1,8 +1,8 @@
 """Check that the demo would run as a Space: a clean environment, the Space's files alone, a query in both tabs.
 
-The environment gets what the Hub's builder installs: requirements.txt, and beside it the Gradio of the README's front
-matter with two of its extras, whose own requirements must fit. Its Python is the one that the front matter names where
-this machine has it. ZeroGPU is not imitated: the function that is marked for it runs on the CPU.
+The environment gets the packages that the Hub's builder installs: requirements.txt, and beside it the Gradio of the
+README's front matter with two of its extras, whose own requirements must fit. Its Python is the one that the front
+matter names where this machine has it. ZeroGPU is not imitated: the function that is marked for it runs on the CPU.
 """
 
 import argparse
@@ -22,14 +22,14 @@ __all__ = ["SpaceReport", "add_arguments", "check", "find_python", "run"]
 
 @dataclass(frozen=True)
 class SpaceReport:
-    """What the check found.
+    """The outcome of the check.
 
     Attributes:
         python: version of the Python that it ran on.
-        is_named_python: that is the one that the front matter names.
+        is_named_python: whether the front matter names that version.
         repository_bytes: of the files that the Space's repository holds.
-        environment_bytes: of what was installed.
-        probe: what starting and asking took.
+        environment_bytes: of the installed packages.
+        probe: the time and memory that starting and querying took.
     """
 
     python: str
@@ -39,7 +39,7 @@ class SpaceReport:
     probe: Probe
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """Format the report, a line a measurement."""
         note = "" if self.is_named_python else " (not the one that the README names)"
         memory = self.probe.peak_memory
         return [
@@ -53,7 +53,7 @@ class SpaceReport:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m hub space-check`."""
+    """Add the options of `python -m hub space-check`."""
     parser.add_argument("--python", type=Path, help="interpreter to use instead of the one that the README names")
     parser.add_argument("--timeout", type=float, default=300, help="seconds that the page may take to appear")
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float = 300) -> SpaceReport:
-    """Install, start, ask, measure, clean up.
+    """Install the Space's files and requirements, start the demo, query it, measure, and clean up.
 
     Args:
         project: the project's own folder.
@@ -101,7 +101,7 @@ def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float
 
 
 def find_python(version: str) -> Path | None:
-    """An interpreter of this version (3.12 or 3.12.4), by its name on the path or among pyenv's; None if none runs."""
+    """Find an interpreter of a version (3.12 or 3.12.4) by its name on the path or among pyenv's; None if none runs."""
     minor = ".".join(version.split(".")[:2])
     found = shutil.which(f"python{minor}")
     candidates = [Path(found)] if found else []
@@ -123,7 +123,7 @@ def _version(python: Path) -> str | None:
 
 
 def _install(base: Path, environment: Path, folder: Path, gradio: str) -> Path:
-    """A fresh virtual environment with what the Hub's builder installs; its interpreter."""
+    """Make a virtual environment with the packages that the Hub's builder installs; return its interpreter."""
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     steps: list[list[str | Path]] = [
         [base, "-m", "venv", environment],

@@ -1,4 +1,4 @@
-"""Starting the demo as a Space would, asking it one question in each tab, and measuring what that took."""
+"""Start the demo as a Space would, query each tab once, and measure the time and memory that it takes."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ _TAIL: Final = 2000
 
 @dataclass(frozen=True)
 class Probe:
-    """What starting the app and asking it took.
+    """Time and memory that starting and querying the app took.
 
     Attributes:
         start_seconds: from the start of the process to the first page.
@@ -41,7 +41,7 @@ class Probe:
 
 
 def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300) -> Probe:
-    """Start the app in its folder, wait for its page, ask both endpoints, and stop it.
+    """Start the app in its folder, wait for its page, query both endpoints, and stop it.
 
     Args:
         python: the interpreter that has the app's requirements.
@@ -50,7 +50,7 @@ def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300
         timeout: seconds that the page may take to appear, and each answer.
 
     Raises:
-        DataError: the app stops, does not answer in time, or answers something else than a result.
+        DataError: the app stops, does not answer in time, or answers with something other than a result.
     """
     with tempfile.TemporaryDirectory(prefix="visim-probe-") as name:
         log = Path(name) / "log.txt"
@@ -66,7 +66,7 @@ def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300
 
 @contextmanager
 def _running(python: Path, folder: Path, app_file: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The app as a process in a group of its own, which is stopped as a whole at the end."""
+    """Run the app in a process group of its own, and stop the whole group at the end."""
     port = _free_port()
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("GRADIO_", "VISIM_", "PYTHON"))
@@ -76,7 +76,7 @@ def _running(python: Path, folder: Path, app_file: str, log: Path) -> Iterator[t
         "SPACE_ID": "visim/space-check",
         "PYTHONUNBUFFERED": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
-        # A Space listens on every address; here nobody else is to reach it.
+        # A Space listens on every address; this check must not.
         "VISIM_HOST": "127.0.0.1",
         "VISIM_PORT": str(port),
         "GRADIO_SERVER_NAME": "127.0.0.1",
@@ -119,7 +119,7 @@ def _wait_for_page(process: subprocess.Popen[bytes], address: str, log: Path, ti
 
 
 def _ask(address: str, endpoint: str, picture: Path, timeout: float, log: Path) -> float:
-    """Seconds that one query of an endpoint takes."""
+    """Query an endpoint once; return the seconds that it took."""
     from gradio_client import Client, handle_file
 
     start = time.monotonic()
@@ -156,7 +156,7 @@ def _draw(path: Path) -> None:
 
 
 def _peak_memory(pid: int) -> int | None:
-    """The sum of the largest resident sizes of a process and its children, in bytes."""
+    """Sum the largest resident sizes of a process and its children, in bytes."""
     total, waiting = 0, [pid]
     while waiting:
         here = Path("/proc") / str(waiting.pop())

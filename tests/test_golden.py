@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 import hub
+from benchmarks.article_networks import ArticleAutoencoder, ArticleCarExtractor
 from hub.locate import BUNDLED
-from tests.article_networks import ArticleAutoencoder, ArticleCarExtractor
 from tests.builders import drawn_pictures
 from visim_models import CarClassifier, ConvolutionalAutoencoder, VisualSimilarity
 from visim_models.repo_folder import formats

@@ -1,4 +1,4 @@
-"""Why two pictures match: where in a picture the likeness lies, found by covering it piece by piece."""
+"""Explain why two pictures match: find the parts of a picture that make it similar, by covering it piece by piece."""
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +15,20 @@ __all__ = ["agreement_map"]
 _WINDOW = 4
 """The cover's side is this part of the picture's."""
 _STEPS = 9
-"""How many places the cover takes along each side, the outermost half beyond the edge."""
+"""How many positions the cover takes along each side, the outermost ones half beyond the edge."""
 
 
 def agreement_map(
     similarity: VisualSimilarity, image: ImageSource, embedding: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Where in a picture lies what makes it like another one.
+    """Map how much each part of a picture adds to its similarity with another one.
 
     A square of the picture's mean colour is moved over it. The more the cosine with the other embedding falls while a
-    place is covered, the more of the likeness lies there. No gradients: what is measured is what the search compares.
+    part is covered, the more similarity is in that part. The map needs no gradients: it measures the same cosine that
+    the search compares.
 
     Args:
-        similarity: compares.
+        similarity: the pipeline that compares.
         image: path, bytes, PIL image or (H, W, 3) uint8 array.
         embedding: (D,) of the other picture.
 
@@ -50,7 +51,7 @@ def agreement_map(
     embeddings = similarity.embed_pixels(torch.cat([pixels[None], covered]))  # (1 + P, D)
     cosines = F.cosine_similarity(embeddings, other, dim=1)
     loss = (cosines[0] - cosines[1:]).clamp(min=0)  # (P,)
-    # The cover's outermost places are centred on the edges, as the corners of the grid are on those of the map.
+    # The cover's outermost positions are centred on the edges, as the corners of the grid are on those of the map.
     grid, side = loss.view(1, 1, _STEPS, _STEPS), similarity.processor.size
     heat = F.interpolate(grid, size=(side, side), mode="bilinear", align_corners=True)[0, 0]  # (S, S)
     found: npt.NDArray[np.float32] = (heat / heat.max().clamp(min=1e-6)).numpy()
@@ -58,8 +59,8 @@ def agreement_map(
 
 
 def _covers(size: int) -> Tensor:
-    """(P, S, S) bool: the places of the cover."""
+    """Return the P positions of the cover, (P, S, S) bool."""
     centres = torch.linspace(0, size, _STEPS)
-    place = torch.arange(size) + 0.5  # (S,)
-    strips = (place - centres[:, None]).abs() <= size / (2 * _WINDOW)  # (_STEPS, S)
+    pixel = torch.arange(size) + 0.5  # (S,)
+    strips = (pixel - centres[:, None]).abs() <= size / (2 * _WINDOW)  # (_STEPS, S)
     return (strips[:, None, :, None] & strips[None, :, None, :]).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""A folder that keeps files by key: written whole or not at all, and bounded in size."""
+"""Keep files in a folder by key: written whole or not at all, and bounded in size."""
 
 import logging
 import os
@@ -27,14 +27,14 @@ class DiskCache:
         self._writes = 0
 
     def get(self, key: str) -> bytes | None:
-        """The file of a key, or None where none is kept."""
+        """Return the file of a key, or None where none is kept."""
         try:
             return (self._folder / key).read_bytes()
         except OSError:
             return None
 
     def put(self, key: str, content: bytes) -> None:
-        """Keep a file under a key: letters and digits, as a hash has them."""
+        """Keep a file under a key, which has letters and digits alone, like a hash."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._writes % _PRUNE_EVERY == 0:
@@ -52,7 +52,7 @@ class DiskCache:
             _log.warning("the picture cache %s cannot be written: %s", self._folder, error)
 
     def _prune(self) -> None:
-        """Down to half of the limit, the oldest first, once it is exceeded."""
+        """Delete files, the oldest first, until half of the limit is left, once it is exceeded."""
         files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._folder.iterdir())
         total = sum(size for _, size, _ in files)
         if total <= self._max_bytes:

@@ -65,7 +65,7 @@ class Gallery:
         for name, values in {"file_name": self.file_names, "label": self.labels, **self.columns}.items():
             if len(values) != count:
                 raise GalleryError(
-                    f"The gallery has {len(values)} values of {name}, but {count} embeddings: they must be of one length.",
+                    f"There are {len(values)} values of {name}, and {count} embeddings: they must be of one length.",
                     key=name,
                 )
         if repeated := set(self.columns) & set(_KEY_COLUMNS):

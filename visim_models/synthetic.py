@@ -1,4 +1,4 @@
-"""Synthetic pictures: noise, plain colours, gradients, stripes, pages of text, plots. Drawn, never photographed."""
+"""Draw synthetic pictures: noise, plain colours, gradients, stripes, pages of text, plots."""
 
 import math
 from collections.abc import Callable
@@ -13,14 +13,14 @@ __all__ = ["SYNTHETIC_KINDS", "synthetic_outliers"]
 
 
 def synthetic_outliers(kind: str, count: int, size: int, *, seed: int) -> Tensor:
-    """`count` pictures of one of `SYNTHETIC_KINDS`: (count, 3, size, size) uint8, the same for the same seed."""
+    """Draw pictures of one of `SYNTHETIC_KINDS`: (count, 3, size, size) uint8, the same for the same seed."""
     generator = torch.Generator().manual_seed(seed)
     draw = SYNTHETIC_KINDS[kind]
     return torch.stack([draw(size, generator) for _ in range(count)])
 
 
 def _noise(size: int, generator: torch.Generator) -> Tensor:
-    """Uniform or normal noise, coloured or grey, of a grain of 1 to 8 pixels."""
+    """Draw uniform or normal noise, coloured or grey, of a grain of 1 to 8 pixels."""
     grain = int(torch.randint(1, 9, (), generator=generator)) if _chance(0.5, generator) else 1
     side = math.ceil(size / grain)
     channels = 1 if _chance(0.25, generator) else 3
@@ -34,7 +34,7 @@ def _noise(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _plain(size: int, generator: torch.Generator) -> Tensor:
-    """One colour, sometimes with a faint noise."""
+    """Draw one colour, sometimes with a faint noise."""
     colour = 255 * torch.rand(3, 1, 1, generator=generator)
     if _chance(0.3, generator):
         colour = colour.mean().expand(3, 1, 1)
@@ -43,7 +43,7 @@ def _plain(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _gradient(size: int, generator: torch.Generator) -> Tensor:
-    """From one colour to another, along a line or from a centre."""
+    """Draw a gradient from one colour to another, along a line or from a centre."""
     first, second = 255 * torch.rand(2, 3, 1, 1, generator=generator)
     line = torch.linspace(0, 1, size)
     angle = 2 * math.pi * float(torch.rand((), generator=generator))
@@ -55,7 +55,7 @@ def _gradient(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _stripes(size: int, generator: torch.Generator) -> Tensor:
-    """Stripes or a chequerboard of two colours."""
+    """Draw stripes or a chequerboard of two colours."""
     first, second = 255 * torch.rand(2, 3, 1, 1, generator=generator)
     period = 2 + int(torch.randint(0, size // 3, (), generator=generator))
     line = torch.arange(size) // max(period // 2, 1) % 2
@@ -65,7 +65,7 @@ def _stripes(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _text(size: int, generator: torch.Generator) -> Tensor:
-    """A page: lines of words as a small dark (or light) script, with a heading now and then."""
+    """Draw a page: lines of words in small dark (or light) letters, with a heading now and then."""
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     scale = 4
     side = size * scale
@@ -96,7 +96,7 @@ def _text(size: int, generator: torch.Generator) -> Tensor:
 
 
 def _plot(size: int, generator: torch.Generator) -> Tensor:
-    """A chart: axes, a grid, and curves, bars or points on a light ground."""
+    """Draw a chart: axes, a grid, and curves, bars or points on a light ground."""
     rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
     scale = 4
     side = size * scale

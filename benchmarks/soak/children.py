@@ -1,4 +1,4 @@
-"""Work in processes of their own, which may be killed. A server process that has all imported forks them at once."""
+"""Run jobs in processes of their own, which may be killed; a server process that has all imported forks them fast."""
 
 import multiprocessing
 import os
@@ -18,11 +18,14 @@ Job = Callable[..., object]
 
 
 def run_whole(job: Job, *arguments: Any) -> tuple[str, float]:
-    """Run a job to its end: the VisimError that it ended in, or "", and its seconds.
+    """Run a job to its end.
 
     Args:
         job: a function of a module.
         arguments: for it; they are sent to the process.
+
+    Returns:
+        The message of the VisimError that it ended in, or "", and its seconds.
 
     Raises:
         SoakError: it hung, or died in another way.
@@ -34,17 +37,23 @@ def run_whole(job: Job, *arguments: Any) -> tuple[str, float]:
             raise SoakError(f"{job.__name__} still ran after {_LONGEST:.0f} s")
         error, seconds = answer.recv()
     except EOFError as fault:
-        raise SoakError(f"{job.__name__} died without a word") from fault
+        raise SoakError(f"{job.__name__} died without an answer") from fault
     finally:
         process.join()
         answer.close()
     if error.startswith("!"):
-        raise SoakError(f"{job.__name__} ended in something else than a VisimError: {error[1:]}")
+        raise SoakError(f"{job.__name__} ended in another error than a VisimError: {error[1:]}")
     return str(error), float(seconds)
 
 
 def run_and_kill(job: Job, *arguments: Any, after: float) -> bool:
-    """Start a job and kill it (SIGKILL) so many seconds after it began to work; whether that met it alive."""
+    """Start a job, kill it (SIGKILL), and return whether it was still at work.
+
+    Args:
+        job: a function of a module.
+        arguments: for it; they are sent to the process.
+        after: seconds from its first step to the kill.
+    """
     process, answer = _start(job, arguments)
     over = answer.poll(after)
     process.kill()

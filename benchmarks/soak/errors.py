@@ -1,7 +1,7 @@
-"""What a check of the soak raises where visim did not stand it."""
+"""Name the one error of the soak."""
 
 __all__ = ["SoakError"]
 
 
 class SoakError(Exception):
-    """A promise was not kept; the message says which, and how."""
+    """visim broke a promise; the message says which one, and how."""

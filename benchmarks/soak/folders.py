@@ -1,4 +1,4 @@
-"""What the soak works with: drawn pictures, a tiny network, a short training run; and a folder as it is on disk."""
+"""Make the material of the soak: drawn pictures, a tiny network, a short training run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ __all__ = ["Material", "files_of"]
 
 @dataclass(frozen=True)
 class Material:
-    """Folders to work with.
+    """The folders that the soak works with.
 
     Attributes:
         model: a tiny repo, for its network.
         pictures: 160 drawn pictures.
-        others: other ones.
+        others: 120 other ones.
         run: a training run on `pictures`.
     """
 
@@ -29,7 +29,7 @@ class Material:
 
     @classmethod
     def make(cls, folder: Path) -> Self:
-        """All of it in an existing folder."""
+        """Make all of it in an existing folder."""
         pictures = write_pictures(folder / "pictures", 40, size=40)
         others = write_pictures(folder / "others", 30, size=40, seed=5)
         run = folder / "run"

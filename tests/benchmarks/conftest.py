@@ -14,7 +14,7 @@ from tests.demo.conftest import address, collections, demo, repos  # noqa: F401 
 
 @pytest.fixture(scope="session")
 def scale(repos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Scale:  # noqa: F811
-    """Small sizes, tiny repos, drawn pictures."""
+    """Return small sizes, with tiny repos and drawn pictures."""
     return Scale.quick(
         repos=(("cars", str(repos["car-extractor"])), ("cifar10", str(repos["cifar10-autoencoder"]))),
         data=tmp_path_factory.mktemp("no-data"),
@@ -23,7 +23,7 @@ def scale(repos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> S
 
 @pytest.fixture
 def served(scale: Scale, address: str, tmp_path: Path) -> Scale:  # noqa: F811
-    """The same, with the demo that this process serves in the place of one of its own."""
+    """Return the same sizes, with this process's demo instead of one in a process of its own."""
 
     @contextmanager
     def serve(_: Path) -> Iterator[DemoProcess]:

@@ -18,7 +18,7 @@ from hub.locate import REPO_NAMES
 from hub.publish import ZERO_GPU, publish
 from hub.publish_plan import PARTS, make_plan, read_front_matter
 from tests.builders import files_of, tiny_repo
-from tests.hub.recording_hub import RecordingHub, serving
+from tests.hub.recording_hub import RecordingHub, Repo, serving
 from visim_models import ConfigurationError, RepositoryError
 
 # What goes by Xet, the client's usual way for large files, has servers and a protocol of its own: no test covers it.
@@ -150,7 +150,7 @@ def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrain
     assert not publish_to(server, pretrained, project).error
     changed = pretrained / "visim-car-extractor"
     (changed / "metrics.json").write_text("{}")
-    (changed / "README.md").write_text("---\nlicense: apache-2.0\n---\n# anew\n")
+    (changed / "README.md").write_text("---\nlicense: apache-2.0\n---\n# again\n")
     again = publish_to(server, pretrained, project)
     repo = server.repos["models/someone/visim-car-extractor"]
     assert (server.commits, len(repo.commits), repo.commits[-1]["operations"]) == (5, 2, 2)
@@ -158,6 +158,32 @@ def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrain
     (changed / "metrics.json").unlink()
     assert not publish_to(server, pretrained, project).error
     assert "metrics.json" not in repo.files
+
+
+@pytest.mark.parametrize(
+    ("key", "file"), [("spaces/someone/visim", "app.py"), ("models/someone/visim-car-extractor", "config.json")]
+)
+def test_a_repo_of_the_same_name_that_is_not_visims_stays(
+    key: str, file: str, server: RecordingHub, pretrained: Path, project: Path
+) -> None:
+    kind = "space" if key.startswith("spaces") else "model"
+    server.repos[key] = Repo(kind, private=False)
+    server.repos[key].files[file] = b"somebody else's"
+    outcome = publish_to(server, pretrained, project)
+    assert f"has files that visim did not publish ({file})" in outcome.error
+    assert server.repos[key].files == {".gitattributes": b"", file: b"somebody else's"}
+
+
+def test_files_of_others_stay_in_a_published_repo(server: RecordingHub, pretrained: Path, project: Path) -> None:
+    assert not publish_to(server, pretrained, project).error
+    repos = [server.repos["models/someone/visim-car-extractor"], server.repos["spaces/someone/visim"]]
+    for repo in repos:
+        repo.files["notes.txt"] = b"precious"
+    (pretrained / "visim-car-extractor" / "metrics.json").write_text("{}")
+    (project / "demo" / "app.py").write_text("# changed")
+    assert not publish_to(server, pretrained, project).error
+    assert [repo.files["notes.txt"] for repo in repos] == [b"precious"] * 2
+    assert [len(repo.commits) for repo in repos] == [2, 2]
 
 
 def test_the_clients_own_pipeline_makes_one_commit_a_repo_too(
@@ -289,7 +315,7 @@ def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> 
     (pretrained / "visim-car-extractor" / "README.md").unlink()
     with pytest.raises(RepositoryError, match=r"README\.md"):
         make_plan("someone", pretrained=pretrained, project=project)
-    with pytest.raises(RepositoryError, match="choose of"):
+    with pytest.raises(RepositoryError, match="choose from"):
         make_plan("someone", only=["everything"], pretrained=pretrained, project=project)
     for wrong in (
         "sdk: docker",

@@ -330,3 +330,41 @@ def test_fuzzed_metadata(rows: list[list[str]], tail: bytes, tmp_path_factory: p
     else:
         assert len(gallery) == 5
         assert not any(name.startswith(("/", "..")) for name in gallery.file_names)
+
+
+@pytest.mark.parametrize("value", [3e38, -3e38, np.inf, np.nan])
+def test_a_row_that_no_search_could_use(value: float, saved: Path) -> None:
+    rows = torch.from_numpy(ROWS.astype(np.float32).copy())
+    rows[1, 0] = value
+    header = formats.read_header(embeddings(saved))
+    formats.write_tensors(embeddings(saved), {"embeddings": rows}, metadata=header)
+    with pytest.raises(GalleryError, match="not finite or too large"):
+        Gallery.load(RepoFolder(saved))
+
+
+# --- further columns
+
+
+def test_columns_are_kept(tmp_path: Path) -> None:
+    columns = {"price": ["1", "2, or 3", ""], "url": ["https://a.example", 'a "b"', "x\ny"]}
+    gallery = Gallery(["a.jpg", "b.jpg", "c.jpg"], ["x", "", "y"], np.eye(3), columns=columns)
+    write_part(gallery, tmp_path)
+    found = Gallery.load(RepoFolder(tmp_path))
+    assert (found.columns, found.labels) == (columns, ["x", "", "y"])
+    assert found.subset([2, 0]).columns == {"price": ["", "1"], "url": ["x\ny", "https://a.example"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [({"price": ["1"]}, "price"), ({"label": ["a", "b", "c"]}, "label twice")],
+)
+def test_columns_that_do_not_fit(columns: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(GalleryError, match=message):
+        Gallery(["a.jpg", "b.jpg", "c.jpg"], ["x"] * 3, np.eye(3), columns=columns)
+
+
+@pytest.mark.parametrize("head", ["file_name,label,price,price", "file_name,label,", "label,file_name"])
+def test_columns_of_a_file_that_cannot_be(head: str, saved: Path) -> None:
+    metadata(saved).write_text(f"{head}\n", encoding="utf-8")
+    with pytest.raises(GalleryError, match=r"metadata\.csv"):
+        Gallery.load(RepoFolder(saved))

@@ -1,4 +1,4 @@
-"""A repo of the Hub as a folder in huggingface_hub's cache: whole, or an error that says what to do."""
+"""Download a repo of the Hub into huggingface_hub's cache: all of its files, or an error that says what to do."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -30,12 +30,15 @@ def download_snapshot(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """The folder of a repo's snapshot, downloaded where it is not cached.
+    """Find the folder of a repo's snapshot, and download it where it is not cached.
 
     Args:
         repo_id: "namespace/name" of a model repo.
-        patterns: which of its files.
-        revision, cache_dir, local_files_only, token: as in `visim_models.repository.resolve`.
+        patterns: the files to download, as fnmatch reads them.
+        revision: branch, tag or commit of the repo.
+        cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+        local_files_only: use the cache alone and do not ask the network.
+        token: for private or gated repos; by default the one that `hf auth login` left.
 
     Raises:
         RepositoryError: no such repo or revision, no permission, no network and no whole cached copy, a full disk.
@@ -74,17 +77,17 @@ def download_snapshot(
     except Exception as error:  # of httpx or httpx2, by the client's version, of hf_xet, and of the disk
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RepositoryError(
-            f"Could not download {repo_id!r} ({reason}): what came whole is kept; try again."
+            f"Could not download {repo_id!r} ({reason}): complete files are kept; try again."
         ) from error
     return Path(snapshot)
 
 
 @contextmanager
 def _keeping_the_last_whole_version(cache: Path, repo_id: str, revision: str) -> Iterator[None]:
-    """Undo the client's note that a branch stands at a newer version, if the download of that version fails.
+    """Undo the client's record of a branch's newer version if the download of that version fails.
 
-    The client writes the note before it fetches the files. Without a network, the branch would then lead to a part of
-    the newer version, although the older one is still in the cache, and whole.
+    The client writes the record before it downloads the files. Without a network, the branch would then lead to a part
+    of the newer version, although all of the older one is still in the cache.
     """
     note = cache / repo_folder_name(repo_id=repo_id, repo_type="model") / "refs" / revision
     before = _content(note)

@@ -1,6 +1,6 @@
-"""The networks of both articles, built anew from tables, with the articles' layers and parameter names.
+"""The networks of both articles, rebuilt from tables, with the articles' layers and parameter names.
 
-They share nothing with `visim_models`: what loads into these with `strict=True` loads into the articles' own classes.
+They share nothing with `visim_models`: weights that load into these with `strict=True` load into the articles' own classes.
 Source: O. Olu-Ipinlaye, "Autoencoders and Visual Similarity" and the car project behind "Visual Similarity".
 """
 
@@ -25,7 +25,7 @@ CAR_TABLE = (
 
 
 class ArticleEncoder(nn.Module):
-    """`net`: six convolutions, flattened, 4096 -> 1000; one ReLU module serves every place, as in the article."""
+    """`net`: six convolutions, flattened, 4096 -> 1000; one ReLU module serves all layers, as in the article."""
 
     def __init__(self) -> None:
         super().__init__()
