@@ -13,8 +13,7 @@ from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
 from demo.zero_gpu import gpu
-from visim_models import ImageSourceError, SimilarityResult, VisualSimilarity
-from visim_models.image_source import ImageRoot
+from visim_models import ImageSourceError, ImageStore, SimilarityResult, VisualSimilarity
 
 __all__ = ["Collection", "load_collections"]
 
@@ -78,7 +77,7 @@ def load_collections(settings: Settings) -> list[Collection]:
             many="CIFAR-10 pictures",
             ways={"by code": cifar10},
             percents=_percents({"by code": settings.cifar10_repo}),
-            tiles=Tiles(_image_root("cifar10", cifar10, settings.cifar10_repo, settings), cifar10),
+            tiles=Tiles(_image_store("cifar10", cifar10, settings.cifar10_repo, settings), cifar10),
             decoder=cifar10,
         ),
         Collection(
@@ -88,7 +87,7 @@ def load_collections(settings: Settings) -> list[Collection]:
             many="cars",
             ways={"by body": cars, "by look": look} if same else {"by body": cars},
             percents=_percents({"by body": settings.car_repo, "by look": _LOOK_REPO}),
-            tiles=Tiles(_image_root("cars", cars, settings.car_repo, settings), look if same else None),
+            tiles=Tiles(_image_store("cars", cars, settings.car_repo, settings), look if same else None),
             decoder=look,
         ),
     ]
@@ -99,14 +98,14 @@ def _percents(repos: Mapping[str, str]) -> dict[str, PercentTable]:
     return {way: table for way, table in found.items() if table}
 
 
-def _image_root(key: str, similarity: VisualSimilarity, repo: str, settings: Settings) -> ImageRoot | None:
+def _image_store(key: str, similarity: VisualSimilarity, repo: str, settings: Settings) -> ImageStore | None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visim" / "images"
     if key in settings.images:
-        return ImageRoot(settings.images[key], trusted=True, cache_dir=cache)
+        return ImageStore(settings.images[key], trusted=True, cache_dir=cache)
     if not similarity.gallery.image_root:
         return None
     try:
-        return ImageRoot(similarity.gallery.image_root, trusted=Path(repo).is_dir(), cache_dir=cache)
+        return ImageStore(similarity.gallery.image_root, trusted=Path(repo).is_dir(), cache_dir=cache)
     except ImageSourceError as error:
         _log.warning("the %s tab draws its tiles: %s", key, error)
         return None

@@ -21,10 +21,10 @@ _SIDE = 320
 
 
 class Source(Protocol):
-    """Where pictures come from: `visim_models.image_source.ImageRoot`."""
+    """The part of `visim_models.ImageStore` that tiles need."""
 
-    def fetch_all(self, file_names: Sequence[str]) -> dict[str, bytes]:
-        """File name -> bytes, of those that can be had now."""
+    def read_many(self, file_names: Sequence[str]) -> dict[str, bytes]:
+        """Return file name -> content, of those that can be had now."""
 
 
 class Tile(NamedTuple):
@@ -56,7 +56,7 @@ class Tiles:
         """A tile for each file name, in the same order. All pictures are fetched at once, with one wait for all."""
         photos = {name: self._path(name, "photo") for name in file_names}
         wanted = [name for name, path in photos.items() if not path.exists()]
-        fetched = self._source.fetch_all(wanted) if self._source and wanted else {}
+        fetched = self._source.read_many(wanted) if self._source and wanted else {}
         for name, content in fetched.items():
             try:
                 self._save(decode_image(content), photos[name])

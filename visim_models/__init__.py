@@ -6,6 +6,7 @@ from visim_models.errors import (
     GalleryError,
     GalleryMismatchError,
     ImageDecodeError,
+    ImageHostError,
     ImageSourceError,
     MissingExtraError,
     OutputError,
@@ -15,6 +16,7 @@ from visim_models.errors import (
     WeightsError,
 )
 from visim_models.gallery import Gallery
+from visim_models.image_store import ImageStore
 from visim_models.images import ImageSource, decode_image
 from visim_models.models import (
     CAR_CLASSES,
@@ -44,9 +46,11 @@ __all__ = [
     "GalleryError",
     "GalleryMismatchError",
     "ImageDecodeError",
+    "ImageHostError",
     "ImageProcessor",
     "ImageSource",
     "ImageSourceError",
+    "ImageStore",
     "Match",
     "MissingExtraError",
     "OODVerdict",

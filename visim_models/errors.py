@@ -10,6 +10,7 @@
     ├── RepositoryError         a repo folder or Hub repo cannot be found, read or written
     │   └── OutputError             a folder is refused as an output, because files could be lost in it
     ├── ImageSourceError        a picture cannot be read from its image store
+    │   └── ImageHostError          its host cannot be reached, or does not answer in time
     ├── DataError               a data set, a split, a checkpoint or a training option cannot be used
     └── MissingExtraError       an optional package is not installed
 
@@ -24,6 +25,7 @@ __all__ = [
     "GalleryError",
     "GalleryMismatchError",
     "ImageDecodeError",
+    "ImageHostError",
     "ImageSourceError",
     "MissingExtraError",
     "OutputError",
@@ -82,6 +84,10 @@ class OutputError(RepositoryError):
 
 class ImageSourceError(VisimError, OSError):
     """A picture cannot be read from its image store."""
+
+
+class ImageHostError(ImageSourceError):
+    """The host of a picture cannot be reached, or does not answer in time."""
 
 
 class DataError(VisimError, ValueError):

@@ -1,8 +1,13 @@
-"""The one check of the file names of pictures, which come from files that anyone may have written."""
+"""Check the file names of pictures, which come from files that anyone may have written."""
+
+from pathlib import PurePosixPath
+from typing import Final
 
 from visim_models.errors import ImageSourceError
 
-__all__ = ["check_file_name"]
+__all__ = ["check_file_name", "is_picture_name"]
+
+_PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
 def check_file_name(name: str) -> None:
@@ -18,3 +23,8 @@ def check_file_name(name: str) -> None:
             "use a relative path with forward slashes.",
             path=name,
         )
+
+
+def is_picture_name(name: str) -> bool:
+    """Return whether a name ends like that of a picture file."""
+    return PurePosixPath(name).suffix.lower() in _PICTURE_SUFFIXES

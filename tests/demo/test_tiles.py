@@ -9,14 +9,14 @@ from PIL import Image
 from demo.collection import Collection
 from demo.tiles import Tiles, enlarged
 from tests.demo.conftest import drawn_picture, png_bytes
-from visim_models.image_source import ImageRoot
+from visim_models import ImageStore
 
 
 def test_a_tile_is_the_picture_where_it_is_at_hand(tmp_path: Path, collections: list[Collection]) -> None:
     (tmp_path / "suv").mkdir()
     (tmp_path / "suv" / "suv_0001.jpg").write_bytes(png_bytes(drawn_picture(3).resize((640, 480))))
     (tmp_path / "suv" / "suv_0002.jpg").write_bytes(b"damaged")
-    tiles = Tiles(ImageRoot(str(tmp_path), trusted=True), collections[1].decoder)
+    tiles = Tiles(ImageStore(tmp_path), collections[1].decoder)
     photo, damaged, missing = tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg", "suv/suv_0003.jpg"])
     assert (photo.is_drawn, damaged.is_drawn, missing.is_drawn) == (False, True, True)
     with Image.open(photo.path) as tile:
@@ -43,7 +43,7 @@ def test_a_picture_is_fetched_once(collections: list[Collection]) -> None:
     class Counting:
         asked: list[str] = []  # noqa: RUF012
 
-        def fetch_all(self, file_names: Sequence[str]) -> dict[str, bytes]:
+        def read_many(self, file_names: Sequence[str]) -> dict[str, bytes]:
             self.asked.extend(file_names)
             return {name: png_bytes(drawn_picture(1)) for name in file_names}
 
