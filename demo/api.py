@@ -26,8 +26,8 @@ _AnyNumber: type[gr.Number] = ABCMeta.__new__(
 )
 
 _RETURNS = (
-    "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1) and percent; and ood, "
-    "whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and the "
+    "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1), percent and columns; and "
+    "ood, whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and the "
     "false_alarm_rate that the verdict was set for."
 )
 
@@ -68,6 +68,6 @@ def to_json(search: Search) -> dict[str, Any]:
     """Return a search in the form that the endpoints give."""
     if search.verdict is None:
         raise ValueError("a search with an upload has a verdict")
-    matches = [{**asdict(match), "percent": match.percent} for match in search.matches]
+    matches = [match.to_dict() for match in search.matches]
     verdict = {key: value for key, value in asdict(search.verdict).items() if key != "calibration_size"}
     return {"matches": matches, "ood": verdict}
