@@ -27,8 +27,8 @@ _AnyNumber: type[gr.Number] = ABCMeta.__new__(
 
 _RETURNS = (
     "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1), percent and columns; and "
-    "ood, whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and the "
-    "false_alarm_rate that the verdict was set for."
+    "ood, whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and "
+    "the false_alarm_rate that the verdict was set for."
 )
 
 
