@@ -154,9 +154,10 @@ def test_a_pipe_a_broken_link_and_odd_names_are_left_out(model: Path, pictures: 
     assert sorted(skipped_in(tmp_path / "mine")) == ["broken.png", "latin\\udce9.png", "new\\nline.png", "pipe.png"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_and_a_folder_without_permission_are_left_out(model: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "suv" / "0001.png").chmod(0)
+    if os.access(pictures / "suv" / "0001.png", os.R_OK):
+        pytest.skip("this user may read everything")
     (pictures / "truck").chmod(0o600)
     try:
         report = build(pictures, tmp_path / "mine", model=model, progress=False)
