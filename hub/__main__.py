@@ -9,9 +9,7 @@ from visim_models.errors import VisimError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
-    "export": "turn a training run and a folder of pictures into a repo folder",
     "card": "write the model card of a repo, with its plots",
-    "build-gallery": "make a repo folder of your own pictures, add pictures to it, remove some",
     "import-article": "turn a weights file of either article into a repo folder",
     "publish": "put the models, their galleries and the demo on the Hugging Face Hub",
     "space-check": "start the demo as a Space would, in a clean environment, and ask it",

@@ -228,7 +228,7 @@ def _space_readme(project: Path, namespace: str) -> str:
 
 def _model_files(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise RepositoryError(f"There is no {folder} to publish: make it with `python -m hub export`.")
+        raise RepositoryError(f"There is no {folder} to publish: make it with `python -m lab.export`.")
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)]
     if missing := sorted(set(_NEEDED_OF_A_MODEL) - set(names)):

@@ -1,135 +1,189 @@
-"""Pictures to train on: a folder or a zip of `class/name.jpg`, read whole into memory as 8-bit tensors."""
+"""Pictures to train on and to measure with: `class/name.jpg` of an image store, read into memory as 8-bit tensors."""
 
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from pathlib import Path, PurePosixPath
+from typing import Final, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from visim_models.errors import DataError, ImageDecodeError
-from visim_models.images import decode_image
+from visim_models.decoding import pictures_at_once
+from visim_models.errors import DataError, VisimError
+from visim_models.image_store import ImageStore
 from visim_models.processing import ImageProcessor
 
-__all__ = ["ImageSet", "download_cifar10", "list_images", "load_images", "open_images"]
+__all__ = ["CIFAR10_DOWNLOAD", "ImageSet", "download_cifar10", "load_images", "load_source", "local_paths"]
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-_DECODING_THREADS = 2
+CIFAR10_DOWNLOAD: Final = "cifar10"
+"""As the name of a source: torchvision's own download of the training pictures."""
+
+_DOWNLOAD_FOLDER: Final = Path("data")
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Pictures of one size, with names and labels.
+    """Pictures of one size, with names, labels and hashes.
 
     Attributes:
-        file_names: `class/name.jpg`, sorted.
-        labels: the class of each.
+        file_names: paths relative to their source.
+        labels: the class of each: its folder.
         pixels: (N, 3, S, S) uint8, RGB.
+        sha256: SHA-256 of each file's bytes, in hexadecimal.
     """
 
     file_names: list[str]
     labels: list[str]
     pixels: Tensor
+    sha256: list[str]
 
     def __len__(self) -> int:
         return len(self.file_names)
 
     def subset(self, indices: Sequence[int]) -> Self:
-        """The pictures at these places, in this order."""
+        """Return the pictures at these indices, in this order."""
         return type(self)(
-            [self.file_names[i] for i in indices],
-            [self.labels[i] for i in indices],
+            [self.file_names[index] for index in indices],
+            [self.labels[index] for index in indices],
             self.pixels[torch.as_tensor(indices, dtype=torch.long)],
+            [self.sha256[index] for index in indices],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["ImageSet"]) -> Self:
+        """Join at least one set of pictures of the same size."""
+        return cls(
+            [name for part in parts for name in part.file_names],
+            [label for part in parts for label in part.labels],
+            torch.cat([part.pixels for part in parts]),
+            [sha256 for part in parts for sha256 in part.sha256],
         )
 
     def targets(self, classes: Sequence[str]) -> Tensor:
-        """(N,) int64: the place of each label in `classes`.
+        """Return the (N,) int64 indices of the labels in `classes`.
 
         Raises:
             DataError: a label is none of the classes.
         """
-        places = {label: place for place, label in enumerate(classes)}
-        if unknown := set(self.labels) - set(places):
+        indices = {label: index for index, label in enumerate(classes)}
+        if unknown := set(self.labels) - set(indices):
             raise DataError(f"The pictures have classes {sorted(unknown)}, but only {list(classes)} can be learnt.")
-        return torch.tensor([places[label] for label in self.labels])
+        return torch.tensor([indices[label] for label in self.labels], dtype=torch.long)
 
 
-def list_images(source: Path) -> list[str]:
-    """The sorted names, relative to `source`, of the pictures in a folder or a zip.
+def load_images(
+    source: str | os.PathLike[str],
+    processor: ImageProcessor,
+    *,
+    limit: int | None = None,
+    keep: Callable[[str], bool] | None = None,
+    quiet: bool = False,
+) -> ImageSet:
+    """Read the pictures of a folder, a zip or a data set on the Hub, through the processor's resizing.
 
-    Raises:
-        DataError: there is no such folder or zip, or it holds no picture.
-    """
-    if source.is_dir():
-        names = [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            names = archive.namelist()
-    else:
-        raise DataError(f"{source} is neither a folder nor a zip of pictures.")
-    names = sorted(name for name in names if Path(name).suffix.lower() in _SUFFIXES)
-    if not names:
-        raise DataError(f"{source} holds no pictures: they should lie in it as class/name.jpg.")
-    return names
-
-
-def open_images(source: Path) -> Callable[[str], bytes]:
-    """A function from a name in `list_images(source)` to the bytes of that picture, for any thread to call."""
-    if source.is_dir():
-        return lambda name: (source / name).read_bytes()
-    return zipfile.ZipFile(source).read
-
-
-def load_images(source: Path, processor: ImageProcessor, *, limit: int | None = None, quiet: bool = False) -> ImageSet:
-    """Every picture of a folder or zip, through the processor's resizing.
-
-    A file that cannot be decoded is left out, and counted in a warning line.
+    A file that cannot be read or decoded is left out, and counted in a warning line.
 
     Args:
-        source: folder or zip of `class/name.jpg`.
-        processor: whose `resize` makes the squares.
-        limit: take only so many, evenly spaced over the sorted names.
+        source: folder, zip or `hf://datasets/...` of `class/name.jpg`.
+        processor: its `resize` makes the squares.
+        limit: read only so many, evenly spaced over the sorted names.
+        keep: whether to decode a file, by the SHA-256 of its bytes; by default all. Where none is, the set is empty.
         quiet: show no progress bar.
 
     Raises:
-        DataError: no such source, or no picture in it can be decoded.
+        DataError: there is no picture in the source, or none of them can be decoded.
+        ImageSourceError: there is no such source.
     """
+    store = ImageStore(source)
+    names = store.list()
+    if not names:
+        raise DataError(f"{source} holds no pictures: put them there as class/name.jpg.", path=source)
+    names = [names[index] for index in _evenly_spaced(len(names), limit)]
+    if keep:
+        names = [name for name in names if _is_kept(store, name, keep)]
+    found: list[tuple[str, Tensor, str]] = []
+    left_out = len(store.unreadable)
+    with tqdm(total=len(names), desc=f"reading {Path(source).name}", unit="picture", disable=quiet) as bar:
+        for batch in store.decode_many(names, processor, at_once=pictures_at_once(processor.size)):
+            found += [(name, *result) for name, result in batch if not isinstance(result, VisimError)]
+            bar.update(len(batch))
+    left_out += len(names) - len(found)
+    if names and not found:
+        raise DataError(f"None of the {len(names)} pictures in {source} can be used.", path=source)
+    if left_out:
+        tqdm.write(f"{left_out} files of {source} cannot be read as pictures and were left out.")
+    empty = torch.empty(0, 3, processor.size, processor.size, dtype=torch.uint8)
+    return ImageSet(
+        [name for name, *_ in found],
+        [_label(name) for name, *_ in found],
+        torch.stack([pixels for _, pixels, _ in found]) if found else empty,  # (N, 3, S, S)
+        [sha256 for *_, sha256 in found],
+    )
+
+
+def _evenly_spaced(count: int, limit: int | None) -> list[int]:
     if limit is not None and limit < 1:
-        raise DataError(f"A limit of {limit} pictures leaves nothing: give at least 1.")
-    names = list_images(source)
-    if limit is not None and limit < len(names):
-        names = [names[place] for place in np.linspace(0, len(names) - 1, limit).astype(int)]
-    read = open_images(source)
+        raise DataError(f"A limit of {limit} pictures leaves none: give at least 1.")
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [int(index) for index in np.linspace(0, count - 1, limit)]
 
-    def decode(name: str) -> Tensor | None:
-        try:
-            return processor.resize(decode_image(read(name)))
-        except (ImageDecodeError, OSError, zipfile.BadZipFile, zlib.error):
-            return None
 
-    with ThreadPoolExecutor(_DECODING_THREADS) as pool:
-        bar = tqdm(pool.map(decode, names), total=len(names), desc=f"reading {source.name}", disable=quiet)
-        decoded = list(bar)
-    kept = [place for place, pixels in enumerate(decoded) if pixels is not None]
-    if not kept:
-        raise DataError(f"None of the {len(names)} pictures in {source} can be decoded.")
-    if len(kept) < len(names):
-        tqdm.write(f"{len(names) - len(kept)} files of {source.name} are no readable pictures and were left out.")
-    file_names = [names[place] for place in kept]
-    pixels = torch.stack([tensor for tensor in decoded if tensor is not None])  # (N, 3, S, S)
-    return ImageSet(file_names, [Path(name).parent.name for name in file_names], pixels)
+def _is_kept(store: ImageStore, name: str, keep: Callable[[str], bool]) -> bool:
+    try:
+        return keep(store.hash(name))
+    except VisimError:
+        return False
+
+
+def _label(file_name: str) -> str:
+    folder = PurePosixPath(file_name).parent.as_posix()
+    return "" if folder == "." else folder
+
+
+def load_source(
+    source: str, processor: ImageProcessor, *, limit: int | None = None, keep: Callable[[str], bool] | None = None
+) -> ImageSet:
+    """Read the pictures of a source of training data.
+
+    Args:
+        source: folder, zip or `hf://datasets/...` of `class/name.jpg`, or "cifar10" for torchvision's download.
+        processor: its `resize` makes the squares.
+        limit: read only so many.
+        keep: whether to keep a picture, by its SHA-256; by default all.
+
+    Raises:
+        DataError: there is no picture in the source, or none of them can be decoded.
+        ImageSourceError: there is no such source.
+    """
+    if source != CIFAR10_DOWNLOAD:
+        return load_images(source, processor, limit=limit, keep=keep)
+    found = download_cifar10(_DOWNLOAD_FOLDER, train=True)
+    chosen = _evenly_spaced(len(found), limit)
+    return found.subset([index for index in chosen if keep is None or keep(found.sha256[index])])
+
+
+def local_paths(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return those of some sources that are on this machine."""
+    names = [os.fspath(source) for source in sources]
+    return [Path(name) for name in names if "://" not in name and name != CIFAR10_DOWNLOAD]
 
 
 def download_cifar10(folder: Path, *, train: bool) -> ImageSet:
-    """CIFAR-10 by torchvision's own download (170 MB, once), named as in the JPEG copy: `class/NNNN.jpg`.
+    """Load CIFAR-10 by torchvision's own download (170 MB, once), named as in the JPEG copy: `class/NNNN.jpg`.
 
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
+
+    Args:
+        folder: keeps the download.
+        train: the 50,000 training pictures, else the 10,000 others.
+
+    Returns:
+        The pictures; the hash of each is that of its pixels, (32, 32, 3) uint8.
 
     Raises:
         DataError: it could not be downloaded.
@@ -147,5 +201,6 @@ def download_cifar10(folder: Path, *, train: bool) -> ImageSet:
         names.append(f"{label}/{counts.get(label, 0):04d}.jpg")
         counts[label] = counts.get(label, 0) + 1
     pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
+    hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in found.data]
     order = sorted(range(len(names)), key=names.__getitem__)
-    return ImageSet(names, labels, pixels).subset(order)
+    return ImageSet(names, labels, pixels, hashes).subset(order)

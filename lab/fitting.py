@@ -1,6 +1,6 @@
-"""Fit a detector's weights, and calibrate it, on pictures that the network was not trained on."""
+"""Embed a gallery, fit a detector's weights, and calibrate it, each on pictures of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -9,101 +9,151 @@ from tqdm import tqdm
 
 from visim_models.decoding import pictures_at_once
 from visim_models.gallery import Gallery
-from visim_models.measurements import Measured
+from visim_models.measurements import NEIGHBOURS, Measured, measure
+from visim_models.models import PretrainedModel
 from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
 from visim_models.pipeline import VisualSimilarity
+from visim_models.processing import ImageProcessor
 
-__all__ = ["calibrate", "fit_probe", "measure_images"]
+__all__ = ["embed_images", "fit_detector", "fit_logistic", "measure_against", "measure_images"]
 
 _PROBE_PENALTY = 1e-3
 _WEIGHTS_PENALTY = 1e-3
 """Of the measurements' weights; chosen on the photographs for tuning, of which it finds all at 1 % false alarms."""
+_FARTHEST = 20.0
+"""Standard deviations beyond which a measurement counts as this in the fit: a few extreme outliers must not decide."""
+
+
+def embed_images(model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Tensor:
+    """Embed (N, 3, S, S) uint8 pictures: (N, D) float32, with a progress bar."""
+    with torch.inference_mode():
+        return torch.cat([model.embed(pixels).float() for pixels in _batches(processor, images, "embedding")])
 
 
 def measure_images(similarity: VisualSimilarity, images: Tensor, *, gallery: Gallery | None = None) -> Measured:
     """Measure (N, 3, S, S) uint8 pictures against a gallery, by default the pipeline's own."""
-    at_once = pictures_at_once(similarity.processor.size)
-    batches = tqdm(images.split(at_once), desc="measuring", leave=False)
-    return Measured.concatenate(
-        [similarity.measure(similarity.processor.normalize(batch), gallery=gallery) for batch in batches]
-    )
+    return measure_against(gallery or similarity.gallery, similarity.model, similarity.processor, images)
 
 
-def calibrate(
-    similarity: VisualSimilarity,
-    calibration: Tensor,
-    outliers: Tensor,
-    *,
-    held_out: Sequence[int] = (),
-    false_alarm_rate: float = 0.05,
-) -> OutOfDistributionDetector:
-    """Fit a detector for this model and gallery.
-
-    The probe is learnt from the gallery's pictures and every second outlier, the weights of the measurements from the
-    calibration pictures and the other outliers; the p-values then rest on the calibration pictures.
+def measure_against(gallery: Gallery, model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Measured:
+    """Measure (N, 3, S, S) uint8 pictures as queries of a gallery, with a progress bar.
 
     Args:
-        similarity: model, processor and gallery; its own detector is not used.
-        calibration: (n, 3, S, S) uint8 pictures of the right kind that the model was not trained on.
-        outliers: (m, 3, S, S) uint8 pictures of other things.
-        held_out: indices of gallery pictures that calibration pictures must not be compared with.
-        false_alarm_rate: of the detector.
+        gallery: what they are compared with.
+        model: embeds them; in evaluation mode, on the CPU.
+        processor: of the model.
+        images: the pictures.
     """
-    left_out = set(held_out)
-    known = similarity.gallery.subset([index for index in range(len(similarity.gallery)) if index not in left_out])
-    inside = measure_images(similarity, calibration, gallery=known)
-    outside = measure_images(similarity, outliers, gallery=known)
-    probe = fit_probe(torch.from_numpy(known.embeddings), outside.embeddings[::2], penalty=_PROBE_PENALTY)
-    return fit_detector(inside, outside.subset(slice(1, None, 2)), probe=probe, false_alarm_rate=false_alarm_rate)
+    parts = []
+    for pixels in _batches(processor, images, "measuring"):
+        with torch.inference_mode():
+            embeddings = model.embed(pixels).float()  # (B, D)
+        scores, _ = gallery.search(embeddings, top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
+        parts.append(Measured(embeddings, measure(model, pixels, embeddings, torch.from_numpy(scores))))
+    return Measured.concatenate(parts)
 
 
 def fit_detector(
-    inside: Measured, outside: Measured, *, probe: tuple[Tensor, float], false_alarm_rate: float = 0.05
+    known: Gallery,
+    model: PretrainedModel,
+    processor: ImageProcessor,
+    *,
+    fit: Tensor,
+    calibration: Tensor,
+    outliers: Tensor,
+    false_alarm_rate: float = 0.05,
 ) -> OutOfDistributionDetector:
-    """Weigh the measurements so that they best tell `inside` from `outside`, and calibrate on `inside`."""
+    """Fit a detector, and calibrate it on pictures that the fit has not seen.
+
+    The probe is learnt from the gallery and every second outlier, the weights of the measurements from the pictures to
+    fit and the other outliers. The p-values rest on the calibration pictures alone.
+
+    Args:
+        known: a gallery without the pictures to fit and to calibrate, and without near-duplicates of them.
+        model: in evaluation mode, on the CPU.
+        processor: of the model.
+        fit: (n, 3, S, S) uint8 pictures of the gallery's kind that the model was not trained on.
+        calibration: (m, 3, S, S) uint8, likewise, and others than those to fit.
+        outliers: (o, 3, S, S) uint8 pictures of other things, best such that the model was not trained on.
+        false_alarm_rate: of the detector.
+    """
+    inside = measure_against(known, model, processor, fit)
+    outside = measure_against(known, model, processor, outliers)
+    probe = fit_logistic(torch.from_numpy(known.embeddings), outside.embeddings[::2], penalty=_PROBE_PENALTY)
+    uncalibrated = _weighed(inside, outside.subset(slice(1, None, 2)), probe, false_alarm_rate)
+    return uncalibrated.calibrated(uncalibrated.score(measure_against(known, model, processor, calibration)))
+
+
+def _weighed(
+    inside: Measured, outside: Measured, probe: tuple[Tensor, float], false_alarm_rate: float
+) -> OutOfDistributionDetector:
+    """Weigh the measurements so that they best tell `inside` from `outside`; the detector is not calibrated yet."""
     weight, bias = probe
-    inside_values = {**inside.values, PROBE: inside.embeddings @ weight + bias}
-    outside_values = {**outside.values, PROBE: outside.embeddings @ weight + bias}
-    means = {name: values.mean().item() for name, values in inside_values.items()}
-    stds = {name: max(values.std().item(), 1e-6) for name, values in inside_values.items()}
-    table = [
-        torch.stack([(part[name] - means[name]) / stds[name] for name in means], dim=1)
+    inside_values, outside_values = (
+        {**part.values, PROBE: part.embeddings @ weight + bias} for part in (inside, outside)
+    )
+    means = {name: _rounded(values.mean()) for name, values in inside_values.items()}
+    stds = {name: max(_rounded(values.std()), 1e-6) for name, values in inside_values.items()}
+    tables = [
+        torch.stack([(part[name] - means[name]) / stds[name] for name in means], dim=1).clamp(-_FARTHEST, _FARTHEST)
         for part in (inside_values, outside_values)
-    ]  # (n, T), (m, T)
-    weights, _ = fit_probe(table[0].clamp(-20, 20), table[1].clamp(-20, 20), penalty=_WEIGHTS_PENALTY)  # (T,)
+    ]  # (n, T), (o, T)
+    weights, _ = fit_logistic(*tables, penalty=_WEIGHTS_PENALTY, is_non_negative=True)  # (T,)
     weightings = {
-        name: Weighting(
-            weight=round(max(weights[index].item(), 0.0), 6), mean=round(means[name], 6), std=round(stds[name], 6)
-        )
+        name: Weighting(weight=round(weights[index].item(), 6), mean=means[name], std=stds[name])
         for index, name in enumerate(means)
     }
-    untested = OutOfDistributionDetector(
+    return OutOfDistributionDetector(
         weightings, threshold=0.0, false_alarm_rate=false_alarm_rate, probe_weight=weight, probe_bias=bias
     )
-    return untested.calibrated(untested.score(inside))
 
 
-def fit_probe(inside: Tensor, outside: Tensor, *, penalty: float) -> tuple[Tensor, float]:
-    """Fit a logistic regression that is positive outside: (n, D) and (m, D) -> weight (D,) and bias.
+def fit_logistic(
+    inside: Tensor, outside: Tensor, *, penalty: float, is_non_negative: bool = False
+) -> tuple[Tensor, float]:
+    """Fit a logistic regression that is positive outside. Both sides weigh the same, whatever their sizes.
 
-    Both sides weigh the same, whatever their sizes; `penalty` is that of the squared weights, on standardised inputs.
+    Args:
+        inside: (n, D) inputs.
+        outside: (m, D) inputs.
+        penalty: factor of the squared weights, on standardised inputs.
+        is_non_negative: allow no weight below 0, so that more of an input never means less strange.
+
+    Returns:
+        The weights, (D,), and the bias.
     """
-    rows = torch.cat([inside, outside])  # (n + m, D)
+    rows = torch.cat([inside, outside]).double()  # (n + m, D)
     mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-6)
     rows = (rows - mean) / std
-    targets = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))])
-    share = torch.cat([torch.full((len(inside),), 0.5 / len(inside)), torch.full((len(outside),), 0.5 / len(outside))])
-    weight = torch.zeros(rows.shape[1], requires_grad=True)
-    bias = torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    targets = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).double()
+    share = torch.where(targets > 0, 0.5 / len(outside), 0.5 / len(inside))
+    # Squares of free numbers cannot be negative. The start is not 0, where the gradient of a square vanishes.
+    free = torch.full((rows.shape[1],), 0.1 if is_non_negative else 0.0, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [free, bias], max_iter=500, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
+        weight = free.square() if is_non_negative else free
         losses = F.binary_cross_entropy_with_logits(rows @ weight + bias, targets, reduction="none")
         loss = (share * losses).sum() + penalty * weight.square().sum()
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    raw = (weight / std).detach()
-    return raw, float(bias.detach() - raw @ mean)
+    weight = (free.square() if is_non_negative else free).detach() / std
+    return weight.float(), float(bias.detach() - weight @ mean)
+
+
+def _rounded(value: Tensor) -> float:
+    return float(f"{value.item():.6g}")
+
+
+def _batches(processor: ImageProcessor, images: Tensor, description: str) -> Iterator[Tensor]:
+    """Split uint8 pictures into batches of the network's input, (B, 3, S, S) float32, with a progress bar."""
+    with tqdm(total=len(images), desc=description, unit="picture", leave=False) as bar:
+        for batch in images.split(pictures_at_once(processor.size)):
+            yield processor.normalize(batch)
+            bar.update(len(batch))

@@ -1,8 +1,10 @@
 """The training recipes, by name: the articles' own, and those that gave the shipped weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from lab.splits import Shares
 from lab.training.augmentation import Augmentation
 from visim_models.processing import ImageProcessor
 
@@ -11,21 +13,20 @@ __all__ = ["AUTOENCODER_RECIPES", "CAR_CLASSIFIER_RECIPES", "AutoencoderRecipe",
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What both training loops share. The defaults are the first article's.
+    """The settings that both tasks have. The defaults are the first article's.
 
     Attributes:
-        processor: how pictures reach the network; exported with the weights.
+        processor: makes the network's input; exported with the weights.
         model: arguments of the network.
         epochs: passes over the training pictures.
-        batch_size: pictures a step.
+        batch_size: pictures in a step.
         learning_rate: Adam's; the peak of the schedule.
         cosine: warm up over the first 5 % of the steps, then fall to 0 along a cosine; else constant.
         weight_decay: decoupled (AdamW).
-        averaging: decay a step of the moving average of the weights that is validated and exported; 0 for none.
+        averaging: decay in a step of the moving average of the weights that is validated and exported; 0 for none.
         augmentation: how training pictures are changed.
-        load_size: side at which pictures are held in memory, in pixels, so that crops lose nothing.
-        calibration: share of the pictures kept for tuning and for the detector's calibration.
-        test: share of the pictures kept for the reported figures.
+        load_size: side at which pictures are held in memory, in pixels, so that crops lose no detail.
+        shares: of the pictures that are held out.
         mixed_precision: compute convolutions in bfloat16, where the hardware does.
     """
 
@@ -39,9 +40,12 @@ class Recipe:
     averaging: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     load_size: int = 32
-    calibration: float = 0.02
-    test: float = 0.02
+    shares: Shares = field(default_factory=Shares)
     mixed_precision: bool = False
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings as plain JSON types, for the record of a run."""
+        return {**asdict(self), "model": dict(self.model), "processor": self.processor.to_dict()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ class AutoencoderRecipe(Recipe):
 
     Attributes:
         principal_components: start from the principal components of the pictures (`initialization.py`); else Xavier.
-        class_weight: weight, beside the squared error, of a loss that draws codes of one class together; 0 for none.
+        class_weight: weight of a loss that draws codes of one class together, beside the squared error; 0 for none.
     """
 
     principal_components: bool = False
@@ -64,8 +68,9 @@ class CarClassifierRecipe(Recipe):
     Attributes:
         label_smoothing: share of the probability that is spread over all classes.
         cut_mix: share of the pictures that get a rectangle of another one pasted in (Yun et al. 2019).
-        outlier_share: outliers a car in a batch (outlier exposure, Hendrycks et al. 2019); 0 for none.
-        outlier_weight: weight of the outliers' loss beside the cars'.
+        outlier_share: outliers for each picture of a class in a batch (outlier exposure, Hendrycks et al. 2019); 0 for
+            none.
+        outlier_weight: weight of the outliers' loss beside that of the classes.
     """
 
     label_smoothing: float = 0.0
@@ -77,6 +82,7 @@ class CarClassifierRecipe(Recipe):
 _CIFAR10 = ImageProcessor(size=32)
 _CARS = ImageProcessor(size=100)
 _SMALL_CARS = ImageProcessor(size=64)
+_CAR_SHARES = Shares(test=0.1, calibration=0.05, fit=0.025, validation=0.025)
 
 AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
     "article": AutoencoderRecipe(processor=_CIFAR10),
@@ -101,8 +107,7 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
         averaging=0.998,
         augmentation=Augmentation(scale=0.9, colour=0.15, flip=True),
         load_size=72,
-        calibration=0.05,
-        test=0.1,
+        shares=_CAR_SHARES,
         principal_components=True,
         mixed_precision=True,
     ),
@@ -112,8 +117,7 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
     "article": CarClassifierRecipe(
         processor=ImageProcessor(size=100, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
         load_size=100,
-        calibration=0.05,
-        test=0.1,
+        shares=_CAR_SHARES,
     ),
     "car-extractor": CarClassifierRecipe(
         processor=_CARS,
@@ -124,8 +128,7 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
         averaging=0.998,
         augmentation=Augmentation(scale=0.7, largest_scale=1.1, colour=0.4, decorations=0.4, erase=0.25, flip=True),
         load_size=128,
-        calibration=0.05,
-        test=0.1,
+        shares=_CAR_SHARES,
         mixed_precision=True,
         label_smoothing=0.05,
         cut_mix=0.5,

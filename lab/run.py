@@ -1,117 +1,215 @@
-"""What a training run is told and what it keeps: its pictures, their split, and the record that an export reads."""
+"""The folder of a training run: made once, continued or started again on request, and never one of anybody else.
 
-import csv
-import dataclasses
-from dataclasses import dataclass
+run.json            the record, see `record.py`
+split.csv           the part of each picture, see `split_file.py`; both are written before the training starts
+losses.csv, losses.png, epoch_NN.png
+checkpoint/         the state after the last epoch
+model/              the trained network, its processor and the record: a repo folder
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Final
 
-from lab.data import ImageSet, download_cifar10, load_images
-from lab.recipes import Recipe
-from lab.splits import Split, near_duplicate_groups, split
-from visim_models import repository
-from visim_models.errors import DataError, VisimError
+from lab.record import TrainingRecord
+from lab.split_file import Split
+from visim_models.errors import DataError, OutputError
+from visim_models.models import PretrainedModel
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoFolder, drafting
+from visim_models.repo_folder.atomic import replacing_files
+from visim_models.repo_folder.formats import one_line, write_json
+from visim_models.repo_folder.manifest import LOSSES, SPLIT, TRAINING, is_in_manifest
 
-__all__ = [
-    "HELD_OUT_FILE",
-    "RunRecord",
-    "check_same_split",
-    "load_training_images",
-    "read_split",
-    "split_images",
-]
+__all__ = ["TrainingRun"]
 
-HELD_OUT_FILE = "held_out.csv"
-"""In a repo folder: the pictures of the training data that its network has not learnt from."""
-
-_RECORD_FILE = "run.json"
-_SPLIT_FILE = "split.csv"
-_PARTS = ("train", "calibration", "test")
+_RECORD: Final = "run.json"
+_CHECKPOINT: Final = "checkpoint"
+_MODEL: Final = "model"
+_OWN = re.compile(
+    r"run\.json|split\.csv|losses\.(csv|png)|epoch_\d+\.png|checkpoint/(state\.safetensors|progress\.json)"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRecord:
-    """run.json: what the run was told.
-
-    Attributes:
-        task: autoencoder or car-classifier.
-        recipe: its name.
-        epochs: passes over the pictures.
-        seed: of the split, the first weights and the order.
-    """
-
-    task: str
-    recipe: str
-    epochs: int
-    seed: int
-
-    def write(self, run: Path, images: ImageSet, parts: Split) -> None:
-        """Write run.json, and split.csv: file_name, part."""
-        run.mkdir(parents=True, exist_ok=True)
-        repository.write_json(run / _RECORD_FILE, dataclasses.asdict(self))
-        part_of = {place: part for part in _PARTS for place in getattr(parts, part)}
-        with (run / _SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file_name", "part"])
-            writer.writerows((images.file_names[place], part_of[place]) for place in sorted(part_of))
-
-    @classmethod
-    def read(cls, run: Path) -> Self:
-        """The record of a run.
-
-        Raises:
-            DataError: there is none, or it is not one.
-        """
-        try:
-            return cls(**repository.read_json(run / _RECORD_FILE))
-        except (VisimError, TypeError) as error:
-            raise DataError(f"{run} is no training run ({error}).") from error
-
-
-def read_split(run: Path) -> dict[str, list[str]]:
-    """Part -> the file names in it, as the run dealt them.
-
-    Raises:
-        DataError: the run has no split.csv.
-    """
-    parts: dict[str, list[str]] = {part: [] for part in _PARTS}
-    try:
-        with (run / _SPLIT_FILE).open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                parts[row["part"]].append(row["file_name"])
-    except (OSError, KeyError) as error:
-        raise DataError(f"{run / _SPLIT_FILE} cannot be read ({error}).") from error
-    return parts
-
-
-def check_same_split(run: Path, images: ImageSet, parts: Split) -> None:
-    """That a run to be resumed had dealt the same pictures out in the same way.
-
-    Raises:
-        DataError: it had not; going on would learn from pictures that were held out.
-    """
-    dealt = {part: [images.file_names[place] for place in getattr(parts, part)] for part in _PARTS}
-    if read_split(run) != dealt:
-        raise DataError(f"{run} was begun with other pictures or another --seed: resume it as it was begun.")
-
-
-def load_training_images(data: str, recipe: Recipe, *, limit: int | None = None) -> ImageSet:
-    """The pictures that a recipe learns from, at its `load_size`.
+class TrainingRun:
+    """A run's folder.
 
     Args:
-        data: a folder, a zip, or "cifar10" for torchvision's download.
-        recipe: whose processor resizes.
-        limit: use only so many.
-
-    Raises:
-        DataError: no such source, or nothing readable in it.
+        path: the folder, which may not exist yet.
     """
-    if data == "cifar10":
-        return download_cifar10(Path("data"), train=True)
-    return load_images(Path(data), dataclasses.replace(recipe.processor, size=recipe.load_size), limit=limit)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def for_output(
+        cls, path: Path, *, inputs: Sequence[str | os.PathLike[str]] = (), resume: bool = False, force: bool = False
+    ) -> "TrainingRun":
+        """Return the run that may be written into a folder.
+
+        Args:
+            path: a new or empty folder; with `resume` or `force`, a run. A symbolic link is followed.
+            inputs: folders and files that the run reads.
+            resume: continue the run.
+            force: start the run again; its own files go when `begin` is called.
+
+        Raises:
+            OutputError: the folder is a run, but neither `resume` nor `force` is given; or it has files and is no run;
+                or it is, holds or is in one of the inputs.
+            DataError: there is no run to resume.
+        """
+        target = path.resolve()
+        for source in inputs:
+            other = Path(source).resolve()
+            if target == other or target in other.parents or other in target.parents:
+                raise OutputError(
+                    f"--out {path} and the input {source} are not apart: choose another folder.", path=target
+                )
+        if os.path.lexists(target) and not target.is_dir():
+            raise OutputError(f"--out {path} is a file: choose another name.", path=target)
+        run = cls(target)
+        try:
+            is_empty = not target.exists() or not any(target.iterdir())
+        except OSError as error:
+            raise OutputError(f"--out {path} cannot be read ({one_line(error)}).", path=target) from error
+        if not is_empty and not run.exists:
+            raise OutputError(
+                f"--out {path} has files and is no training run: nothing was changed. Choose a new or empty folder.",
+                path=target,
+            )
+        if resume and is_empty:
+            raise DataError(f"There is no run in {path} to resume: leave --resume out.", path=target)
+        if not is_empty and not resume and not force:
+            raise OutputError(
+                f"{path} is a training run already: continue it with --resume, start it again with --force (its files "
+                "are deleted then), or choose another folder.",
+                path=target,
+            )
+        return run
+
+    @property
+    def exists(self) -> bool:
+        """Return whether the folder is a run."""
+        try:
+            self.record()
+        except DataError:
+            return False
+        return True
+
+    def record(self) -> TrainingRecord:
+        """Read the record.
+
+        Raises:
+            DataError: the folder is no run.
+        """
+        return TrainingRecord.read(self.path / _RECORD)
+
+    def split(self) -> Split:
+        """Read the split.
+
+        Raises:
+            DataError: the run has none, or it is not the one that the record names.
+        """
+        split = Split.read(self.path / SPLIT)
+        if split.sha256 != self.record().split_sha256:
+            raise DataError(
+                f"{self.path / SPLIT} is not the split that the run was begun with: restore it.", path=self.path
+            )
+        return split
+
+    def begin(self, record: TrainingRecord, split: Split) -> None:
+        """Write the record and the split of a new run; all files of an old one go in the same step.
+
+        Raises:
+            RepositoryError: the folder cannot be written.
+        """
+        with replacing_files(self.path, owned=_is_own) as staged:
+            split.write(staged / SPLIT)
+            write_json(staged / _RECORD, record.to_dict())
+
+    def resume(self, record: TrainingRecord, hashes: Sequence[str]) -> Split:
+        """Check that a run can be continued, and record the new number of epochs.
+
+        Args:
+            record: of the command that continues it; its sources, outliers and split do not count.
+            hashes: SHA-256 of each training picture.
+
+        Returns:
+            The split of the run.
+
+        Raises:
+            DataError: the run was begun with another task, recipe or seed, or other pictures.
+        """
+        begun, split = self.record(), self.split()
+        for key in ("task", "recipe", "seed", "limit", "settings"):
+            was, is_now = (_without_epochs(getattr(each, key)) for each in (begun, record))
+            if was != is_now:
+                raise DataError(
+                    f"{self.path} was begun with {key} {was!r}, not {is_now!r}: resume it as it was begun.",
+                    path=self.path,
+                    key=key,
+                )
+        if not split.has_exactly(hashes):
+            raise DataError(f"{self.path} was begun with other pictures: resume it as it was begun.", path=self.path)
+        if begun.epochs != record.epochs:
+            with replacing_files(self.path, owned=_RECORD.__eq__) as staged:
+                settings = {**begun.settings, "epochs": record.epochs}
+                write_json(staged / _RECORD, replace(begun, epochs=record.epochs, settings=settings).to_dict())
+        return split
+
+    def save_model(self, model: PretrainedModel, processor: ImageProcessor) -> None:
+        """Write the trained network, its processor and the record as a repo folder.
+
+        Raises:
+            WeightsError: a weight is beyond float16.
+            RepositoryError: the folder cannot be written.
+        """
+        with drafting(self.path / _MODEL) as draft:
+            model.write_files(draft)
+            processor.write_files(draft)
+            draft.write_json(TRAINING, self.record().to_dict())
+
+    def model(self) -> RepoFolder:
+        """Return the trained network's repo folder.
+
+        Raises:
+            DataError: the training has not ended, or the network was trained by another split than the run's.
+        """
+        folder = self.path / _MODEL
+        if not folder.is_dir():
+            raise DataError(
+                f"{self.path} has no model yet: let the training end (python -m lab.train --resume).", path=folder
+            )
+        repo = RepoFolder(folder)
+        if TrainingRecord.read(repo / TRAINING).split_sha256 != self.split().sha256:
+            raise DataError(
+                f"{folder} was trained by another split than {self.path / SPLIT}: pictures that this one holds out may "
+                "have been learnt. Train again.",
+                path=folder,
+            )
+        return repo
+
+    @property
+    def losses(self) -> Path:
+        """Return the path of losses.csv."""
+        return self.path / LOSSES
+
+    @property
+    def checkpoint(self) -> Path:
+        """Return the path of the checkpoint's folder."""
+        return self.path / _CHECKPOINT
 
 
-def split_images(images: ImageSet, recipe: Recipe, *, seed: int) -> Split:
-    """Deal the pictures out by the recipe's shares, near-duplicates together."""
-    groups = near_duplicate_groups(images.pixels)
-    return split(groups, images.labels, seed=seed, calibration=recipe.calibration, test=recipe.test)
+def _without_epochs(value: Any) -> Any:
+    """Leave the number of epochs out of a recipe's settings: a run may be continued for longer."""
+    return {key: each for key, each in value.items() if key != "epochs"} if isinstance(value, dict) else value
+
+
+def _is_own(name: str) -> bool:
+    """Whether a path, relative to a run, is a file that a run writes."""
+    return bool(_OWN.fullmatch(name)) or (
+        name.startswith(f"{_MODEL}/") and is_in_manifest(name.removeprefix(f"{_MODEL}/"))
+    )

@@ -1,49 +1,96 @@
-"""Splits that do not leak: near-duplicates are grouped first, and a group stays on one side."""
+"""Splits that do not leak: near-duplicates are grouped first, and a group stays in one part."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import torch
 
-__all__ = ["Split", "split"]
+from lab.data import ImageSet
+from lab.split_file import Split
+from visim_models.near_duplicates import near_duplicate_groups
+
+__all__ = ["Shares", "deal", "keep_one_of_each_group", "split_images"]
 
 
-@dataclass(frozen=True)
-class Split:
-    """Places of the pictures in each part, sorted.
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """Shares of the pictures that are held out, 0 to 1 each; the rest is learnt from.
 
     Attributes:
-        train: what the network learns from.
-        calibration: what tuning and the detector's calibration see.
-        test: what nothing sees until it is measured.
+        test: for the figures.
+        calibration: for the p-values.
+        fit: for the detector's weights.
+        validation: for choosing epochs and recipes.
     """
 
-    train: list[int]
-    calibration: list[int]
-    test: list[int]
+    test: float = 0.02
+    calibration: float = 0.02
+    fit: float = 0.01
+    validation: float = 0.01
 
 
-def split(groups: list[int], labels: list[str], *, seed: int, calibration: float, test: float) -> Split:
-    """Deal whole groups out at random, class by class, until each part holds its share.
+def split_images(images: ImageSet, shares: Shares, *, seed: int) -> Split:
+    """Deal pictures out, near-duplicates together. The names of the files and their order do not matter.
 
     Args:
-        groups: the group of each picture.
-        labels: its class; the first picture of a group decides for the group.
+        images: the pictures; two files of one content count once.
+        shares: how much is held out.
         seed: of the shuffle.
-        calibration: share of the pictures, 0 to 1.
-        test: share of the pictures, 0 to 1.
     """
-    members: dict[int, list[int]] = {}
-    for place, group in enumerate(groups):
-        members.setdefault(group, []).append(place)
+    labels: dict[str, str] = {}
+    for label, sha256 in sorted(zip(images.labels, images.sha256, strict=True)):
+        labels.setdefault(sha256, label)
+    hashes = sorted(labels)
+    index_of = {sha256: index for index, sha256 in enumerate(images.sha256)}
+    numbers = near_duplicate_groups(images.pixels[[index_of[sha256] for sha256 in hashes]])
+    return deal(labels, dict(zip(hashes, numbers, strict=True)), shares, seed=seed)
+
+
+def deal(labels: Mapping[str, str], groups: Mapping[str, int], shares: Shares, *, seed: int) -> Split:
+    """Deal whole groups out at random, class by class, until each part has its share.
+
+    A part that got too much or too little of one class gets less or more of the next, so that the shares also hold
+    where the classes are small.
+
+    Args:
+        labels: SHA-256 of a file -> its class; the first picture of a group, by hash, decides for the group.
+        groups: SHA-256 of a file -> number of its group of near-duplicates.
+        shares: how much is held out.
+        seed: of the shuffle.
+    """
+    members: dict[int, list[str]] = {}
+    for sha256 in sorted(labels):
+        members.setdefault(groups[sha256], []).append(sha256)
     generator = torch.Generator().manual_seed(seed)
-    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for label in sorted(set(labels)):
-        own = [group for group in members if labels[group] == label]
-        total = sum(len(members[group]) for group in own)
-        bounds = (total * test, total * (test + calibration), total + 1)
-        dealt = 0
-        for place in torch.randperm(len(own), generator=generator).tolist():
-            part = next(index for index, bound in enumerate(bounds) if dealt < bound)
-            parts[part].extend(members[own[place]])
-            dealt += len(members[own[place]])
-    return Split(train=sorted(parts[2]), calibration=sorted(parts[1]), test=sorted(parts[0]))
+    parts: dict[str, str] = {}
+    owed = dict.fromkeys(asdict(shares), 0.0)
+    for label in sorted(set(labels.values())):
+        own = [pictures for pictures in members.values() if labels[pictures[0]] == label]
+        for part, share in asdict(shares).items():
+            owed[part] += share * sum(map(len, own))
+        for index in torch.randperm(len(own), generator=generator).tolist():
+            part = next((part for part, count in owed.items() if count > 1e-6), "train")
+            parts |= dict.fromkeys(own[index], part)
+            if part != "train":
+                owed[part] -= len(own[index])
+    several = [pictures for pictures in members.values() if len(pictures) > 1]
+    numbers = {sha256: number for number, pictures in enumerate(several) for sha256 in pictures}
+    return Split(keep_one_of_each_group(parts, numbers), numbers)
+
+
+def keep_one_of_each_group(parts: Mapping[str, str], groups: Mapping[str, int]) -> dict[str, str]:
+    """Turn all but the first calibration picture of each group into unused ones.
+
+    Near-duplicates among the calibration scores would let one dealer's photographs decide over the p-values.
+
+    Args:
+        parts: SHA-256 of a file -> its part.
+        groups: SHA-256 of a file -> number of its group, where it has one.
+    """
+    kept, seen = dict(parts), set()
+    for sha256 in sorted(parts):
+        if parts[sha256] == "calibration" and sha256 in groups:
+            if groups[sha256] in seen:
+                kept[sha256] = "unused"
+            seen.add(groups[sha256])
+    return kept

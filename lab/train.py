@@ -1,72 +1,105 @@
-"""`python -m lab.train autoencoder | car-classifier`: train a network by a named recipe."""
+"""`python -m lab.train TASK`: train a network by a named recipe, on a split of the pictures that is written down."""
 
 import argparse
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Final, cast
 
 import torch
 
-from lab.outlier_data import load_outliers
-from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, Recipe
-from lab.run import (
-    RunRecord,
-    check_same_split,
-    load_training_images,
-    split_images,
-)
+from hub.plots import new_figure
+from lab.data import CIFAR10_DOWNLOAD, ImageSet, load_source, local_paths
+from lab.outlier_data import Outliers, left_out_labels, load_outliers
+from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, AutoencoderRecipe, CarClassifierRecipe, Recipe
+from lab.record import TrainingRecord, command_line, source_row
+from lab.run import TrainingRun
+from lab.split_file import Split
+from lab.splits import split_images
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.car_classifier import CarClassifierObjective
+from lab.training.car_classifier import CarClassifierObjective, class_names_of
 from lab.training.loop import Objective, fit
 from visim_models.errors import DataError, VisimError
-from visim_models.models.base import PretrainedModel
 
 __all__ = ["main"]
 
+_DESCRIPTION: Final = """\
+Train a network from random weights, by a named recipe of lab/recipes.py.
+
+The pictures are first dealt out into the parts train, validation, fit, calibration and test: by the content of their
+files, with near-duplicates together. OUT/split.csv says which picture is in which part; it is written before the
+training starts. The network learns from "train" and is logged on "validation". The other parts are kept for
+`python -m lab.export`, which makes a repo of the run, and for `python -m lab.evaluate`, which measures the repo.
+"""
+_EXAMPLE: Final = """\
+example:
+  python -m lab.train car-classifier --recipe car-extractor --data my-kinds.zip \\
+      --outliers other-things.zip --out runs/mine
+  python -m lab.export --run runs/mine --gallery my-kinds.zip --outliers other-things.zip --out my-repo
+"""
+_AUTOENCODER: Final = "train the convolutional autoencoder of the first article, on pictures of anything"
+_CAR_CLASSIFIER: Final = (
+    "train the classifier of the second article, on body types of cars or on classes of your own: a folder for each"
+)
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if it went well, 2 with a message if not."""
-    options = _parser().parse_args(arguments)
+    """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
     try:
-        _train(options)
+        _train(options, command=command_line("lab.train", given))
     except VisimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstopped: go on with --resume --out {options.out}", file=sys.stderr)
+        print("\nstopped: run the same command with --resume to continue after the last whole epoch", file=sys.stderr)
         return 130
     return 0
 
 
-def _train(options: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace, *, command: str) -> None:
+    device, recipe = _device(options.device), _recipe(options)
+    new_figure(1, 1)  # a missing matplotlib is an error now, not after the first epoch
+    inputs = local_paths([*options.data, *options.outliers])
+    run = TrainingRun.for_output(options.out, inputs=inputs, resume=options.resume, force=options.force)
+
+    load = dataclasses.replace(recipe.processor, size=recipe.load_size)
+    sources = {source: load_source(source, load, limit=options.limit) for source in options.data}
+    images = ImageSet.concatenate(list(sources.values()))
+    outliers = _outliers(options, recipe, images)
+
+    split = run.split() if options.resume else split_images(images, recipe.shares, seed=options.seed)
+    record = TrainingRecord(
+        task=options.task,
+        recipe=options.recipe,
+        settings=recipe.settings(),
+        epochs=recipe.epochs,
+        seed=options.seed,
+        limit=options.limit,
+        command=command,
+        sources=[source_row(source, found, split) for source, found in sources.items()],
+        outliers=outliers.sources,
+        split_sha256=split.sha256,
+    )
+    torch.manual_seed(options.seed)
+    objective = _objective(recipe, images, split, outliers)
+    if options.resume:
+        run.resume(record, images.sha256)
+    else:
+        run.begin(record, split)
+    print(f"{options.recipe} on {device}: {_counts(split, images)}")
+    model = fit(objective, recipe, run, split_sha256=split.sha256, device=device, resume=options.resume)
+    run.save_model(model, recipe.processor)
+    print(f"trained: {run.path / 'model'}")
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
     for name in ("epochs", "limit"):
         if (number := getattr(options, name)) is not None and number < 1:
-            raise DataError(f"--{name} is {number}: at least 1 is needed.")
-    device = _device(options.device)
+            raise DataError(f"--{name} is {number}: at least 1 is needed.", key=name)
     recipe: Recipe = options.recipes[options.recipe]
-    if options.epochs is not None:
-        recipe = dataclasses.replace(recipe, epochs=options.epochs)
-    torch.manual_seed(options.seed)
-    images = load_training_images(options.data, recipe, limit=options.limit)
-    parts = split_images(images, recipe, seed=options.seed)
-    if not parts.train or not parts.calibration:
-        raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
-    if options.resume:
-        check_same_split(options.out, images, parts)
-    record = RunRecord(task=options.task, recipe=options.recipe, epochs=recipe.epochs, seed=options.seed)
-    record.write(options.out, images, parts)
-    train, validation = images.subset(parts.train), images.subset(parts.calibration)
-    objective: Objective
-    if options.task == "autoencoder":
-        objective = AutoencoderObjective(train, validation, recipe)  # type: ignore[arg-type]
-    else:
-        outliers = load_outliers(options.outliers, recipe.load_size, seed=options.seed, limit=options.limit)
-        objective = CarClassifierObjective(train, validation, outliers, recipe)  # type: ignore[arg-type]
-    print(f"{options.recipe}: {len(train)} pictures to learn from, {len(validation)} to validate on, {device}")
-    model: PretrainedModel = fit(objective, recipe, options.out, resume=options.resume, device=device)
-    model.save_pretrained(options.out / "model")
-    recipe.processor.write_files(options.out / "model")
-    print(f"trained: {options.out / 'model'}")
+    return recipe if options.epochs is None else dataclasses.replace(recipe, epochs=options.epochs)
 
 
 def _device(name: str | None) -> torch.device:
@@ -76,29 +109,92 @@ def _device(name: str | None) -> torch.device:
         raise DataError(f"--device {name}: torch has no such device.") from error
 
 
+def _outliers(options: argparse.Namespace, recipe: Recipe, images: ImageSet) -> Outliers:
+    if not isinstance(recipe, CarClassifierRecipe) or not recipe.outlier_share:
+        if options.outliers:
+            raise DataError(f"The recipe {options.recipe} uses no outliers: leave --outliers out.", key="outliers")
+        return Outliers(torch.empty(0, 3, recipe.load_size, recipe.load_size, dtype=torch.uint8), [])
+    return load_outliers(
+        options.outliers,
+        recipe.load_size,
+        part="train",
+        seed=options.seed,
+        leave_out=left_out_labels(set(images.labels)),
+        limit=options.limit,
+    )
+
+
+def _objective(recipe: Recipe, images: ImageSet, split: Split, outliers: Outliers) -> Objective:
+    train, validation = (images.subset(split.indices(images.sha256, [part])) for part in ("train", "validation"))
+    if len(train) < 2 or not len(validation):
+        raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
+    if isinstance(recipe, AutoencoderRecipe):
+        return AutoencoderObjective(train, validation, recipe)
+    class_names = class_names_of(images.labels)
+    return CarClassifierObjective(
+        train, validation, outliers.pixels, cast(CarClassifierRecipe, recipe), class_names=class_names
+    )
+
+
+def _counts(split: Split, images: ImageSet) -> str:
+    return ", ".join(f"{part} {count:,}" for part, count in split.counts(images.sha256).items())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab.train", description=__doc__)
-    tasks = parser.add_subparsers(dest="task", required=True)
-    for task, recipes in (("autoencoder", AUTOENCODER_RECIPES), ("car-classifier", CAR_CLASSIFIER_RECIPES)):
-        sub = tasks.add_parser(task, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.set_defaults(recipes=recipes)
-        sub.add_argument("--recipe", choices=recipes, default="article", help="how to train")
-        sub.add_argument(
-            "--data",
-            required=True,
-            help="folder or zip of class/name.jpg, or 'cifar10' for torchvision's download",
-        )
-        sub.add_argument("--out", type=Path, required=True, help="folder of the run: logs, pictures, checkpoint, model")
-        sub.add_argument("--epochs", type=int, help="passes over the pictures (default: the recipe's)")
-        sub.add_argument("--seed", type=int, default=0, help="of the split, the first weights and the order")
-        sub.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
-        sub.add_argument("--limit", type=int, help="use only so many pictures, to try things out")
-        sub.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-        if task == "car-classifier":
-            sub.add_argument(
-                "--outliers", type=Path, nargs="*", default=[], help="folders or zips of pictures of no car"
-            )
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.train",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    _add_task(tasks.add_parser("autoencoder", help=_AUTOENCODER, description=_AUTOENCODER), AUTOENCODER_RECIPES)
+    classifier = tasks.add_parser("car-classifier", help=_CAR_CLASSIFIER, description=_CAR_CLASSIFIER)
+    _add_task(classifier, CAR_CLASSIFIER_RECIPES)
+    classifier.add_argument(
+        "--outliers",
+        nargs="*",
+        default=[],
+        metavar="PATH",
+        help="folders or zips of other things, which a recipe with outlier exposure teaches the network to doubt; "
+        "drawn ones are added",
+    )
     return parser
+
+
+def _add_task(
+    parser: argparse.ArgumentParser, recipes: dict[str, AutoencoderRecipe] | dict[str, CarClassifierRecipe]
+) -> None:
+    parser.set_defaults(recipes=recipes, outliers=[])
+    parser.add_argument(
+        "--recipe", choices=recipes, default="article", help="named settings of lab/recipes.py (default: the article's)"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="PATH",
+        help="pictures to learn from: folders or zips of class/name.jpg, hf://datasets/..., or "
+        f"'{CIFAR10_DOWNLOAD}' for torchvision's download of CIFAR-10",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="folder of the run: a new or empty one, outside --data"
+    )
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the pictures (default: the recipe's)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the split, the first weights and the order (default: 0)"
+    )
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        help="where to compute: cpu, cuda, ... (default: a GPU if there is one, else the CPU)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="use at most N pictures of each source, for a trial")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="continue the run in RUN after its last whole epoch")
+    again.add_argument(
+        "--force", action="store_true", help="start the run in RUN again; its own files are deleted, no others"
+    )
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from lab.fitting import calibrate
+from lab.fitting import fit_detector
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
     Gallery,
     ImageProcessor,
-    OutOfDistributionDetector,
     VisualSimilarity,
 )
 from visim_models.repo_folder import RepoDraft
@@ -114,12 +113,11 @@ def _with_gallery(
     names = [f"{CAR_CLASSES[place % 4]}/{place:04d}.png" for place in range(count)]
     labels = [CAR_CLASSES[place % 4] for place in range(count)]
     gallery = Gallery(names, labels, embeddings.half().float(), image_root=root)
-    similarity = VisualSimilarity(model, processor, gallery, OutOfDistributionDetector.top_score_rule())
-    others = drawn_pictures(30, seed=7)
+    others = drawn_pictures(60, seed=7)
     held_out = torch.stack([processor.resize(Image.fromarray(picture)) for picture in others])
     strange = torch.cat([synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS])
-    similarity.ood = calibrate(similarity, held_out, strange)
-    return similarity
+    detector = fit_detector(gallery, model, processor, fit=held_out[:30], calibration=held_out[30:], outliers=strange)
+    return VisualSimilarity(model, processor, gallery, detector)
 
 
 def raw_safetensors(header: bytes | dict[str, Any], data: bytes = b"", *, length: int | None = None) -> bytes:

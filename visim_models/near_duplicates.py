@@ -32,8 +32,9 @@ def near_duplicate_groups(pixels: Tensor, *, threshold: float = _SAME_PICTURE) -
     groups = torch.arange(len(pixels))  # (N,)
     for start in range(0, len(pixels), _BLOCK):
         block = thumbnails[start : start + _BLOCK]  # (B, 768)
-        alike = torch.maximum(block @ thumbnails.T, block @ flipped.T) > threshold  # (B, N)
-        _join(groups, alike, torch.arange(start, start + len(block)), torch.arange(len(pixels)))
+        # Both products are symmetric: a block needs no columns before it.
+        alike = torch.maximum(block @ thumbnails[start:].T, block @ flipped[start:].T) > threshold  # (B, N - start)
+        _join(groups, alike, torch.arange(start, start + len(block)), torch.arange(start, len(pixels)))
     plain, colours = _plain_pictures(pixels)  # (P,), (P, 3)
     for start in range(0, len(plain), _BLOCK):
         distances = torch.cdist(colours[start : start + _BLOCK], colours, p=torch.inf)  # (B, P)

@@ -5,8 +5,8 @@ import signal
 from pathlib import Path
 
 import hub.build_gallery
-import hub.export
 import hub.publish
+from lab.export import export_run
 from lab.train import main as train
 
 __all__ = ["build_gallery", "build_gallery_on_a_small_disk", "export", "publish", "train_briefly"]
@@ -19,8 +19,8 @@ def train_briefly(pictures: Path, run: Path) -> None:
 
 
 def export(run: Path, pictures: Path, out: Path, limit: int) -> None:
-    """`python -m hub export`."""
-    hub.export.export(run, out, training_data=pictures, gallery=pictures, outliers=[], limit=limit)
+    """`python -m lab.export`."""
+    export_run(run, out, gallery=str(pictures), limit=limit)
 
 
 def build_gallery(model: Path, pictures: Path, out: Path) -> None:

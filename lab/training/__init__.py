@@ -1,1 +1,1 @@
-"""Training: data sets, splits, recipes, the two objectives, the loop, and `python -m lab.train`."""
+"""The two objectives, the loop that trains them, and its parts."""

@@ -1,4 +1,4 @@
-"""Training the autoencoder: squared error of the reconstruction and, where asked, codes of a class drawn together."""
+"""Train the autoencoder: squared error of the reconstruction and, on request, codes of a class drawn together."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from hub.plots import draw_reconstructions
 from lab.data import ImageSet
 from lab.recipes import AutoencoderRecipe
 from lab.training.initialization import principal_components_, xavier_
-from visim_models.models.autoencoder import ConvolutionalAutoencoder
+from visim_models.models import ConvolutionalAutoencoder
 
 __all__ = ["AutoencoderObjective"]
 
@@ -22,13 +22,13 @@ _COSINE_SCALE = 12.0
 class AutoencoderObjective:
     """Mean squared error of the normalised pixels, as in the article.
 
-    With a `class_weight`, a prototype a class is learnt beside it, and the cosine of a code with the prototypes must
-    tell its class (NormFace, Wang et al. 2017): so the plain cosine of two codes becomes a better measure of likeness.
+    With a `class_weight`, a prototype of each class is learnt as well, and the cosines of a code with the prototypes
+    must tell its class (NormFace, Wang et al. 2017): the cosine of two codes becomes a better measure of likeness.
 
     Args:
         train: pictures to learn from, at the recipe's `load_size`.
-        validation: pictures to validate on, likewise.
-        recipe: how.
+        validation: pictures to validate on, at the recipe's `load_size`.
+        recipe: the settings.
     """
 
     def __init__(self, train: ImageSet, validation: ImageSet, recipe: AutoencoderRecipe) -> None:
@@ -47,7 +47,7 @@ class AutoencoderObjective:
             xavier_(self.model)
 
     def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """(B, 3, S, S) pixels and (B,) classes."""
+        """Yield (B, 3, S, S) pixels and the (B,) indices of their classes."""
         recipe = self.recipe
         order = torch.randperm(len(self.train_pixels))
         for step in range(self.steps):
@@ -57,7 +57,7 @@ class AutoencoderObjective:
             yield pixels, self.train_targets[chosen]
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Squared error, and the weighted class loss."""
+        """Compute the squared error plus the weighted class loss."""
         pixels, targets = batch
         codes = self.model.encode(pixels)  # (B, D)
         loss = F.mse_loss(self.model.decode(codes).float(), pixels)
@@ -67,7 +67,7 @@ class AutoencoderObjective:
         return loss
 
     def validate(self, model: nn.Module) -> tuple[list[float], dict[str, float]]:
-        """Squared error a batch; its mean, and the PSNR in decibels on the scale of the normalised pixels, [-1, 1]."""
+        """Compute the squared error of each batch, its mean, and the PSNR in dB on the scale of the pixels, [-1, 1]."""
         losses = []
         for images in self.validation_pixels.split(self.recipe.batch_size):
             pixels = self.recipe.processor.normalize(images).to(next(model.parameters()).device)

@@ -33,7 +33,7 @@ def test_whoever_runs_the_demo_can_use_all_but_training_commands() -> None:
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    assert {name for name, (status, _) in answers.items() if status} == {"export", "card"}
+    assert {name for name, (status, _) in answers.items() if status} == {"card"}
     assert "needs matplotlib: python -m pip install" in answers["card"][1]
 
 

@@ -1,5 +1,6 @@
-"""Pictures of a folder or zip become one tensor, with names and labels; what cannot be read is left out or an error."""
+"""Pictures of a folder or zip become one tensor, with names, labels and hashes; unreadable ones are left out."""
 
+import hashlib
 import io
 import zipfile
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lab.data import ImageSet, list_images, load_images, open_images
+from lab.data import ImageSet, load_images, load_source, local_paths
 from tests.builders import drawn_pictures, write_pictures
-from visim_models import CAR_CLASSES, DataError, ImageProcessor
+from visim_models import CAR_CLASSES, DataError, ImageProcessor, VisimError
 
 SMALL = ImageProcessor(size=12)
 
@@ -28,21 +29,28 @@ def zipped(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def test_names_labels_and_pixels(folder: Path) -> None:
+def test_names_labels_pixels_and_hashes(folder: Path) -> None:
     found = load_images(folder, ImageProcessor(size=48), quiet=True)
     assert found.file_names == [f"{label}/{n:04d}.png" for label in sorted(CAR_CLASSES) for n in range(3)]
     assert found.labels == [label for label in sorted(CAR_CLASSES) for _ in range(3)]
     assert (found.pixels.shape, found.pixels.dtype, len(found)) == ((12, 3, 48, 48), torch.uint8, 12)
-    sedan = found.pixels[found.file_names.index("sedan/0001.png")]
-    assert np.array_equal(sedan.permute(1, 2, 0), drawn_pictures(2, seed=1 + CAR_CLASSES.index("sedan"))[1])
+    sedan = found.file_names.index("sedan/0001.png")
+    expected = drawn_pictures(2, seed=1 + CAR_CLASSES.index("sedan"))[1]
+    assert np.array_equal(found.pixels[sedan].permute(1, 2, 0), expected)
+    assert found.sha256[sedan] == hashlib.sha256((folder / "sedan" / "0001.png").read_bytes()).hexdigest()
 
 
 def test_a_zip_is_as_good_as_its_folder(folder: Path, tmp_path: Path) -> None:
     archive = zipped(folder, tmp_path / "pictures.zip")
     one, other = load_images(folder, SMALL, quiet=True), load_images(archive, SMALL, quiet=True)
-    assert (one.file_names, one.labels) == (other.file_names, other.labels)
+    assert (one.file_names, one.labels, one.sha256) == (other.file_names, other.labels, other.sha256)
     assert torch.equal(one.pixels, other.pixels)
-    assert open_images(archive)("coupe/0000.png") == (folder / "coupe" / "0000.png").read_bytes()
+
+
+def test_the_label_is_the_whole_folder(tmp_path: Path) -> None:
+    for place in ("", "watch/mens", "watch/womens"):
+        write_pictures(tmp_path / place, 1, classes=["."])
+    assert load_images(tmp_path, SMALL, quiet=True).labels == ["", "watch/mens", "watch/womens"]
 
 
 def test_damaged_files_are_left_out_and_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,14 +75,22 @@ def test_a_limit_of_nothing(folder: Path, limit: int) -> None:
         load_images(folder, SMALL, limit=limit, quiet=True)
 
 
+def test_only_some_are_kept_by_their_content(folder: Path) -> None:
+    every = load_images(folder, SMALL, quiet=True)
+    wanted = set(every.sha256[2:5])
+    assert load_images(folder, SMALL, keep=wanted.__contains__, quiet=True).sha256 == every.sha256[2:5]
+    nothing = load_images(folder, SMALL, keep=lambda _: False, quiet=True)
+    assert (len(nothing), nothing.pixels.shape) == (0, (0, 3, 12, 12))
+
+
 def test_sources_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.zip").write_text("no zip")
     with zipfile.ZipFile(tmp_path / "hollow.zip", "w") as file:
         file.writestr("readme.txt", "nothing here")
     for name in ("missing", "empty", "text.zip", "hollow.zip"):
-        with pytest.raises(DataError, match=name):
-            list_images(tmp_path / name)
+        with pytest.raises(VisimError, match=name):
+            load_images(tmp_path / name, SMALL, quiet=True)
 
 
 def test_nothing_that_can_be_decoded(tmp_path: Path) -> None:
@@ -87,21 +103,27 @@ def test_nothing_that_can_be_decoded(tmp_path: Path) -> None:
 def test_a_damaged_member_of_a_zip_is_left_out(folder: Path, tmp_path: Path) -> None:
     archive = zipped(folder, tmp_path / "pictures.zip")
     content = bytearray(archive.read_bytes())
-    place = content.index(b"IDAT") + 30  # inside a stored member: its checksum no longer fits
-    content[place] ^= 0xFF
+    index = content.index(b"IDAT") + 30  # inside a stored member: its checksum no longer fits
+    content[index] ^= 0xFF
     archive.write_bytes(content)
     assert len(load_images(archive, SMALL, quiet=True)) == 11
 
 
-def test_subset_and_targets() -> None:
+def test_subset_concatenation_and_targets() -> None:
     pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
-    images = ImageSet(["a/0", "b/0", "a/1", "c/0"], ["a", "b", "a", "c"], pixels)
+    images = ImageSet(["a/0", "b/0", "a/1", "c/0"], ["a", "b", "a", "c"], pixels, ["1", "2", "3", "4"])
     part = images.subset([3, 0])
-    assert (part.file_names, part.labels, part.pixels[:, 0, 0, 0].tolist()) == (["c/0", "a/0"], ["c", "a"], [3, 0])
+    assert (part.file_names, part.labels, part.sha256) == (["c/0", "a/0"], ["c", "a"], ["4", "1"])
+    assert part.pixels[:, 0, 0, 0].tolist() == [3, 0]
     assert images.targets(["c", "b", "a"]).tolist() == [2, 1, 2, 0]
     with pytest.raises(DataError, match="'c'"):
         images.targets(["a", "b"])
-    assert len(images.subset([])) == 0
+    nothing = images.subset([])
+    assert (len(nothing), nothing.targets(["a"]).dtype) == (0, torch.int64)
+    both = ImageSet.concatenate([part, nothing, images])
+    assert both.file_names == ["c/0", "a/0", *images.file_names]
+    assert both.sha256 == ["4", "1", *images.sha256]
+    assert both.pixels[:, 0, 0, 0].tolist() == [3, 0, 0, 1, 2, 3]
 
 
 def test_orientation_and_modes_are_those_of_a_query(tmp_path: Path) -> None:
@@ -115,7 +137,33 @@ def test_orientation_and_modes_are_those_of_a_query(tmp_path: Path) -> None:
     assert torch.equal(SMALL.normalize(found), SMALL(file.getvalue()))
 
 
+class FakeCifar10:
+    """torchvision's class without its download: three pictures of two classes, out of order."""
+
+    classes = ("airplane", "cat")
+    targets = (1, 0, 1)
+    data = np.stack(drawn_pictures(3, size=32))
+
+    def __init__(self, folder: Path, *, train: bool, download: bool) -> None:
+        if not download or not train:
+            raise RuntimeError("no network")
+
+
+def test_torchvisions_download_is_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCifar10)
+    found = load_source("cifar10", SMALL)
+    assert found.file_names == ["airplane/0000.jpg", "cat/0000.jpg", "cat/0001.jpg"]
+    assert torch.equal(found.pixels[1], torch.from_numpy(FakeCifar10.data[0]).permute(2, 0, 1))
+    assert len(set(found.sha256)) == 3
+    kept = load_source("cifar10", SMALL, keep=lambda sha256: sha256 == found.sha256[2])
+    assert kept.file_names == ["cat/0001.jpg"]
+    assert load_source("cifar10", SMALL, limit=2).file_names == ["airplane/0000.jpg", "cat/0001.jpg"]
+
+
+def test_paths_on_this_machine() -> None:
+    assert local_paths(["a.zip", "hf://datasets/n/d", Path("b"), "cifar10"]) == [Path("a.zip"), Path("b")]
+
+
 def test_the_real_zips(shared_data: Path) -> None:
     cars = load_images(shared_data / "cars" / "photos.zip", SMALL, limit=8, quiet=True)
     assert set(cars.labels) == set(CAR_CLASSES)
-    assert len(list_images(shared_data / "cifar10" / "test.zip")) == 10_000

@@ -1,4 +1,6 @@
-"""The recipes name what the articles told and what gave the shipped weights, and each builds its network."""
+"""The recipes are the articles' and those of the shipped weights, and each builds its network."""
+
+import json
 
 import pytest
 
@@ -31,10 +33,22 @@ def test_the_shipped_ones_have_recipes() -> None:
 
 @pytest.mark.parametrize("recipe", ALL.values(), ids=ALL.keys())
 def test_recipes_are_consistent(recipe: Recipe) -> None:
+    shares = vars(recipe.shares)
     assert recipe.load_size >= recipe.processor.size
-    assert 0 < recipe.calibration + recipe.test < 0.5
+    assert set(shares) == {"validation", "fit", "calibration", "test"}
+    assert all(share > 0 for share in shares.values())
+    assert sum(shares.values()) < 0.5
     assert recipe.epochs >= 1
     assert 0 <= recipe.averaging < 1
+
+
+@pytest.mark.parametrize("recipe", ALL.values(), ids=ALL.keys())
+def test_settings_are_plain_and_whole(recipe: Recipe) -> None:
+    settings = recipe.settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert set(settings) == set(recipe.__dataclass_fields__)
+    assert settings["augmentation"] == vars(recipe.augmentation)
+    assert settings["processor"] == recipe.processor.to_dict()
 
 
 @pytest.mark.parametrize("recipe", AUTOENCODER_RECIPES.values(), ids=AUTOENCODER_RECIPES.keys())

@@ -1,89 +1,134 @@
-"""Near-duplicates are found and stay on one side of every split."""
+"""Pictures are dealt out by content: near-duplicates in one part, each class with its share."""
 
-import io
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor
 
-from lab.splits import near_duplicate_groups, split
+from lab.data import ImageSet
+from lab.split_file import PARTS, Split
+from lab.splits import Shares, deal, keep_one_of_each_group, split_images
 from tests.builders import drawn_pictures
 
-
-def tensor_of(pictures: list[np.ndarray]) -> Tensor:
-    return torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures])
-
-
-def brightened(picture: np.ndarray) -> np.ndarray:
-    return (picture * 0.8 + 20).astype(np.uint8)
+SHARES = Shares(test=0.2, calibration=0.1, fit=0.05, validation=0.05)
+NOBODY = Shares(test=0, calibration=0, fit=0, validation=0)
 
 
-def cropped(picture: np.ndarray) -> np.ndarray:
-    side = len(picture)
-    part = Image.fromarray(picture[1 : side - 1, 1 : side - 1])
-    return np.array(part.resize((side, side), Image.Resampling.BILINEAR))
+def keys(count: int) -> list[str]:
+    return [f"{(index + 1) * 2654435761 % 2**32:032x}" for index in range(count)]
 
 
-def mirrored(picture: np.ndarray) -> np.ndarray:
-    return picture[:, ::-1].copy()
-
-
-def recompressed(picture: np.ndarray) -> np.ndarray:
-    file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="JPEG", quality=60)
-    return np.array(Image.open(file))
-
-
-@pytest.mark.parametrize("copy", [brightened, cropped, mirrored, recompressed, np.copy])
-def test_copies_are_grouped_with_their_originals(copy) -> None:  # type: ignore[no-untyped-def]
-    originals = drawn_pictures(8, size=96)
-    groups = near_duplicate_groups(tensor_of([*originals, *(copy(picture) for picture in originals)]))
-    assert groups == [*range(8), *range(8)]
-
-
-def test_different_pictures_stay_apart() -> None:
-    assert near_duplicate_groups(tensor_of(drawn_pictures(40, size=32))) == list(range(40))
-
-
-def test_groups_join_through_a_third() -> None:
-    """A is like B and B like C, though A is not like C: one group of all three."""
-    first, third = torch.zeros(2, 3, 16, 16)
-    first[:, :, 0], third[:, 0, :] = 200, 200
-    groups = near_duplicate_groups(torch.stack([first, (first + third) / 2, third]).byte(), threshold=0.6)
-    assert groups == [0, 0, 0]
-    assert near_duplicate_groups(torch.stack([first, third]).byte(), threshold=0.6) == [0, 1]
+def parts_of(split: Split, hashes: list[str]) -> Counter[str | None]:
+    return Counter(split.part_of(sha256) for sha256 in hashes)
 
 
 def test_every_picture_is_dealt_once_and_groups_stay_whole() -> None:
-    rng = np.random.default_rng(0)
-    groups = np.sort(rng.integers(0, 150, 400)).tolist()
-    groups = [groups.index(group) for group in groups]  # the lowest place names the group
-    labels = [f"class {group % 3}" for group in groups]
-    parts = split(groups, labels, seed=1, calibration=0.1, test=0.2)
-    assert sorted([*parts.train, *parts.calibration, *parts.test]) == list(range(400))
-    sides = [{groups[place] for place in part} for part in (parts.train, parts.calibration, parts.test)]
-    assert len(set.union(*sides)) == sum(len(side) for side in sides)
-    assert len(parts.test) == pytest.approx(80, abs=15)
-    assert len(parts.calibration) == pytest.approx(40, abs=15)
+    hashes, rng = keys(800), np.random.default_rng(0)
+    groups = dict(zip(hashes, rng.integers(0, 300, 800).tolist(), strict=True))
+    labels = {sha256: f"class {groups[sha256] % 3}" for sha256 in hashes}
+    split = deal(labels, groups, SHARES, seed=1)
+    assert split.has_exactly(hashes)
+    parts_of_group: dict[int, set[str | None]] = {}
+    for sha256 in hashes:
+        part = split.part_of(sha256)
+        parts_of_group.setdefault(groups[sha256], set()).add("calibration" if part == "unused" else part)
+        assert split.group_of(sha256) is not None or list(groups.values()).count(groups[sha256]) == 1
+    assert all(len(parts) == 1 for parts in parts_of_group.values())
+    counts = parts_of(split, hashes)
+    assert set(counts) == set(PARTS)
+    assert counts["test"] == pytest.approx(160, abs=5)
+    assert counts["calibration"] + counts["unused"] == pytest.approx(80, abs=5)
+    assert counts["fit"] == pytest.approx(40, abs=5)
+    assert counts["validation"] == pytest.approx(40, abs=5)
+
+
+def test_of_each_group_one_picture_calibrates() -> None:
+    hashes = keys(200)
+    groups = {sha256: index // 4 for index, sha256 in enumerate(hashes)}
+    split = deal(dict.fromkeys(hashes, "a"), groups, SHARES, seed=0)
+    calibrating = [groups[sha256] for sha256 in hashes if split.part_of(sha256) == "calibration"]
+    assert len(calibrating) == len(set(calibrating)) == 5
+    assert parts_of(split, hashes)["unused"] == 15
+    assert parts_of(split, hashes)["test"] == 40  # elsewhere, all of a group count
+
+
+def test_keeping_one_does_not_depend_on_the_order() -> None:
+    hashes = keys(6)
+    parts, groups = dict.fromkeys(hashes, "calibration"), dict.fromkeys(hashes[:5], 0)
+    kept = keep_one_of_each_group(parts, groups)
+    assert Counter(kept.values()) == {"calibration": 2, "unused": 4}
+    assert kept == keep_one_of_each_group(dict(reversed(parts.items())), groups)
 
 
 def test_each_class_has_its_share() -> None:
-    labels = ["a"] * 80 + ["b"] * 40
-    parts = split(list(range(120)), labels, seed=3, calibration=0.125, test=0.25)
-    assert Counter(labels[place] for place in parts.test) == {"a": 20, "b": 10}
-    assert Counter(labels[place] for place in parts.calibration) == {"a": 10, "b": 5}
+    hashes = keys(120)
+    labels = dict(zip(hashes, ["a"] * 80 + ["b"] * 40, strict=True))
+    split = deal(labels, {sha256: index for index, sha256 in enumerate(hashes)}, SHARES, seed=3)
+    assert Counter(labels[sha256] for sha256 in hashes if split.part_of(sha256) == "test") == {"a": 16, "b": 8}
+    assert Counter(labels[sha256] for sha256 in hashes if split.part_of(sha256) == "fit") == {"a": 4, "b": 2}
+
+
+def test_small_classes_do_not_take_more_than_the_share() -> None:
+    """One picture of each part from each class would hold half of the pictures out."""
+    hashes = keys(400)
+    labels = {sha256: f"class {index // 8:02}" for index, sha256 in enumerate(hashes)}
+    split = deal(labels, {sha256: index for index, sha256 in enumerate(hashes)}, SHARES, seed=0)
+    assert parts_of(split, hashes) == {"train": 240, "test": 80, "calibration": 40, "fit": 20, "validation": 20}
 
 
 def test_the_seed_decides() -> None:
-    arguments = {"calibration": 0.1, "test": 0.1}
-    groups, labels = list(range(100)), ["a"] * 100
-    assert split(groups, labels, seed=1, **arguments) == split(groups, labels, seed=1, **arguments)
-    assert split(groups, labels, seed=1, **arguments) != split(groups, labels, seed=2, **arguments)
+    hashes = keys(100)
+    labels, groups = dict.fromkeys(hashes, "a"), {sha256: index for index, sha256 in enumerate(hashes)}
+    assert deal(labels, groups, SHARES, seed=1).sha256 == deal(labels, groups, SHARES, seed=1).sha256
+    assert deal(labels, groups, SHARES, seed=1).sha256 != deal(labels, groups, SHARES, seed=2).sha256
 
 
 def test_no_share_is_nobody() -> None:
-    parts = split(list(range(9)), ["a"] * 9, seed=0, calibration=0, test=0)
-    assert (parts.train, parts.calibration, parts.test) == (list(range(9)), [], [])
+    hashes = keys(9)
+    split = deal(dict.fromkeys(hashes, "a"), dict.fromkeys(hashes, 0), NOBODY, seed=0)
+    assert parts_of(split, hashes) == {"train": 9}
+
+
+def images(count: int) -> ImageSet:
+    pixels = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in drawn_pictures(count, size=32)])
+    return ImageSet([f"a/{index}.png" for index in range(count)], ["a"] * count, pixels, keys(count))
+
+
+def test_a_mirrored_picture_is_in_the_part_of_its_original() -> None:
+    originals = images(40)
+    mirrored = ImageSet([], [], originals.pixels.flip(-1), [sha256[::-1] for sha256 in originals.sha256])
+    both = ImageSet(
+        [*originals.file_names, *(f"b/{name}" for name in originals.file_names)],
+        ["a"] * 40 + ["b"] * 40,
+        torch.cat([originals.pixels, mirrored.pixels]),
+        [*originals.sha256, *mirrored.sha256],
+    )
+    split = split_images(both, SHARES, seed=0)
+    for one, other in zip(originals.sha256, mirrored.sha256, strict=True):
+        assert split.group_of(one) == split.group_of(other) is not None
+        parts = {split.part_of(one), split.part_of(other)}
+        assert len(parts) == 1 or parts == {"calibration", "unused"}
+
+
+def test_names_order_and_copies_of_the_files_do_not_matter() -> None:
+    found = images(40)
+    order = [*range(39, -1, -1), 3, 4]  # two of them twice
+    renamed = found.subset(order)
+    copies = ImageSet([f"other/{name}" for name in renamed.file_names], renamed.labels, renamed.pixels, renamed.sha256)
+    assert split_images(copies, SHARES, seed=0).sha256 == split_images(found, SHARES, seed=0).sha256
+
+
+def test_plain_copies_are_one_content() -> None:
+    """Two files of one content have nothing that a thumbnail could be compared by, and still are in one part."""
+    found = images(20)
+    plain = torch.full((2, 3, 32, 32), 90, dtype=torch.uint8)
+    both = ImageSet(
+        [*found.file_names, "a/x.png", "a/y.png"],
+        ["a"] * 22,
+        torch.cat([found.pixels, plain]),
+        [*found.sha256, "f" * 64, "f" * 64],
+    )
+    split = split_images(both, SHARES, seed=0)
+    assert len(split) == 21
+    assert split.part_of("f" * 64) in PARTS

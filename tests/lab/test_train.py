@@ -1,30 +1,27 @@
-"""The command lines: train, resume, export and search, on drawn pictures and, where they are there, on real ones."""
+"""The command that trains: what a run has, its split, resuming, starting again, classes of one's own, refusals."""
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from hub.__main__ import main as hub_main
-from lab.run import read_split
+from lab.data import load_images
+from lab.record import TrainingRecord
+from lab.split_file import HELD_OUT, PARTS, Split
 from lab.train import main
-from tests.builders import drawn_picture, files_of, write_pictures
-from visim_models import VisualSimilarity, repository
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.builders import files_of, write_pictures
+from visim_models import CarClassifier, ImageProcessor
+from visim_models.repo_folder.formats import read_json
 
 
 def train(task: str, data: Path | str, out: Path, *more: str) -> int:
     return main([task, "--data", str(data), "--out", str(out), "--epochs", "1", "--device", "cpu", *more])
 
 
-def export(run: Path, data: Path, out: Path, *more: str) -> int:
-    return hub_main(
-        ["export", "--run", str(run), "--training-data", str(data), "--gallery", str(data), "--out", str(out), *more]
-    )
+@pytest.fixture(autouse=True)
+def _draw_few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.outlier_data._PER_KIND", 2)
 
 
 @pytest.fixture(scope="module")
@@ -43,36 +40,120 @@ def test_what_training_leaves(run: Path) -> None:
     assert {"losses.csv", "losses.png", "epoch_01.png", "run.json", "split.csv", "checkpoint", "model"} == {
         path.name for path in run.iterdir()
     }
-    assert set(files_of(run / "model")) == {"config.json", "model.safetensors", "preprocessor_config.json"}
-    assert repository.read_json(run / "run.json") == {
-        "task": "autoencoder", "recipe": "article", "epochs": 1, "seed": 0
+    assert set(files_of(run / "model")) == {
+        "config.json", "model.safetensors", "preprocessor_config.json", "training.json"
     }  # fmt: skip
 
 
-def test_the_split_names_every_picture_once(run: Path) -> None:
-    parts = read_split(run)
-    names = [name for part in parts.values() for name in part]
-    assert len(names) == len(set(names)) == 120
-    assert min(len(part) for part in parts.values()) > 0
+def test_what_is_recorded(run: Path, pictures: Path) -> None:
+    record = TrainingRecord.read(run / "run.json")
+    assert (record.task, record.recipe, record.epochs, record.seed, record.limit) == (
+        "autoencoder",
+        "article",
+        1,
+        0,
+        None,
+    )
+    assert record.command == (f"python -m lab.train autoencoder --data {pictures} --out {run} --epochs 1 --device cpu")
+    (source,) = record.sources
+    assert (source["source"], source["pictures"]) == (str(pictures), 120)
+    assert source["classes"] == {"coupe": 30, "sedan": 30, "suv": 30, "truck": 30}
+    assert sum(source["parts"].values()) == 120
+    assert record.outliers == []
+    assert (record.settings["learning_rate"], record.settings["epochs"]) == (1e-3, 1)
 
 
-def test_resume_adds_an_epoch(pictures: Path, tmp_path: Path) -> None:
-    assert train("autoencoder", pictures, tmp_path) == 0
-    assert train("autoencoder", pictures, tmp_path, "--epochs", "2", "--resume") == 0
-    with (tmp_path / "losses.csv").open(newline="", encoding="utf-8") as file:
-        epochs = {row["epoch"] for row in csv.DictReader(file)}
-    assert epochs == {"1", "2"}
-    assert (tmp_path / "epoch_02.png").exists()
+def test_run_checkpoint_and_model_name_the_split(run: Path) -> None:
+    expected = Split.read(run / "split.csv").sha256
+    for name in ("run.json", "checkpoint/progress.json", "model/training.json"):
+        assert read_json(run / name)["split_sha256"] == expected, name
+
+
+def test_the_split_has_every_picture_in_one_of_its_parts(run: Path, pictures: Path) -> None:
+    hashes = load_images(pictures, ImageProcessor(size=8), quiet=True).sha256
+    split = Split.read(run / "split.csv")
+    assert split.has_exactly(hashes)
+    counts = split.counts(hashes)
+    assert set(counts) | {"unused"} == set(PARTS)
+    assert 1 <= sum(counts.get(part, 0) for part in HELD_OUT) <= 12
+
+
+def test_a_copy_with_other_names_is_dealt_out_alike(run: Path, pictures: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(pictures.rglob("*.png"))):
+        target = tmp_path / "copy" / path.parent.name / f"{997 - number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    assert train("autoencoder", tmp_path / "copy", tmp_path / "run") == 0
+    assert (tmp_path / "run" / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
+
+
+class Stopped(Exception):
+    """Stands for the process being killed."""
+
+
+def test_the_split_is_written_before_the_training(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr("lab.train.fit", stop)
+    with pytest.raises(Stopped):
+        train("autoencoder", pictures, tmp_path / "run")
+    assert set(files_of(tmp_path / "run")) == {"run.json", "split.csv"}
+
+
+def test_resume_adds_an_epoch(run: Path, pictures: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    assert train("autoencoder", pictures, copy, "--epochs", "2", "--resume") == 0
+    with (copy / "losses.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["epoch"] for row in csv.DictReader(file)} == {"1", "2"}
+    assert (copy / "epoch_02.png").exists()
+    assert TrainingRecord.read(copy / "model" / "training.json").epochs == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--seed", "1"]])
+def test_an_existing_run_is_not_overwritten(
+    more: list[str], run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(run)
+    assert train("autoencoder", pictures, run, *more) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert files_of(run) == before
+
+
+def test_force_starts_again_and_deletes_nothing_else(run: Path, pictures: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / "notes.txt").write_text("mine")
+    assert train("autoencoder", pictures, copy, "--seed", "1", "--force") == 0
+    assert (copy / "notes.txt").read_text() == "mine"
+    assert Split.read(copy / "split.csv").sha256 != Split.read(run / "split.csv").sha256
+    assert TrainingRecord.read(copy / "model" / "training.json").seed == 1
+
+
+def test_a_folder_of_somebody_else_is_refused_even_with_force(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert train("autoencoder", pictures, tmp_path, "--force") == 2
+    assert "no training run" in capsys.readouterr().err
+    before = files_of(pictures)
+    assert train("autoencoder", pictures, pictures / "run", "--force") == 2
+    assert files_of(pictures) == before
+    assert set(files_of(tmp_path)) == {"thesis.txt"}
 
 
 def test_resuming_with_another_split_is_refused(
     run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another seed deals the pictures anew: what was held out would have been learnt from."""
+    """Another seed deals the pictures out again: what was held out would be learnt."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     before = files_of(copy)
     assert train("autoencoder", pictures, copy, "--resume", "--seed", "1") == 2
-    assert "error: " in capsys.readouterr().err
+    assert "seed" in capsys.readouterr().err
+    fewer = write_pictures(tmp_path / "fewer", 29, size=40)
+    assert train("autoencoder", fewer, copy, "--resume") == 2
+    assert "other pictures" in capsys.readouterr().err
     assert files_of(copy) == before
 
 
@@ -97,15 +178,62 @@ def test_what_cannot_be_trained_ends_in_a_message(
     message = capsys.readouterr().err
     assert "error: " in message
     assert "Traceback" not in message
+    assert not (tmp_path / "run").exists()
 
 
-def test_body_types_are_the_only_classes_of_cars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = write_pictures(tmp_path / "pets", 8, classes=["cat", "dog"])
-    assert train("car-classifier", data, tmp_path / "run", "--limit", "16") == 2
+def test_a_missing_matplotlib_is_said_before_the_training(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    assert train("autoencoder", pictures, tmp_path / "run") == 2
+    assert "visim-models[train]" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_classifier_of_ones_own_classes(tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "pets", 12, classes=["dog", "cat", "ant"])
+    things = write_pictures(tmp_path / "things", 12, classes=["lamp", "cat"], seed=3)
+    recipe = ["--recipe", "car-extractor", "--outliers", str(things)]
+    assert train("car-classifier", data, tmp_path / "run", *recipe) == 0
+    assert CarClassifier.from_pretrained(tmp_path / "run" / "model").class_names == ["ant", "cat", "dog"]
+    record = TrainingRecord.read(tmp_path / "run" / "run.json")
+    outliers = record.outliers[0]
+    assert (outliers["source"], outliers["part"]) == (str(things), "train")
+    assert 0 < outliers["pictures"] <= 12  # lamps alone: cats are a class
+
+
+def test_several_sources(tmp_path: Path, pictures: Path) -> None:
+    more = write_pictures(tmp_path / "more", 3, classes=["van"])
+    assert train("autoencoder", pictures, tmp_path / "run", "--data", str(pictures), str(more)) == 0
+    record = TrainingRecord.read(tmp_path / "run" / "run.json")
+    assert [(row["source"], row["pictures"]) for row in record.sources] == [(str(pictures), 120), (str(more), 3)]
+    assert len(Split.read(tmp_path / "run" / "split.csv")) == 123
+
+
+def test_one_class_cannot_be_classified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_pictures(tmp_path / "pets", 60, classes=["cat"], size=16)
+    assert train("car-classifier", data, tmp_path / "run") == 2
     assert "cat" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["autoencoder"], ["autoencoder", "--recipe", "none"], ["x"]])
+def test_outliers_that_a_recipe_does_not_use(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("car-classifier", pictures, tmp_path / "run", "--outliers", str(pictures)) == 2
+    assert "no outliers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["autoencoder"],
+        ["autoencoder", "--recipe", "none"],
+        ["x"],
+        ["autoencoder", "--data", "x", "--out", "y", "--resume", "--force"],
+    ],
+)
 def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -113,43 +241,12 @@ def test_a_wrong_command_line(arguments: list[str], capsys: pytest.CaptureFixtur
     assert "usage:" in capsys.readouterr().err
 
 
-def test_exporting_twice_gives_the_same_bytes(run: Path, pictures: Path, tmp_path: Path) -> None:
-    assert export(run, pictures, tmp_path / "one", "--limit", "120") == 0
-    arguments = ["--limit", "120", "--run", str(run), "--training-data", str(pictures), "--gallery", str(pictures)]
-    subprocess.run(
-        [sys.executable, "-m", "hub", "export", *arguments, "--out", str(tmp_path / "two")],
-        cwd=ROOT, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
-    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
-    found = VisualSimilarity.from_pretrained(tmp_path / "one")
-    assert len(found.gallery) == 120
-    picture = pictures / found.gallery.file_names[17]
-    match = found.search(picture, top_k=1).matches[0]
-    assert (match.file_name, match.percent) == (found.gallery.file_names[17], 100)
-
-
-def test_exporting_what_is_no_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert export(tmp_path, pictures, tmp_path / "out") == 2
-    assert "error: " in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-REAL = {
-    "cifar10-autoencoder": ("autoencoder", "cifar10/train.zip", 260),
-    "car-extractor": ("car-classifier", "cars/photos.zip", 60),
-    "car-autoencoder": ("autoencoder", "cars/photos.zip", 60),
-}
-
-
-@pytest.mark.parametrize("recipe", REAL)
-def test_train_export_reload_and_search_on_real_pictures(recipe: str, shared_data: Path, tmp_path: Path) -> None:
-    task, source, limit = REAL[recipe]
-    data, size = shared_data / source, ("--limit", str(limit))
-    more = ["--outliers", str(shared_data / "not_cars" / "caltech101.zip")] if task == "car-classifier" else []
-    assert train(task, data, tmp_path / "run", "--recipe", recipe, *size, *more) == 0
-    assert export(tmp_path / "run", data, tmp_path / "repo", *size) == 0
-    found = VisualSimilarity.from_pretrained(tmp_path / "repo")
-    assert len(found.gallery) == limit
-    result = found.search(drawn_picture(1), top_k=3)
-    assert len(result.matches) == 3
-    assert 0 < result.ood.p_value <= 1
+@pytest.mark.parametrize("arguments", [["--help"], ["autoencoder", "--help"], ["car-classifier", "--help"]])
+def test_every_option_is_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) > 15
+    options = [line for line in text.splitlines() if line.startswith("  --")]
+    assert all(len(text.split(line, 1)[1].split("\n  --", 1)[0]) > 20 for line in options)

@@ -1,13 +1,8 @@
-"""Synthetic outliers are pictures of the stated form, the same for the same seed; real ones come without their cars."""
-
-from pathlib import Path
+"""Synthetic outliers are pictures of the stated form, the same for the same seed."""
 
 import pytest
 import torch
 
-from lab.outlier_data import load_outliers
-from tests.builders import write_pictures
-from visim_models import DataError
 from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 
@@ -38,16 +33,3 @@ def test_drawing_leaves_the_callers_random_numbers() -> None:
     for kind in SYNTHETIC_KINDS:
         synthetic_outliers(kind, 1, 16, seed=0)
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_sources_come_without_their_cars(tmp_path: Path) -> None:
-    write_pictures(tmp_path / "things", 2, classes=["accordion", "automobile", "truck", "car_side"])
-    synthetic = 2 * len(SYNTHETIC_KINDS)
-    assert len(load_outliers([], 16, seed=0, limit=2)) == synthetic
-    found = load_outliers([tmp_path / "things"], 16, seed=0, limit=8)
-    assert found.shape == (2 + 8 * len(SYNTHETIC_KINDS), 3, 16, 16)
-
-
-def test_a_source_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nothing"):
-        load_outliers([tmp_path / "nothing"], 16, seed=0, limit=2)

@@ -76,11 +76,11 @@ def test_cut_mix_pastes_and_mixes_the_targets_by_area() -> None:
     count = 200
     images = torch.arange(count).float().view(-1, 1, 1, 1).expand(-1, 3, 20, 20)
     targets = torch.eye(count)
-    mixed, told = cut_mix(images, targets, 0.5)
-    for place in range(count):
-        shares = torch.bincount(mixed[place, 0].flatten().long(), minlength=count) / 400
-        torch.testing.assert_close(told[place], shares)
-    assert 0.3 < (told.diag() < 1).float().mean() < 0.6
+    mixed, mixed_targets = cut_mix(images, targets, 0.5)
+    for index in range(count):
+        shares = torch.bincount(mixed[index, 0].flatten().long(), minlength=count) / 400
+        torch.testing.assert_close(mixed_targets[index], shares)
+    assert 0.3 < (mixed_targets.diag() < 1).float().mean() < 0.6
     untouched = cut_mix(images, targets, 0.0)
     assert torch.equal(untouched[0], images)
     assert torch.equal(untouched[1], targets)

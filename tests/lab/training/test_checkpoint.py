@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lab.training.checkpoint import CHECKPOINT_FOLDER, load_checkpoint, save_checkpoint
-from tests.builders import files_of
+from lab.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.builders import edit_json, files_of
 from visim_models import DataError
 
 
@@ -35,10 +35,11 @@ def test_training_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first = Run()
     first.steps(3)
-    save_checkpoint(tmp_path, first.modules, first.optimizer, {"epoch": 3, "figures": [{"loss": 0.5}]})
+    progress = {"epoch": 3, "figures": [{"loss": 0.5}], "split_sha256": "ab"}
+    save_checkpoint(tmp_path, first.modules, first.optimizer, progress)
     first.steps(3)
     second = Run()
-    assert load_checkpoint(tmp_path, second.modules, second.optimizer) == {"epoch": 3, "figures": [{"loss": 0.5}]}
+    assert load_checkpoint(tmp_path, second.modules, second.optimizer, split_sha256="ab") == progress
     second.steps(3)
     for name, tensor in state(first).items():
         assert torch.equal(second.network.state_dict()[name], tensor), name
@@ -48,23 +49,31 @@ def test_no_pickle_and_no_leftovers(tmp_path: Path) -> None:
     run = Run()
     run.steps(1)
     for epoch in (1, 2):
-        save_checkpoint(tmp_path, run.modules, run.optimizer, {"epoch": epoch})
+        save_checkpoint(tmp_path / "checkpoint", run.modules, run.optimizer, {"epoch": epoch, "split_sha256": "ab"})
     assert set(files_of(tmp_path)) == {"checkpoint/progress.json", "checkpoint/state.safetensors"}
-    assert load_checkpoint(tmp_path, run.modules, run.optimizer) == {"epoch": 2}
+    assert load_checkpoint(tmp_path / "checkpoint", run.modules, run.optimizer, split_sha256="ab")["epoch"] == 2
+
+
+def test_files_of_others_stay_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    run = Run()
+    run.steps(1)
+    save_checkpoint(tmp_path, run.modules, run.optimizer, {"epoch": 1})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     run = Run()
     run.steps(1)
-    save_checkpoint(tmp_path, run.modules, run.optimizer, {"epoch": 1})
+    save_checkpoint(tmp_path, run.modules, run.optimizer, {"epoch": 1, "split_sha256": "ab"})
     return tmp_path
 
 
-def refused(folder: Path, run: Run | None = None) -> None:
+def refused(folder: Path, run: Run | None = None, *, split_sha256: str = "ab") -> None:
     fresh = run or Run()
-    with pytest.raises(DataError, match="without --resume"):
-        load_checkpoint(folder, fresh.modules, fresh.optimizer)
+    with pytest.raises(DataError, match="--force"):
+        load_checkpoint(folder, fresh.modules, fresh.optimizer, split_sha256=split_sha256)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:
@@ -75,10 +84,17 @@ def test_a_checkpoint_of_another_network(saved: Path) -> None:
     refused(saved, Run(width=5))
 
 
+def test_a_checkpoint_of_another_split(saved: Path) -> None:
+    """What it was trained on may be held out now."""
+    refused(saved, split_sha256="cd")
+    edit_json(saved / "progress.json", split_sha256=...)
+    refused(saved)
+
+
 @pytest.mark.parametrize("file", ["progress.json", "state.safetensors"])
 @pytest.mark.parametrize("half", [True, False])
 def test_damaged(file: str, half: bool, saved: Path) -> None:
-    path = saved / CHECKPOINT_FOLDER / file
+    path = saved / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if half else b"")
     refused(saved)
 

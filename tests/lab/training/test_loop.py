@@ -1,4 +1,4 @@
-"""The loop learns, writes its logs and pictures, and after a stop goes on to the very same weights."""
+"""The loop learns, writes its logs and pictures, and after a stop continues to the very same weights."""
 
 import csv
 import dataclasses
@@ -12,15 +12,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lab.data import ImageSet
-from lab.recipes import AutoencoderRecipe, CarClassifierRecipe
+from lab.recipes import AutoencoderRecipe, CarClassifierRecipe, Recipe
+from lab.run import TrainingRun
 from lab.training.augmentation import Augmentation
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.car_classifier import CarClassifierObjective
+from lab.training.car_classifier import CarClassifierObjective, class_names_of
 from lab.training.loop import fit
 from tests.builders import TINY_NETWORK, drawn_pictures
 from visim_models import CAR_CLASSES, DataError, ImageProcessor
+from visim_models.models import PretrainedModel
 
 CPU = torch.device("cpu")
+SPLIT = "ab"
 PLAIN = AutoencoderRecipe(processor=ImageProcessor(size=8), model=TINY_NETWORK, epochs=3, batch_size=8, load_size=8)
 FULL = dataclasses.replace(
     PLAIN, cosine=True, averaging=0.9, weight_decay=0.01, class_weight=0.1, principal_components=True,
@@ -38,14 +41,21 @@ def _one_thread() -> Iterator[None]:
 
 
 def images(count: int, size: int, seed: int = 0) -> ImageSet:
-    labels = [CAR_CLASSES[place % 4] for place in range(count)]
+    labels = [CAR_CLASSES[index % 4] for index in range(count)]
     pixels = torch.stack([torch.from_numpy(p).permute(2, 0, 1) for p in drawn_pictures(count, size=size, seed=seed)])
-    return ImageSet([f"{label}/{place}.png" for place, label in enumerate(labels)], labels, pixels)
+    names = [f"{label}/{index}.png" for index, label in enumerate(labels)]
+    return ImageSet(names, labels, pixels, [f"{index:064x}" for index in range(count)])
 
 
 def objective(recipe: AutoencoderRecipe, seed: int = 0) -> AutoencoderObjective:
     torch.manual_seed(seed)
     return AutoencoderObjective(images(40, 8), images(12, 8, seed=1), recipe)
+
+
+def trained(
+    target: AutoencoderObjective | CarClassifierObjective, recipe: Recipe, run: Path, *, resume: bool = False
+) -> PretrainedModel:
+    return fit(target, recipe, TrainingRun(run), split_sha256=SPLIT, device=CPU, resume=resume)
 
 
 def rows(run: Path) -> list[tuple[int, str, float]]:
@@ -66,7 +76,7 @@ class StoppedObjective(AutoencoderObjective):
 
 
 def test_what_a_run_leaves(tmp_path: Path) -> None:
-    network = fit(objective(PLAIN), PLAIN, tmp_path, device=CPU)
+    network = trained(objective(PLAIN), PLAIN, tmp_path)
     assert not network.training
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"losses.csv", "losses.png", "epoch_01.png", "epoch_02.png", "epoch_03.png", "checkpoint"}
@@ -83,19 +93,19 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
 
 def test_it_learns(tmp_path: Path) -> None:
     recipe = dataclasses.replace(PLAIN, epochs=12, learning_rate=0.01)
-    fit(objective(recipe), recipe, tmp_path, device=CPU)
+    trained(objective(recipe), recipe, tmp_path)
     validation = {epoch: loss for epoch, part, loss in rows(tmp_path) if part == "validation"}
     assert validation[12] < 0.9 * validation[1]
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, FULL], ids=["the article's", "with everything"])
 def test_resumed_is_as_uninterrupted(recipe: AutoencoderRecipe, tmp_path: Path) -> None:
-    whole = fit(objective(recipe), recipe, tmp_path / "whole", device=CPU)
+    whole = trained(objective(recipe), recipe, tmp_path / "whole")
     torch.manual_seed(0)
     stopped = StoppedObjective(images(40, 8), images(12, 8, seed=1), recipe)
     with pytest.raises(KeyboardInterrupt):
-        fit(stopped, recipe, tmp_path / "parts", device=CPU)
-    resumed = fit(objective(recipe, seed=99), recipe, tmp_path / "parts", resume=True, device=CPU)
+        trained(stopped, recipe, tmp_path / "parts")
+    resumed = trained(objective(recipe, seed=99), recipe, tmp_path / "parts", resume=True)
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name
     assert (tmp_path / "parts" / "losses.csv").read_bytes() == (tmp_path / "whole" / "losses.csv").read_bytes()
@@ -103,42 +113,49 @@ def test_resumed_is_as_uninterrupted(recipe: AutoencoderRecipe, tmp_path: Path) 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Path) -> None:
     first, second, third = (
-        fit(objective(PLAIN, seed=seed), PLAIN, tmp_path / str(place), device=CPU).state_dict()
-        for place, seed in enumerate((1, 1, 2))
+        trained(objective(PLAIN, seed=seed), PLAIN, tmp_path / str(number)).state_dict()
+        for number, seed in enumerate((1, 1, 2))
     )
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["encoder.net.0.weight"], third["encoder.net.0.weight"])
 
 
 def test_resuming_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="without --resume"):
-        fit(objective(PLAIN), PLAIN, tmp_path, resume=True, device=CPU)
+    with pytest.raises(DataError, match="--force"):
+        trained(objective(PLAIN), PLAIN, tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_split(tmp_path: Path) -> None:
+    once = dataclasses.replace(PLAIN, epochs=1)
+    trained(objective(once), once, tmp_path)
+    with pytest.raises(DataError, match="another split"):
+        fit(objective(PLAIN), PLAIN, TrainingRun(tmp_path), split_sha256="cd", device=CPU, resume=True)
 
 
 def test_the_loss_by_hand() -> None:
-    told = objective(dataclasses.replace(PLAIN, class_weight=0.0))
-    batch = next(told.training_batches())
+    target = objective(dataclasses.replace(PLAIN, class_weight=0.0))
+    batch = next(target.training_batches())
     with torch.no_grad():
-        expected = ((told.model(batch[0]) - batch[0]) ** 2).mean()
-        assert told.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+        expected = ((target.model(batch[0]) - batch[0]) ** 2).mean()
+        assert target.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
         with_classes = objective(dataclasses.replace(PLAIN, class_weight=1.0))
-        with_classes.model.load_state_dict(told.model.state_dict())
+        with_classes.model.load_state_dict(target.model.state_dict())
         assert with_classes.training_loss(batch) > expected
 
 
 def test_validation_and_psnr_by_hand() -> None:
-    told = objective(PLAIN)
-    pixels = PLAIN.processor.normalize(told.validation_pixels)
+    target = objective(PLAIN)
+    pixels = PLAIN.processor.normalize(target.validation_pixels)
     with torch.inference_mode():
-        losses, figures = told.validate(told.model.eval())
-        errors = (told.model(pixels) - pixels).square().flatten(1).mean(dim=1)
+        losses, figures = target.validate(target.model.eval())
+        errors = (target.model(pixels) - pixels).square().flatten(1).mean(dim=1)
     assert losses == pytest.approx([errors[:8].mean().item(), errors[8:].mean().item()], rel=1e-4)
     assert figures["psnr"] == pytest.approx(10 * math.log10(4 / figures["validation_loss"]), rel=1e-4)
 
 
 def test_an_epoch_shows_each_picture_at_most_once() -> None:
-    told = objective(dataclasses.replace(PLAIN, batch_size=7))
-    seen = torch.cat([batch[0] for batch in told.training_batches()])
+    target = objective(dataclasses.replace(PLAIN, batch_size=7))
+    seen = torch.cat([batch[0] for batch in target.training_batches()])
     assert len(seen) == 35  # the incomplete batch is left for another epoch
     assert len(seen.flatten(1).unique(dim=0)) == 35
 
@@ -155,29 +172,55 @@ def cars(outliers: Tensor, recipe: CarClassifierRecipe = CARS) -> CarClassifierO
 
 
 def test_the_car_classifier_with_outliers(tmp_path: Path) -> None:
-    told = cars(torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8))
-    pixels, targets = next(told.training_batches())
+    target = cars(torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8))
+    pixels, targets = next(target.training_batches())
     assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6, 4))
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
-    network = fit(told, CARS, tmp_path, device=CPU)
+    network = trained(target, CARS, tmp_path)
     assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 4)
     assert {"losses.csv", "losses.png", "epoch_01.png"} < {path.name for path in tmp_path.iterdir()}
-    assert told.confusion.sum() == 8
-    assert told.confusion.sum(dim=1).tolist() == [2, 2, 2, 2]  # rows are the true classes
+    assert target.confusion.sum() == 8
+    assert target.confusion.sum(dim=1).tolist() == [2, 2, 2, 2]  # rows are the true classes
 
 
 def test_a_recipe_without_outliers_needs_none() -> None:
     recipe = dataclasses.replace(CARS, outlier_share=0.0, label_smoothing=0.0)
-    told = cars(torch.empty(0, 3, 100, 100, dtype=torch.uint8), recipe)
-    batch = next(told.training_batches())
-    told.model.eval()
+    target = cars(torch.empty(0, 3, 100, 100, dtype=torch.uint8), recipe)
+    batch = next(target.training_batches())
+    target.model.eval()
     with torch.no_grad():
-        logs = told.model(batch[0])
+        logs = target.model(batch[0])
         expected = -logs[torch.arange(6), batch[1].argmax(dim=1)].mean()
-        assert told.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
+        assert target.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_a_class_that_is_no_car(tmp_path: Path) -> None:
-    odd = ImageSet(["van/0.png"], ["van"], torch.zeros(1, 3, 100, 100, dtype=torch.uint8))
+def test_a_class_that_is_not_learnt() -> None:
+    odd = ImageSet(["van/0.png"], ["van"], torch.zeros(1, 3, 100, 100, dtype=torch.uint8), ["0" * 64])
     with pytest.raises(DataError, match="van"):
         CarClassifierObjective(odd, odd, torch.empty(0, 3, 100, 100), CARS)
+
+
+def test_classes_of_ones_own(tmp_path: Path) -> None:
+    names = ["cabriolet", "estate", "van"]
+    images_of = [
+        dataclasses.replace(images(12, 100, seed), labels=[names[i % 3] for i in range(12)]) for seed in (0, 1)
+    ]
+    torch.manual_seed(0)
+    target = CarClassifierObjective(
+        *images_of, torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8), CARS, class_names=names
+    )
+    pixels, targets = next(target.training_batches())
+    assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6, 3))
+    network = trained(target, CARS, tmp_path)
+    assert network.config["class_names"] == names
+    assert network(torch.zeros(2, 3, 100, 100)).shape == (2, 3)
+    assert target.confusion.sum(dim=1).tolist() == [4, 4, 4]
+
+
+def test_the_order_of_the_classes() -> None:
+    assert class_names_of(["truck", "suv", "sedan", "coupe", "suv"]) == ["sedan", "coupe", "suv", "truck"]
+    assert class_names_of(["suv", "sedan"]) == ["sedan", "suv"]
+    assert class_names_of(["van", "truck", "suv", "sedan", "coupe"]) == ["coupe", "sedan", "suv", "truck", "van"]
+    for labels in (["suv", "suv"], ["", "suv"], []):
+        with pytest.raises(DataError, match="folder"):
+            class_names_of(labels)

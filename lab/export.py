@@ -1,0 +1,242 @@
+"""`python -m lab.export --run RUN --gallery PATH --out REPO`: turn a training run into a repo folder."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from hub.export import export_repo
+from lab.data import ImageSet, load_images, load_source, local_paths
+from lab.fitting import embed_images, fit_detector
+from lab.outlier_data import left_out_labels, load_outliers
+from lab.record import ABOUT_KEYS, read_about
+from lab.run import TrainingRun
+from lab.split_file import HELD_OUT, Split
+from visim_models import Gallery, ImageProcessor
+from visim_models.errors import DataError, ImageSourceError, VisimError
+from visim_models.models import MODEL_TYPES, PretrainedModel
+from visim_models.near_duplicates import near_duplicate_groups
+from visim_models.repo_folder import RepoFolder, check_output
+from visim_models.repo_folder.manifest import CONFIG
+
+__all__ = ["export_run", "main", "not_held_out"]
+
+_DESCRIPTION: Final = """\
+Turn a training run into a repo folder: weights, processor, gallery, detector, split and record of the training.
+
+The detector's weights are fitted on the part "fit" of the run's split, and its p-values rest on the part "calibration".
+Both are found by the content of their files in the data that the run was trained on, and compared with the gallery
+without any picture that the split holds out, and without near-duplicates of one: no picture is compared with itself,
+whatever its name or folder.
+"""
+_EXAMPLE: Final = """\
+example:
+  python -m lab.export --run runs/mine --gallery my-kinds.zip --outliers other-things.zip --out my-repo
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        export_run(
+            options.run,
+            options.out,
+            gallery=options.gallery,
+            data=options.data,
+            outliers=options.outliers,
+            image_root=options.image_root,
+            about=options.about,
+            limit=options.limit,
+        )
+        print(f"exported: {options.out}")
+    except VisimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped: nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def export_run(
+    run_folder: Path,
+    out: Path,
+    *,
+    gallery: str,
+    data: Sequence[str] = (),
+    outliers: Sequence[str] = (),
+    image_root: str = "",
+    about: Path | None = None,
+    limit: int | None = None,
+) -> None:
+    """Write a repo folder from a training run. The same inputs give the same bytes.
+
+    Args:
+        run_folder: the run.
+        out: a new or empty folder, or a repo.
+        gallery: folder or zip of the pictures to be found, `class/name.jpg`.
+        data: the pictures that the run was trained on; by default where the run found them.
+        outliers: folders or zips of other things, to fit the detector; drawn ones are added.
+        image_root: where the gallery's pictures can be fetched from, for those who want to see them.
+        about: JSON file of hand-written texts for the card.
+        limit: use at most so many pictures of the gallery and of each source of outliers, for a trial.
+
+    Raises:
+        OutputError: `out` has files and is no repo, or is, holds or is in one of the inputs.
+        DataError: the run or a source cannot be used, or the network was trained by another split than the run's.
+        VisimError: a file cannot be read or written.
+    """
+    run = TrainingRun(run_folder)
+    record, split = run.record(), run.split()
+    sources = list(data) or [row["source"] for row in record.sources]
+    inputs = local_paths([run_folder, gallery, *sources, *outliers, *([about] if about else [])])
+    check_output(out, inputs=inputs)  # before the first picture is read
+    texts = read_about(about) if about else None
+    model, processor = _load_model(run.model())
+
+    shown = load_images(gallery, processor, limit=limit)
+    held_out = _load_held_out(sources, processor, split, limit=record.limit)
+    known = not_held_out(shown, held_out, split)
+    embeddings = embed_images(model, processor, shown.pixels).half().float()  # as they are stored
+    entries = Gallery(shown.file_names, shown.labels, embeddings, image_root=image_root)
+    others = load_outliers(
+        outliers,
+        processor.size,
+        part="fit",
+        seed=record.seed,
+        leave_out=left_out_labels({*shown.labels, *held_out.labels}),
+        limit=limit,
+    )
+    detector = fit_detector(
+        entries.subset(known),
+        model,
+        processor,
+        fit=_part(held_out, split, "fit"),
+        calibration=_part(held_out, split, "calibration"),
+        outliers=others.pixels,
+    )
+    training: dict[str, Any] = record.to_dict()
+    training["outliers"] = [*record.outliers, *others.sources]
+    export_repo(
+        out,
+        model=model,
+        processor=processor,
+        gallery=entries,
+        ood=detector,
+        split=split.to_text(),
+        training=training | ({"about": texts} if texts else {}),
+        losses=run.losses,
+        inputs=inputs,
+    )
+
+
+def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[int]:
+    """Return the indices of a gallery's pictures that held-out ones may be compared with.
+
+    Left out are the pictures that the split holds out, by the content of their files, and near-duplicates of them: the
+    same picture in another size or file format has another content.
+
+    Args:
+        gallery: the gallery's pictures.
+        held_out: the held-out pictures, of the same size.
+        split: which says what is held out.
+
+    Raises:
+        DataError: no picture of the gallery is left.
+    """
+    groups = near_duplicate_groups(torch.cat([gallery.pixels, held_out.pixels]))
+    alike = set(groups[len(gallery) :])
+    left_out = {*split.indices(gallery.sha256, HELD_OUT), *(i for i in range(len(gallery)) if groups[i] in alike)}
+    if len(left_out) == len(gallery):
+        raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
+    return [index for index in range(len(gallery)) if index not in left_out]
+
+
+def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:
+    model_type = repo.json(CONFIG).get("model_type", "")
+    if model_type not in MODEL_TYPES:
+        raise DataError(
+            f"{repo.path} has a network of the type {model_type!r}, which cannot be exported.", path=repo.path
+        )
+    model = MODEL_TYPES[model_type].from_pretrained(repo).to(memory_format=torch.channels_last)
+    return model, ImageProcessor.load(repo)
+
+
+def _load_held_out(sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None) -> ImageSet:
+    """Read the held-out pictures from the training data, and check that all of them are there."""
+    try:
+        parts = [
+            load_source(source, processor, limit=limit, keep=lambda sha256: split.part_of(sha256) in HELD_OUT)
+            for source in sources
+        ]
+    except ImageSourceError as error:
+        raise DataError(f"{error} Name the pictures that the run was trained on with --data.") from error
+    found = ImageSet.concatenate(parts)
+    if missing := split.count_missing(found.sha256, HELD_OUT):
+        raise DataError(
+            f"{missing} held-out pictures of the run are not in {', '.join(sources)}: name the pictures that it was "
+            "trained on with --data."
+        )
+    return found
+
+
+def _part(images: ImageSet, split: Split, part: str) -> torch.Tensor:
+    chosen = split.indices(images.sha256, [part])
+    if not chosen:
+        raise DataError(f"The run holds no picture out for {part!r}: train on more pictures.")
+    return images.pixels[chosen]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.export",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", type=Path, required=True, help="folder of a run that python -m lab.train has ended")
+    parser.add_argument(
+        "--gallery", required=True, metavar="PATH", help="pictures to be found: folder or zip of class/name.jpg"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="the pictures that the run was trained on, if they are not where the run found them any more",
+    )
+    parser.add_argument(
+        "--outliers",
+        nargs="*",
+        default=[],
+        metavar="PATH",
+        help="folders or zips of other things, to fit the detector; a quarter of them is used, which no run trains on, "
+        "and drawn ones are added",
+    )
+    parser.add_argument(
+        "--image-root",
+        default="",
+        metavar="ROOT",
+        help="address, hf://datasets/... or folder where the gallery's pictures can be fetched from (default: none)",
+    )
+    parser.add_argument(
+        "--about",
+        type=Path,
+        metavar="FILE",
+        help=f"JSON file of texts for the card, any of: {', '.join(ABOUT_KEYS)}; license is an SPDX id",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="REPO", help="a new or empty folder, or a repo to be replaced"
+    )
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="use at most N pictures of the gallery and of each source, for a trial"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

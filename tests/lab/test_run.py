@@ -1,0 +1,171 @@
+"""The folder of a run: begun once, continued or begun again on request, and no file of anybody else is ever lost."""
+
+import dataclasses
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lab.record import TrainingRecord
+from lab.run import TrainingRun
+from lab.split_file import Split
+from tests.builders import edit_json, files_of, tiny_autoencoder
+from visim_models import DataError, ImageProcessor, OutputError
+
+HASHES = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
+SPLIT = Split(dict(zip(HASHES, ["train", "train", "test", "fit"], strict=True)))
+OTHER_SPLIT = Split(dict(zip(HASHES, ["test", "train", "train", "fit"], strict=True)))
+RECORD = TrainingRecord(
+    task="autoencoder", recipe="article", settings={"epochs": 1, "batch_size": 2}, epochs=1, seed=0, limit=None,
+    command="", sources=[], outliers=[], split_sha256=SPLIT.sha256,
+)  # fmt: skip
+OWN = [
+    "run.json", "split.csv", "losses.csv", "losses.png", "epoch_01.png", "epoch_120.png",
+    "checkpoint/state.safetensors", "checkpoint/progress.json",
+    "model/config.json", "model/model.safetensors", "model/preprocessor_config.json", "model/training.json",
+]  # fmt: skip
+FOREIGN = ["notes.txt", "epoch_x.png", "checkpoint/notes.txt", "model/thesis.txt", "photos/run.json", ".git/config"]
+
+
+def begun(path: Path) -> TrainingRun:
+    run = TrainingRun.for_output(path)
+    run.begin(RECORD, SPLIT)
+    return run
+
+
+def full(path: Path) -> TrainingRun:
+    """A run with all of its files, among files of somebody else."""
+    run = begun(path)
+    for name in [*OWN[2:], *FOREIGN]:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(name)
+    return run
+
+
+def test_a_new_run_has_its_record_and_its_split(tmp_path: Path) -> None:
+    run = begun(tmp_path / "runs" / "mine")
+    assert set(files_of(run.path)) == {"run.json", "split.csv"}
+    assert run.record() == RECORD
+    assert run.split().sha256 == SPLIT.sha256
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    before = files_of(run.path)
+    with pytest.raises(OutputError, match=r"--resume.*--force"):
+        TrainingRun.for_output(run.path)
+    assert files_of(run.path) == before
+
+
+def test_beginning_again_removes_the_runs_files_and_no_others(tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    again = TrainingRun.for_output(run.path, force=True)
+    assert set(files_of(run.path)) == {*OWN, *FOREIGN}  # nothing goes before the new run begins
+    again.begin(dataclasses.replace(RECORD, split_sha256=OTHER_SPLIT.sha256), OTHER_SPLIT)
+    assert set(files_of(run.path)) == {"run.json", "split.csv", *FOREIGN}
+    assert all((run.path / name).read_text() == name for name in FOREIGN)
+    assert again.split().sha256 == OTHER_SPLIT.sha256
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_no_run_is_refused_in_any_case(resume: bool, force: bool, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="no training run"):
+        TrainingRun.for_output(tmp_path, resume=resume, force=force)
+    (tmp_path / "run.json").write_text('{"name": "of another program"}')
+    with pytest.raises(OutputError, match="no training run"):
+        TrainingRun.for_output(tmp_path, resume=resume, force=force)
+    with pytest.raises(OutputError, match="is a file"):
+        TrainingRun.for_output(tmp_path / "thesis.txt", resume=resume, force=force)
+    assert set(files_of(tmp_path)) == {"thesis.txt", "run.json"}
+
+
+def test_a_run_apart_from_its_input(tmp_path: Path) -> None:
+    data = tmp_path / "home" / "photos"
+    data.mkdir(parents=True)
+    for out in (data, tmp_path / "home", data / "run"):
+        with pytest.raises(OutputError, match="not apart"):
+            TrainingRun.for_output(out, inputs=[data], force=True)
+    link = tmp_path / "link"
+    link.symlink_to(data)
+    with pytest.raises(OutputError, match="not apart"):
+        TrainingRun.for_output(link / "run", inputs=[data])
+    TrainingRun.for_output(tmp_path / "home" / "run", inputs=[data, tmp_path / "missing.zip"])
+
+
+def test_a_link_leads_to_the_run(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    begun(tmp_path / "run")
+    assert set(files_of(tmp_path / "disk")) == {"run.json", "split.csv"}
+    assert (tmp_path / "run").is_symlink()
+
+
+def test_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no run"):
+        TrainingRun.for_output(tmp_path / "run", resume=True)
+
+
+def test_resumed_for_more_epochs(tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    longer = dataclasses.replace(RECORD, epochs=3, settings={"epochs": 3, "batch_size": 2}, command="other")
+    before = files_of(run.path)
+    TrainingRun.for_output(run.path, resume=True).resume(longer, HASHES)
+    assert run.record() == dataclasses.replace(longer, command="")
+    after = files_of(run.path)
+    assert {name: content for name, content in after.items() if name != "run.json"} == {
+        name: content for name, content in before.items() if name != "run.json"
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 1}, {"task": "x"}, {"recipe": "x"}, {"limit": 9}, {"settings": {"epochs": 1, "batch_size": 3}}],
+)
+def test_resumed_otherwise_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    before = files_of(run.path)
+    with pytest.raises(DataError, match=next(iter(changes))):
+        run.resume(dataclasses.replace(RECORD, **changes), HASHES)  # type: ignore[arg-type]
+    assert files_of(run.path) == before
+
+
+@pytest.mark.parametrize("hashes", [HASHES[1:], [*HASHES, "e" * 64]], ids=["fewer", "more"])
+def test_resumed_with_other_pictures_is_refused(hashes: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="other pictures"):
+        begun(tmp_path / "run").resume(RECORD, hashes)
+
+
+def test_another_split_under_the_record_is_refused(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    OTHER_SPLIT.write(run.path / "split.csv")
+    with pytest.raises(DataError, match=r"split\.csv"):
+        run.split()
+    (run.path / "split.csv").unlink()
+    with pytest.raises(DataError, match=r"split\.csv"):
+        run.split()
+
+
+def test_the_model_of_a_run(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    with pytest.raises(DataError, match="no model yet"):
+        run.model()
+    run.save_model(tiny_autoencoder(), ImageProcessor(size=8))
+    repo = run.model()
+    assert set(files_of(repo.path)) == {"config.json", "model.safetensors", "preprocessor_config.json", "training.json"}
+    assert TrainingRecord.read(repo / "training.json") == RECORD
+
+
+def test_a_model_of_another_split_is_refused(tmp_path: Path) -> None:
+    """As an interrupted run with another seed left it: an old model under a new split."""
+    old, new = begun(tmp_path / "old"), TrainingRun(tmp_path / "new")
+    old.save_model(tiny_autoencoder(), ImageProcessor(size=8))
+    new.begin(dataclasses.replace(RECORD, seed=1, split_sha256=OTHER_SPLIT.sha256), OTHER_SPLIT)
+    shutil.copytree(old.path / "model", new.path / "model")
+    with pytest.raises(DataError, match="another split"):
+        new.model()
+    edit_json(new.path / "model" / "training.json", split_sha256=...)
+    with pytest.raises(DataError, match=r"training\.json"):
+        new.model()
