@@ -39,7 +39,7 @@ def check_disks(folder: Path) -> list[str]:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         error, _ = run_whole(build_gallery, material.model, material.others, disk / "built")
         if error:
-            raise SoakError(f"build-gallery still failed after there was room again: {error}")
+            raise SoakError(f"visim build still failed after there was room again: {error}")
     return facts
 
 
@@ -47,7 +47,7 @@ def _refused(what: str, out: Path, job: object, material: Material, *more: int) 
     before = files_of(out)
     error, seconds = run_whole(job, material.model, material.others, out, *more)  # type: ignore[arg-type]
     if not error or files_of(out) != before:
-        raise SoakError(f"{what}: build-gallery ended with {error!r}, and the folder is not as it was before")
+        raise SoakError(f"{what}: visim build ended with {error!r}, and the folder is not as it was before")
     return f"{what}: refused in {seconds:.1f} s, the old folder stands: {' '.join(error.split())[-110:]}"
 
 

@@ -4,10 +4,10 @@ import resource
 import signal
 from pathlib import Path
 
-import hub.build_gallery
 import hub.publish
 from lab.export import export_run
 from lab.train import main as train
+from visim_models.build import build
 
 __all__ = ["build_gallery", "build_gallery_on_a_small_disk", "export", "publish", "train_briefly"]
 
@@ -24,8 +24,8 @@ def export(run: Path, pictures: Path, out: Path, limit: int) -> None:
 
 
 def build_gallery(model: Path, pictures: Path, out: Path) -> None:
-    """`python -m hub build-gallery`."""
-    hub.build_gallery.build_gallery(model, pictures, out, image_root="")
+    """`visim build --sync`: `out` becomes a gallery of these pictures, whatever it was before."""
+    build(pictures, out, model=model, image_root="", remove_missing=True, progress=False)
 
 
 def build_gallery_on_a_small_disk(model: Path, pictures: Path, out: Path, largest_file: int) -> None:

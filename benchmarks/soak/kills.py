@@ -15,7 +15,7 @@ __all__ = ["check_kills"]
 
 
 def check_kills(folder: Path, *, kills: int) -> list[str]:
-    """Kill export, build-gallery and publish so many times each.
+    """Kill the export, `visim build` and publish so many times each.
 
     Raises:
         SoakError: a folder is a mix, or the next run does not complete.
