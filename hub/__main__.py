@@ -16,7 +16,7 @@ COMMANDS = {
 }
 """Command -> help. The module of the same name offers `add_arguments(parser)` and `run(options)`.
 
-Only the module that was asked for is imported: cards need matplotlib, which those who only run the demo do not have.
+Only the module that was asked for is imported, so that one command does not wait for what another needs.
 """
 
 
@@ -28,12 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = parsers.add_parser(name, help=summary)
         if name in given[:1]:
-            try:
-                module = importlib.import_module(f"hub.{name.replace('-', '_')}")
-            except ModuleNotFoundError as error:
-                missing = (error.name or "").partition(".")[0]
-                print(f"error: {name} needs {missing}: python -m pip install --editable '.[train]'", file=sys.stderr)
-                return 2
+            module = importlib.import_module(f"hub.{name.replace('-', '_')}")
             command.description = module.__doc__
             module.add_arguments(command)
     options = parser.parse_args(given)

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     report = import_article(options.kind, options.weights, options.images, options.out, image_root=options.image_root)
     print(f"{options.out}: {report.pictures:,} pictures, embedded by the article's own weights")
     if report.skipped:
-        print(f"{len(report.skipped):,} files were left out: {options.out / SKIPPED} lists them with the reasons")
+        print(f"{len(report.skipped):,} left out, with the reasons in {options.out / SKIPPED}")
 
 
 def import_article(

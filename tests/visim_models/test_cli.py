@@ -61,7 +61,7 @@ def test_build_says_what_it_made(
     printed = capsys.readouterr()
     assert f"{out}: 20 pictures (20 added), which are looked up under {pictures}" in printed.out
     assert "calibrated on 20 of this gallery's pictures" in printed.out
-    assert f"1 files were left out: {out / 'skipped.csv'}" in printed.out
+    assert f"1 file left out, with the reasons in {out / 'skipped.csv'}" in printed.out
     assert "embedding" in printed.err  # progress
     assert len(VisualSimilarity.from_pretrained(out).gallery) == 20
 
@@ -82,12 +82,12 @@ def test_changing_a_gallery(mine: Path, pictures: Path, tmp_path: Path, capsys: 
     assert run("build", "--out", mine, "--remove-list", listed, "--remove", "suv/0001.png") == 0
     printed = capsys.readouterr().out
     assert "18 pictures (2 removed)" in printed
-    assert "1 names to remove are not in the gallery: suv/9999.png" in printed
+    assert "1 name to remove not in the gallery: suv/9999.png" in printed
     others = write_pictures(tmp_path / "others", 1, seed=4)
     assert run("build", "--out", mine, "--add", others) == 0
     printed = capsys.readouterr().out
     assert "19 pictures (1 added)" in printed
-    assert "3 names have other content now and stay as they were" in printed
+    assert "3 pictures with other content now stayed as before" in printed
     assert run("build", "--out", mine, "--image-root", "https://example.org/pictures") == 0
     assert "looked up under https://example.org/pictures" in capsys.readouterr().out
 
