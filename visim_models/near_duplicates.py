@@ -52,7 +52,7 @@ def _join(groups: Tensor, alike: Tensor, rows: Tensor, columns: Tensor) -> None:
         rows: (B,) indices of the pictures of the rows.
         columns: (C,) indices of the pictures of the columns.
     """
-    for row in alike.any(dim=1).nonzero()[:, 0].tolist():
+    for row in (alike.sum(dim=1) > 1).nonzero()[:, 0].tolist():  # a picture is like itself
         members = torch.cat([columns[alike[row]], rows[row : row + 1]])
         joined = groups[members].unique()
         if len(joined) > 1:

@@ -7,12 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from lab.split_file import Split
 from PIL import Image
 
 from lab.data import ImageSet
 from lab.evaluation.data_folder import DataFolder
 from lab.evaluation.evaluated_repo import EvaluatedRepo
+from lab.split_file import Split
 from tests.builders import edit_json, tiny_repo
 from visim_models.errors import DataError
 
