@@ -1,4 +1,4 @@
-"""AVIF files put together from the AV1 streams that Pillow encodes: grids, and what no encoder writes."""
+"""Put AVIF files together from the AV1 streams that Pillow encodes: grids, and files that no encoder writes."""
 
 import struct
 from collections.abc import Sequence

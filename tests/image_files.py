@@ -1,4 +1,4 @@
-"""Image files put together by hand, byte by byte, for the tests of what reads them."""
+"""Put image files together by hand, byte by byte."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 class Picture(NamedTuple):
-    """State what an upright picture must be: its size, and the colours of its quadrants, row by row."""
+    """State the upright picture that is expected: its size, and the colours of its quadrants, row by row."""
 
     size: tuple[int, int]
     colours: tuple[Colour, Colour, Colour, Colour]

@@ -1,4 +1,4 @@
-"""Measure what decoding each file of a folder costs, in a process of its own.
+"""Measure the cost of decoding each file of a folder, in a process of its own.
 
 `python tests/upload_costs.py ROOT FOLDER` prints one line of JSON for each file: its name, the bytes by which the peak
 memory exceeds that before the first file, the CPU seconds of all threads, and whether the file was refused. The process

@@ -1,8 +1,8 @@
 """Decode an upload, path, array or PIL image into an upright RGB image, or raise an ImageDecodeError that says why not.
 
 The bytes are not trusted. The first bytes pick one format out of a fixed list; `image_containers` reduces the file to
-the parts that make pixels, so that Pillow parses no metadata, and refuses what makes a small file slow or large to
-read; the declared size is checked before a pixel is decoded; and `MeteredBytes` bounds the rest of the work. Colour
+the parts that make pixels, so that Pillow parses no metadata, and refuses a small file that would take much time or
+memory; the declared size is checked before a pixel is decoded; and `MeteredBytes` bounds the rest of the work. Colour
 profiles (ICC) are ignored, as they were for the pictures that the models learnt from: the numbers in the file are taken
 for sRGB.
 """
@@ -81,7 +81,7 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
         source: A path, a file's bytes, a PIL image (not changed), or an (H, W, 3) uint8 RGB array (taken as upright).
         max_pixels: Largest width x height. A WebP or AVIF may have half as many, a run-length encoded BMP a fifth. No
             side may exceed 32,768.
-        max_bytes: Largest file, in bytes.
+        max_bytes: Largest file, in bytes. The coded picture of an AVIF may have 16 MiB.
 
     Returns:
         A new image of mode RGB that shares nothing with `source` and carries no metadata.
@@ -145,7 +145,7 @@ def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             raise ImageDecodeError(f"{name} is a folder. Give the path of one picture in it.")
-        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block for ever
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block forever
             raise ImageDecodeError(f"{name} is not a plain file. Give the path of a picture, or its bytes.")
         _check_bytes(status.st_size, name, max_bytes)
         with open(path, "rb") as file:

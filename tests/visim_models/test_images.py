@@ -30,7 +30,7 @@ A, B, C, D = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
 
 def pixels(image: Image.Image) -> list[list[tuple[int, ...]]]:
-    """The picture's pixels, row by row."""
+    """Return the pixels, row by row."""
     return [[tuple(pixel) for pixel in row] for row in np.asarray(image).tolist()]
 
 
@@ -55,13 +55,13 @@ def test_upload_ends_in_its_picture_or_a_clear_error(upload: Upload) -> None:
     if upload.picture is None:
         with pytest.raises(ImageDecodeError) as caught:
             decode_image(upload.data)
-        assert len(str(caught.value)) > 40  # what was wrong, and what to do
+        assert len(str(caught.value)) > 40  # the fault, and a way out
     else:
         assert_shows(decode_image(upload.data), upload.picture)
 
 
 def costs_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """Decode every file of a folder in a process with limits, and return what each costs by its name."""
+    """Decode every file of a folder in a process with limits, and return the costs of each by its name."""
     run = [sys.executable, "-W", "error", str(ROOT / "tests" / "upload_costs.py"), str(ROOT), str(folder)]
     done = subprocess.run(run, capture_output=True, text=True, timeout=300)
     costs = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}
@@ -95,7 +95,7 @@ def test_the_largest_pictures_take_bounded_memory(tmp_path: Path) -> None:
     assert {name: cost for name, cost in costs.items() if cost["memory"] > MEMORY} == {}
 
 
-# What EXIF says of each orientation: where the stored first row and first column are to be seen.
+# For each orientation of EXIF: where the stored first row and first column are seen.
 STORED = {
     1: [[A, B], [C, D]],  # row: top, column: left
     2: [[B, A], [D, C]],  # top, right
@@ -119,7 +119,7 @@ def test_four_pixels_are_turned_upright(orientation: int) -> None:
 
 
 def grey(image: Image.Image) -> list[int]:
-    """The greys of a picture that must be one row."""
+    """Return the greys of a picture that must be one row."""
     values = np.asarray(image)  # (1, W, 3)
     assert (values == values[..., :1]).all()
     return [int(value) for value in values[0, :, 0]]

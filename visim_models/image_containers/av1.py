@@ -1,7 +1,7 @@
 """Read how large the frames of an AV1 stream are, and how much memory they take, without decoding one.
 
 Source: AV1 Bitstream & Decoding Process Specification, version 1.0.0 with errata 1, sections 5.3 to 5.9. A file's
-container can state any size; the decoder allocates what the stream says.
+container can state any size; the decoder allocates the one in the stream.
 """
 
 from collections.abc import Iterator

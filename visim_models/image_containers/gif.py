@@ -1,4 +1,4 @@
-"""Reduce a GIF to what comes before and in its first frame.
+"""Reduce a GIF to its screen, palette and frames.
 
 Source: the GIF89a specification (CompuServe). Pillow joins the blocks of a comment one by one, which takes quadratic
 time, so comments and application extensions do not reach it.

@@ -1,7 +1,7 @@
 """Reduce a JPEG to its frame, tables and scans.
 
-Source: ITU-T T.81, annex B. Only what comes before the first scan is rewritten: Pillow parses that part in Python. The
-scans, and the tables between them, go to libjpeg as they are, once their number is known to be reasonable.
+Source: ITU-T T.81, annex B. Only the part before the first scan is rewritten: Pillow parses it in Python. The scans,
+and the tables between them, go to libjpeg as they are, once their number is known to be reasonable.
 """
 
 import re
@@ -34,7 +34,7 @@ class _Segment(NamedTuple):
 
 
 def reduce_jpeg(data: bytes, max_pixels: int) -> Reduced:
-    """Drop comments and application data from a JPEG, and whatever follows its end.
+    """Drop comments and application data from a JPEG, and all bytes after its end.
 
     Args:
         data: The file. Of several JPEGs in one file (MPO) the first is kept.

@@ -1,4 +1,4 @@
-"""Hold what a container is reduced to, and the error that refuses it."""
+"""Hold the result of reducing a container, and the error that refuses one."""
 
 from typing import NamedTuple
 

@@ -93,7 +93,7 @@ class _Directory:
         """Return the unsigned integers of a tag, none where it is missing.
 
         Raises:
-            RefusedError: The tag has values of another type, or lies beyond the end of the file.
+            RefusedError: The tag has values of another type, or beyond the end of the file.
         """
         tag = self.tags.get(number)
         if tag is None:

@@ -2,7 +2,7 @@
 
 Source: RFC 9649, section 3 (WebP lossless). libwebp keeps about 6 to 12 kB for each group, and a stream can ask for
 65,536 of them in 160 kB, so a WebP of 300 kB takes 400 MB. The groups are numbered by the pixels of a small image near
-the start of the stream. Its pixels are read here, but not put together: a copy repeats numbers seen before.
+the start of the stream. Its pixels are read here, but not put together: a copy repeats earlier numbers.
 """
 
 from typing import Final, TypeAlias

@@ -1,4 +1,4 @@
-"""Still pictures pass, with their alpha, grid and orientation; what would cost more than its size says does not."""
+"""Still pictures pass, with alpha or a grid; files that cost more than their stated size are refused."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What libwebp encodes passes the count of prefix codes, and damaged streams are refused."""
+"""Streams of libwebp pass the count of prefix codes, and damaged ones are refused."""
 
 import contextlib
 
