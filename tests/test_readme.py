@@ -69,16 +69,16 @@ STATED = [
     ("false alarms", CIFAR10, "ood_false_alarms_at_5", "", "{value:.1f} % CIFAR-10"),
     ("car reconstruction", BY_LOOK, "reconstruction_psnr", "", "{n} held-out photographs"),
     ("car reconstruction", BY_LOOK, "reconstruction_psnr", "", "{value:.1f} dB (target {at_least:g} dB{missed})"),
-    ("car reconstruction", BY_LOOK, "reconstruction_psnr", COMPONENTS, "components {value:.1f} dB"),
+    ("car reconstruction", BY_LOOK, "reconstruction_psnr", COMPONENTS, "PCA, 1000 components {value:.1f} dB"),
     ("CIFAR-10 reconstruction", CIFAR10, "reconstruction_psnr", "", "{n:,} validation pictures"),
     ("CIFAR-10 reconstruction", CIFAR10, "reconstruction_psnr", "", "{value:.1f} dB (target {at_least:g} dB{missed})"),
-    ("CIFAR-10 reconstruction", CIFAR10, "reconstruction_psnr", COMPONENTS, "components {value:.1f} dB"),
+    ("CIFAR-10 reconstruction", CIFAR10, "reconstruction_psnr", COMPONENTS, "PCA, 1000 components {value:.1f} dB"),
     ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_1", "", "| {value:.1f} % ("),
     ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_10", "", "top 10: {value:.1f} %)"),
     ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_1", PIXELS, "raw pixels {value:.1f} %"),
-    ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_10", PIXELS, "({value:.1f} %), PCA"),
+    ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_10", PIXELS, "({value:.1f} %)"),
     ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_1", COMPONENTS, "PCA {value:.1f} %"),
-    ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_10", COMPONENTS, "({value:.1f} %) |"),
+    ("CIFAR-10 retrieval", CIFAR10, "retrieval_top_10", COMPONENTS, "({value:.1f} %)"),
     *(
         ("strange pictures found in the CIFAR-10 tab", CIFAR10, f"ood_found_at_5_{kind}", "", f"{name} {{value:.1f}} %")
         for kind, name in {"noise": "noise", "plain": "plain colours", "text": "text", "plot": "plots"}.items()
@@ -173,6 +173,10 @@ def rows_of(bench: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def test_the_speed_table_is_the_one_that_was_printed() -> None:
     """It may leave out rows and columns, and that is all: `make bench ARGS='--json docs/bench.json'` prints both."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    if "\n## How fast it is\n" not in readme:
+        assert not BENCH.exists(), "there are measured speeds: put their table into the README"
+        return
     assert BENCH.exists(), "measure with: make bench ARGS='--json docs/bench.json', and put its table into the README"
     printed = rows_of(json.loads(BENCH.read_text(encoding="utf-8")))
     headings, *rows = table("How fast it is")
