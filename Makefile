@@ -58,9 +58,12 @@ MEASURE := $(BIN)/python -m lab.evaluate
 export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pretrained, measured and with cards (DATA=)
 	$(EXPORT) --run runs/article-autoencoder --out runs/repos/article-autoencoder $(CIFAR10_SOURCES)
 	$(EXPORT) --run runs/article-car-classifier --out runs/repos/article-car-classifier $(CARS_SOURCES)
-	$(EXPORT) --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder $(CIFAR10_SOURCES)
-	$(EXPORT) --run runs/car-extractor --out hub/pretrained/visim-car-extractor $(CARS_SOURCES)
-	$(EXPORT) --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES)
+	$(EXPORT) --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder $(CIFAR10_SOURCES) \
+		--about lab/about/cifar10-autoencoder.json
+	$(EXPORT) --run runs/car-extractor --out hub/pretrained/visim-car-extractor $(CARS_SOURCES) \
+		--about lab/about/car-extractor.json
+	$(EXPORT) --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES) \
+		--about lab/about/car-autoencoder.json
 	$(MEASURE) cifar10-autoencoder --data '$(DATA)' --compare runs/repos/article-autoencoder --write
 	$(MEASURE) car-extractor --data '$(DATA)' --compare runs/repos/article-car-classifier --write
 	$(MEASURE) car-autoencoder --data '$(DATA)' --write

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from visim_models.build.built_gallery import label_of
 from visim_models.decoding import pictures_at_once
 from visim_models.errors import DataError, VisimError
 from visim_models.image_store import ImageStore
@@ -119,7 +120,7 @@ def load_images(
     empty = torch.empty(0, 3, processor.size, processor.size, dtype=torch.uint8)
     return ImageSet(
         [name for name, *_ in found],
-        [_label(name) for name, *_ in found],
+        [label_of(name) for name, *_ in found],
         torch.stack([pixels for _, pixels, _ in found]) if found else empty,  # (N, 3, S, S)
         [sha256 for *_, sha256 in found],
     )
@@ -138,11 +139,6 @@ def _is_kept(store: ImageStore, name: str, keep: Callable[[str], bool]) -> bool:
         return keep(store.hash(name))
     except VisimError:
         return False
-
-
-def _label(file_name: str) -> str:
-    folder = PurePosixPath(file_name).parent.as_posix()
-    return "" if folder == "." else folder
 
 
 def load_source(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -16,6 +16,7 @@ from lab.record import ABOUT_KEYS, read_about
 from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, Split
 from visim_models import Gallery, ImageProcessor
+from visim_models.embedding import keep_freed_memory, prepared
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
 from visim_models.near_duplicates import near_duplicate_groups
@@ -95,22 +96,17 @@ def export_run(
     sources = list(data) or [row["source"] for row in record.sources]
     inputs = local_paths([run_folder, gallery, *sources, *outliers, *([about] if about else [])])
     check_output(out, inputs=inputs)  # before the first picture is read
-    texts = read_about(about) if about else None
+    texts = {"about": read_about(about)} if about else {}
     model, processor = _load_model(run.model())
+    keep_freed_memory()
 
     shown = load_images(gallery, processor, limit=limit)
     held_out = _load_held_out(sources, processor, split, limit=record.limit)
     known = not_held_out(shown, held_out, split)
     embeddings = embed_images(model, processor, shown.pixels).half().float()  # as they are stored
     entries = Gallery(shown.file_names, shown.labels, embeddings, image_root=image_root)
-    others = load_outliers(
-        outliers,
-        processor.size,
-        part="fit",
-        seed=record.seed,
-        leave_out=left_out_labels({*shown.labels, *held_out.labels}),
-        limit=limit,
-    )
+    leave_out = left_out_labels({*shown.labels, *held_out.labels})
+    others = load_outliers(outliers, processor.size, part="fit", seed=record.seed, leave_out=leave_out, limit=limit)
     detector = fit_detector(
         entries.subset(known),
         model,
@@ -119,8 +115,7 @@ def export_run(
         calibration=_part(held_out, split, "calibration"),
         outliers=others.pixels,
     )
-    training: dict[str, Any] = record.to_dict()
-    training["outliers"] = [*record.outliers, *others.sources]
+    training = {**record.to_dict(), "outliers": [*record.outliers, *others.sources]}
     export_repo(
         out,
         model=model,
@@ -128,7 +123,7 @@ def export_run(
         gallery=entries,
         ood=detector,
         split=split.to_text(),
-        training=training | ({"about": texts} if texts else {}),
+        training={**training, **texts},
         losses=run.losses,
         inputs=inputs,
     )
@@ -150,7 +145,10 @@ def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[in
     """
     groups = near_duplicate_groups(torch.cat([gallery.pixels, held_out.pixels]))
     alike = set(groups[len(gallery) :])
-    left_out = {*split.indices(gallery.sha256, HELD_OUT), *(i for i in range(len(gallery)) if groups[i] in alike)}
+    left_out = {
+        *split.indices(gallery.sha256, HELD_OUT, with_copies=True),
+        *(i for i in range(len(gallery)) if groups[i] in alike),
+    }
     if len(left_out) == len(gallery):
         raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
     return [index for index in range(len(gallery)) if index not in left_out]
@@ -162,8 +160,7 @@ def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:
         raise DataError(
             f"{repo.path} has a network of the type {model_type!r}, which cannot be exported.", path=repo.path
         )
-    model = MODEL_TYPES[model_type].from_pretrained(repo).to(memory_format=torch.channels_last)
-    return model, ImageProcessor.load(repo)
+    return prepared(MODEL_TYPES[model_type].from_pretrained(repo)), ImageProcessor.load(repo)
 
 
 def _load_held_out(sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None) -> ImageSet:

@@ -8,6 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.decoding import pictures_at_once
+from visim_models.embedding import embed_pixels
 from visim_models.gallery import Gallery
 from visim_models.measurements import NEIGHBOURS, Measured, measure
 from visim_models.models import PretrainedModel
@@ -26,8 +27,7 @@ _FARTHEST = 20.0
 
 def embed_images(model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Tensor:
     """Embed (N, 3, S, S) uint8 pictures: (N, D) float32, with a progress bar."""
-    with torch.inference_mode():
-        return torch.cat([model.embed(pixels).float() for pixels in _batches(processor, images, "embedding")])
+    return torch.cat([embed_pixels(model, pixels) for pixels in _batches(processor, images, "embedding")])
 
 
 def measure_images(similarity: VisualSimilarity, images: Tensor, *, gallery: Gallery | None = None) -> Measured:
@@ -46,8 +46,7 @@ def measure_against(gallery: Gallery, model: PretrainedModel, processor: ImagePr
     """
     parts = []
     for pixels in _batches(processor, images, "measuring"):
-        with torch.inference_mode():
-            embeddings = model.embed(pixels).float()  # (B, D)
+        embeddings = embed_pixels(model, pixels)  # (B, D)
         scores, _ = gallery.search(embeddings, top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
         parts.append(Measured(embeddings, measure(model, pixels, embeddings, torch.from_numpy(scores))))
     return Measured.concatenate(parts)

@@ -8,14 +8,15 @@
       "seed": 0,
       "limit": null,                     or how many pictures of each source were used at most, in a trial
       "command": "python -m lab.train ...",     as given; "" if unknown
-      "sources": [{"source": "cars/photos.zip", "pictures": 7600,
-                   "classes": {"coupe": 1900, ...}, "parts": {"train": 6080, ...}}, ...],
+      "sources": [{"source": "cars/photos.zip", "pictures": 7600, "copies": 410,
+                   "classes": {"coupe": 1900, ...}, "parts": {"train": 5740, ...}}, ...],
       "outliers": [{"source": "caltech101.zip", "part": "train", "pictures": 2200}, ...],
       "split_sha256": "...",             of split.csv
       "about": {...}                     in a repo alone, and only where it was given: see `ABOUT_KEYS`
     }
 
-Sources are written as they were given. Parts are those of `split_file.py`; outliers are for "train" or for the "fit".
+Sources are written as they were given. Parts are those of `split_file.py`, in which copies of a file count once;
+outliers are for "train" or for the "fit".
 """
 
 import shlex
@@ -98,7 +99,9 @@ class TrainingRecord:
 def source_row(source: str, images: ImageSet, split: Split) -> dict[str, Any]:
     """Describe a source of training data for the record."""
     classes = {label: images.labels.count(label) for label in sorted(set(images.labels))}
-    return {"source": source, "pictures": len(images), "classes": classes, "parts": split.counts(images.sha256)}
+    copies = len(images) - len(set(images.sha256))
+    parts = split.counts(images.sha256)
+    return {"source": source, "pictures": len(images), "copies": copies, "classes": classes, "parts": parts}
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:

@@ -67,22 +67,29 @@ class Split:
         """Return the number of a picture's group of near-duplicates, or None where it has none."""
         return self._groups.get(sha256[:_DIGITS])
 
-    def indices(self, hashes: Sequence[str], parts: Collection[str]) -> list[int]:
+    def indices(self, hashes: Sequence[str], parts: Collection[str], *, with_copies: bool = False) -> list[int]:
         """Return the indices of the pictures that are in one of some parts.
 
         Args:
             hashes: SHA-256 of each picture's file.
             parts: some of `PARTS`.
+            with_copies: return every file of a content, not only the first: the same picture must not count twice.
         """
-        return [index for index, sha256 in enumerate(hashes) if self.part_of(sha256) in parts]
+        found = [index for index, sha256 in enumerate(hashes) if self.part_of(sha256) in parts]
+        if with_copies:
+            return found
+        first: dict[str, int] = {}
+        for index in found:
+            first.setdefault(hashes[index], index)
+        return list(first.values())
 
     def counts(self, hashes: Sequence[str]) -> dict[str, int]:
-        """Count the pictures of each part, parts without any left out.
+        """Count the pictures of each part, copies once; parts without any are left out.
 
         Args:
             hashes: SHA-256 of each picture's file.
         """
-        found = Counter(self.part_of(sha256) for sha256 in hashes)
+        found = Counter(self.part_of(sha256) for sha256 in set(hashes))
         return {part: found[part] for part in PARTS if found[part]}
 
     def has_exactly(self, hashes: Sequence[str]) -> bool:

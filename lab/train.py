@@ -69,6 +69,7 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
     images = ImageSet.concatenate(list(sources.values()))
     outliers = _outliers(options, recipe, images)
 
+    print(f"{len(images):,} pictures: looking for near-duplicates among them", flush=True)
     split = run.split() if options.resume else split_images(images, recipe.shares, seed=options.seed)
     record = TrainingRecord(
         task=options.task,

@@ -32,8 +32,9 @@ def near_duplicate_groups(pixels: Tensor, *, threshold: float = _SAME_PICTURE) -
     groups = torch.arange(len(pixels))  # (N,)
     for start in range(0, len(pixels), _BLOCK):
         block = thumbnails[start : start + _BLOCK]  # (B, 768)
-        alike = torch.maximum(block @ thumbnails.T, block @ flipped.T) > threshold  # (B, N)
-        _join(groups, alike, torch.arange(start, start + len(block)), torch.arange(len(pixels)))
+        # Mirroring either picture of a pair gives the same cosine: each pair is compared once.
+        alike = torch.maximum(block @ thumbnails[start:].T, block @ flipped[start:].T) > threshold  # (B, N - start)
+        _join(groups, alike, torch.arange(start, start + len(block)), torch.arange(start, len(pixels)))
     plain, colours = _plain_pictures(pixels)  # (P,), (P, 3)
     for start in range(0, len(plain), _BLOCK):
         distances = torch.cdist(colours[start : start + _BLOCK], colours, p=torch.inf)  # (B, P)
@@ -51,7 +52,7 @@ def _join(groups: Tensor, alike: Tensor, rows: Tensor, columns: Tensor) -> None:
         rows: (B,) indices of the pictures of the rows.
         columns: (C,) indices of the pictures of the columns.
     """
-    for row in alike.any(dim=1).nonzero()[:, 0].tolist():
+    for row in (alike.sum(dim=1) > 1).nonzero()[:, 0].tolist():  # a picture is like itself
         members = torch.cat([columns[alike[row]], rows[row : row + 1]])
         joined = groups[members].unique()
         if len(joined) > 1:

@@ -1,4 +1,4 @@
-"""Random changes of whole batches of pictures, (N, 3, S, S) float in 0 to 255, each picture changed in its own way."""
+"""Random changes of batches of pictures, (N, 3, S, S) float, 0 to 255; each picture is changed in its own way."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ class Augmentation:
     """How strongly pictures are changed.
 
     Attributes:
-        scale: the least share of the side that a random crop keeps.
-        largest_scale: the largest; above 1 the picture shrinks, and is mirrored at its edges.
-        colour: the largest relative change of brightness, contrast, saturation and of each channel.
-        decorations: how often a dealer's frame, banner or logo is painted over the picture.
-        erase: how often a rectangle is blanked.
+        scale: smallest share of each side that a random crop keeps.
+        largest_scale: largest share; above 1 the picture shrinks, and is mirrored at its edges.
+        colour: largest relative change of brightness, contrast, saturation and of each channel.
+        decorations: share of the pictures over which a dealer's frame, banner or logo is painted.
+        erase: share of the pictures in which a rectangle is blanked.
         flip: mirror half of the pictures.
     """
 
@@ -30,7 +30,7 @@ class Augmentation:
     flip: bool = False
 
     def __call__(self, pixels: Tensor, size: int) -> Tensor:
-        """(N, 3, T, T) uint8 or float -> (N, 3, size, size) float, 0 to 255."""
+        """Change pictures: (N, 3, T, T) uint8 or float -> (N, 3, size, size) float, 0 to 255."""
         images = self._crop(pixels.float(), size)
         images = self._recolour(images)
         if self.decorations:
@@ -40,7 +40,7 @@ class Augmentation:
         return images.clamp(0, 255)
 
     def _crop(self, images: Tensor, size: int) -> Tensor:
-        """Random crops, whose sides are scaled apart, mirrored or not, resampled to the size."""
+        """Crop at random, with sides scaled apart, mirrored or not, and resample to the size."""
         count = len(images)
         scale = self.largest_scale - _draw(count, 2) * (self.largest_scale - self.scale)  # (N, 2) width and height
         shift = (2 * _draw(count, 2) - 1) * (1 - scale)  # the crop stays inside the picture, or the picture inside it
@@ -72,7 +72,7 @@ def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tens
     Args:
         images: (N, 3, S, S).
         targets: (N, C) probabilities.
-        share: how many are pasted into, 0 to 1.
+        share: of the pictures that are pasted into, 0 to 1.
     """
     count, _, side, _ = images.shape
     other = torch.randperm(count)
@@ -83,25 +83,25 @@ def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tens
 
 
 def paint_decorations(images: Tensor, share: float) -> Tensor:
-    """Paint what dealers put around a photograph onto a random `share` of (N, 3, S, S) pictures.
+    """Paint dealers' frames, banners and logos onto a random `share` of (N, 3, S, S) pictures.
 
-    Borders of random sides and widths, banners along an edge, and small logo-like blocks, all in flat colours with some
-    stripes of "lettering": drawn, not photographed.
+    They are borders of random sides and widths, bands along an edge, and small blocks near one, all in flat colours
+    with some stripes of "lettering": drawn, not photographed.
     """
     count, _, side, _ = images.shape
     chosen = _draw(count) < share
-    place = (torch.arange(side) + 0.5) / side  # (S,)
+    position = (torch.arange(side) + 0.5) / side  # (S,)
     colour = _flat_colours(count)
     # A border: each edge has a width of its own, and may have none.
     widths = 0.12 * _draw(count, 4) * (_draw(count, 4) < 0.6)  # left, right, top, bottom
-    across = (place < widths[:, 0:1]) | (place > 1 - widths[:, 1:2])  # (N, S)
-    down = (place < widths[:, 2:3]) | (place > 1 - widths[:, 3:4])  # (N, S)
+    across = (position < widths[:, 0:1]) | (position > 1 - widths[:, 1:2])  # (N, S)
+    down = (position < widths[:, 2:3]) | (position > 1 - widths[:, 3:4])  # (N, S)
     border = (across[:, None, :] | down[:, :, None]) & (chosen & (_draw(count) < 0.7))[:, None, None]  # (N, S, S)
     images = torch.where(border[:, None], colour, images)
     # A banner along the top or the bottom, with lettering.
     height = 0.06 + 0.14 * _draw(count, 1)
-    band = torch.where(_draw(count, 1) < 0.5, place < height, place > 1 - height)  # (N, S)
-    letters = torch.sin(place * (60 + 120 * _draw(count, 1))) > 0.2  # (N, S)
+    band = torch.where(_draw(count, 1) < 0.5, position < height, position > 1 - height)  # (N, S)
+    letters = torch.sin(position * (60 + 120 * _draw(count, 1))) > 0.2  # (N, S)
     banner = (band & (chosen & (_draw(count) < 0.5))[:, None])[:, None, :, None]  # (N, 1, S, 1)
     painted = torch.where(letters[:, None, None, :], _flat_colours(count), _flat_colours(count))
     images = torch.where(banner, painted, images)
@@ -110,7 +110,13 @@ def paint_decorations(images: Tensor, share: float) -> Tensor:
 
 
 def _paint_rectangles(images: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
-    """A flat rectangle on each chosen picture; sizes: least width and height, largest width and height, as shares."""
+    """Paint a flat rectangle on each chosen picture.
+
+    Args:
+        images: (N, 3, S, S).
+        chosen: (N,) bool.
+        sizes: smallest width and height, largest width and height, as shares of the side.
+    """
     count, _, side, _ = images.shape
     extent = sizes[:2] + (sizes[2:] - sizes[:2]) * _draw(count, 2)  # (N, 2)
     inside = _rectangles(extent, side) & chosen[:, None, None]  # (N, S, S)
@@ -118,16 +124,16 @@ def _paint_rectangles(images: Tensor, chosen: Tensor, sizes: Tensor) -> Tensor:
 
 
 def _rectangles(extent: Tensor, side: int) -> Tensor:
-    """(N, 2) widths and heights, as shares -> (N, S, S) bool: a rectangle somewhere inside each picture."""
-    place = (torch.arange(side) + 0.5) / side  # (S,)
+    """Place a rectangle inside each picture: (N, 2) widths and heights, as shares of the side -> (N, S, S) bool."""
+    position = (torch.arange(side) + 0.5) / side  # (S,)
     corner = _draw(len(extent), 2) * (1 - extent)  # (N, 2)
-    across = (place > corner[:, 0:1]) & (place < corner[:, 0:1] + extent[:, 0:1])  # (N, S)
-    down = (place > corner[:, 1:2]) & (place < corner[:, 1:2] + extent[:, 1:2])  # (N, S)
+    across = (position > corner[:, 0:1]) & (position < corner[:, 0:1] + extent[:, 0:1])  # (N, S)
+    down = (position > corner[:, 1:2]) & (position < corner[:, 1:2] + extent[:, 1:2])  # (N, S)
     return across[:, None, :] & down[:, :, None]
 
 
 def _flat_colours(count: int) -> Tensor:
-    """(N, 3, 1, 1) random colours, as often near white, black or pure as in print."""
+    """Draw (N, 3, 1, 1) random colours, half of them white, black or pure, as in print."""
     colours = 255 * _draw(count, 3, 1, 1)
     vivid = 255 * (colours > 127).float()
     return torch.where(_draw(count, 1, 1, 1) < 0.5, vivid, colours)

@@ -1,4 +1,4 @@
-"""First weights: the article's Xavier rule, and a start from the principal components of the pictures."""
+"""First weights: by the article's Xavier rule, or from the principal components of the pictures."""
 
 import torch
 from torch import Tensor, nn
@@ -9,14 +9,14 @@ __all__ = ["principal_components_", "xavier_"]
 
 _BIAS = 0.01
 _HEADROOM = 1.2
-"""How far beyond the values seen a shifted channel stays positive."""
+"""Factor of the largest negative value seen, by which a channel is shifted: unseen values stay positive, too."""
 _PAIRED_SHARE = 0.9
 """Share of the code that starts as principal components; the rest starts at random."""
 _FREE_SCALE = 0.1
 
 
 def xavier_(model: nn.Module) -> None:
-    """Xavier-uniform weights and biases of 0.01 for convolutions and linear layers, as in the first article."""
+    """Draw Xavier-uniform weights for convolutions and linear layers, with biases of 0.01, as in the first article."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -26,18 +26,18 @@ def xavier_(model: nn.Module) -> None:
 
 @torch.no_grad()
 def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> None:
-    """Set the weights so that the untrained network already projects onto principal components and back.
+    """Set the weights so that the untrained network projects onto principal components and back.
 
-    Some channels carry the picture, the others start as in `xavier_` and join in as training finds a use for them.
-    A 3x3 convolution of stride 1 hands the carrying channels on; one of stride 2 turns each 2x2 block of them into its
-    principal components; the linear layer projects onto those of the whole picture. ReLU cuts off what is negative, so
-    carrying channels are shifted up, and each component has two places in the code, for its positive and its negative
-    part. Components are divided by the root of their standard deviation, so that the plain cosine of two codes is not
-    ruled by the few largest.
+    Some channels carry the picture. The others start as in `xavier_`, and training finds a use for them. A 3x3
+    convolution of stride 1 passes the carrying channels on; one of stride 2 turns each 2x2 block of them into its
+    principal components; the linear layer projects onto those of the whole picture. ReLU cuts negative values off, so
+    carrying channels are shifted up, and each component has two numbers in the code, for its positive and its negative
+    part. Components are divided by the root of their standard deviation, so that the few largest do not decide over
+    the cosine of two codes.
 
     Args:
         model: the network.
-        pixels: (N, C, S, S) float pictures, as the network takes them.
+        pixels: (N, C, S, S) float pictures, the network's input.
     """
     xavier_(model)
     encoder = [module for module in model.encoder.net if isinstance(module, nn.Conv2d)]
@@ -50,7 +50,7 @@ def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> No
     _give_back(decoder[0], torch.eye(carried)[:, :, None, None], shift, torch.zeros(carried))
     _keep(decoder[1], carried + 1)
     for down, hold, up, hold_up in zip(encoder[2::2], encoder[3::2], decoder[2::2], decoder[3::2], strict=True):
-        room = down.out_channels - 1  # the last place is for the decoder's constant channel
+        room = down.out_channels - 1  # the last channel is the decoder's constant one
         blocks = nn.functional.pixel_unshuffle(values, 2)  # (N, 4C, S/2, S/2)
         basis = _block_basis(blocks, room)  # (P, 4C)
         values = torch.einsum("pc,nchw->nphw", basis, blocks)
@@ -65,12 +65,12 @@ def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> No
 
 
 def _shift(values: Tensor) -> Tensor:
-    """(C,) what to add to each channel of (N, C, H, W) so that it stays positive."""
+    """Return the (C,) numbers that keep each channel of (N, C, H, W) positive when they are added to it."""
     return _HEADROOM * values.amin(dim=(0, 2, 3)).neg().clamp(min=0.1)
 
 
 def _block_basis(blocks: Tensor, room: int) -> Tensor:
-    """(P, C): the principal directions of the channels of (N, C, H, W); the channels themselves if there is room."""
+    """Return the (P, C) principal directions of the channels of (N, C, H, W), or the channels if there is room."""
     channels = blocks.shape[1]
     if channels <= room:
         return torch.eye(channels)
@@ -89,9 +89,9 @@ def _pass_on(convolution: nn.Conv2d, filters: Tensor, below: Tensor, above: Tens
 
 
 def _give_back(convolution: nn.ConvTranspose2d, filters: Tensor, above: Tensor, below: Tensor) -> None:
-    """The reverse of `_pass_on`: from channels shifted by `above` to ones shifted by `below`, and the constant channel.
+    """Reverse `_pass_on`: from channels shifted by `above` to ones shifted by `below`, and the constant channel.
 
-    The channel after the carrying ones is 1 everywhere: through it the shift of each place in a block is taken away.
+    The channel after the carrying ones is 1 everywhere: through it the shift of each pixel of a block is taken away.
     """
     out, size, width = filters.shape[0], filters.shape[1], filters.shape[2]
     window = slice(1, 1 + width)
@@ -106,7 +106,7 @@ def _give_back(convolution: nn.ConvTranspose2d, filters: Tensor, above: Tensor, 
 
 
 def _keep(convolution: nn.Conv2d | nn.ConvTranspose2d, count: int) -> None:
-    """Hand the first channels on as they are."""
+    """Pass the first channels on unchanged."""
     rows = convolution.weight[:count] if isinstance(convolution, nn.Conv2d) else convolution.weight[:, :count]
     rows.zero_()
     convolution.weight[:count, :count, 1, 1] = torch.eye(count)
@@ -114,7 +114,7 @@ def _keep(convolution: nn.Conv2d | nn.ConvTranspose2d, count: int) -> None:
 
 
 def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor) -> None:
-    """Both linear layers: onto the principal components of `values` (N, P, h, w) and back."""
+    """Set both linear layers: onto the principal components of `values` (N, P, h, w), and back."""
     into = next(module for module in model.encoder.net if isinstance(module, nn.Linear))
     back = next(module for module in model.decoder.linear if isinstance(module, nn.Linear))
     carried, area = values.shape[1], values.shape[2] * values.shape[3]
@@ -127,7 +127,7 @@ def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor) -> 
     lift = shift.repeat_interleave(area)  # (P * h * w)
     scaled = gain[:, None] * directions
     paired = torch.cat([scaled, -scaled])  # (2K, P * h * w)
-    into.weight.mul_(_FREE_SCALE)  # what starts at random must not drown what starts as components
+    into.weight.mul_(_FREE_SCALE)  # numbers that start at random must not drown the components
     into.weight[: 2 * count] = 0
     into.weight[: 2 * count, : carried * area] = paired
     into.bias[: 2 * count] = -paired @ (lift + mean)

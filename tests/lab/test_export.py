@@ -137,6 +137,14 @@ def test_no_held_out_picture_is_among_those_that_are_compared_with(run: Path, pi
         not_held_out(held_out, held_out, split)
 
 
+def test_copies_of_a_calibration_picture_count_once(repo: Path, run: Path, pictures: Path, tmp_path: Path) -> None:
+    doubled = Path(shutil.copytree(pictures, tmp_path / "doubled"))
+    for path in pictures.rglob("*.png"):
+        shutil.copyfile(path, doubled / path.parent.name / f"copy of {path.name}")
+    assert export(run, pictures, tmp_path / "repo", "--data", str(doubled)) == 0
+    assert (tmp_path / "repo" / "ood.json").read_bytes() == (repo / "ood.json").read_bytes()
+
+
 def test_a_gallery_of_other_pictures_is_compared_with_whole(run: Path, tmp_path: Path) -> None:
     others = write_pictures(tmp_path / "others", 5, size=40, seed=9)
     assert export(run, others, tmp_path / "repo") == 0

@@ -61,10 +61,12 @@ def test_a_missing_or_damaged_record_is_refused(tmp_path: Path) -> None:
 
 def test_a_source_with_its_classes_and_parts() -> None:
     hashes = [hashlib.sha256(bytes([number])).hexdigest() for number in range(5)]
-    images = ImageSet(list("abcde"), ["x", "y", "x", "x", "y"], torch.zeros(5, 3, 1, 1), hashes)
+    labels = ["x", "y", "x", "x", "y", "x"]
+    images = ImageSet(list("abcdef"), labels, torch.zeros(6, 3, 1, 1), [*hashes, hashes[0]])
     split = Split(dict(zip(hashes, ["train", "test", "train", "fit", "train"], strict=True)))
     assert source_row("my.zip", images, split) == {
-        "source": "my.zip", "pictures": 5, "classes": {"x": 3, "y": 2}, "parts": {"train": 3, "fit": 1, "test": 1}
+        "source": "my.zip", "pictures": 6, "copies": 1, "classes": {"x": 4, "y": 2},
+        "parts": {"train": 3, "fit": 1, "test": 1},
     }  # fmt: skip
 
 

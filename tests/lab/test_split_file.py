@@ -54,10 +54,13 @@ def test_line_ends_do_not_change_the_digest(tmp_path: Path) -> None:
 
 def test_pictures_are_found_by_content() -> None:
     hashes = [sha256(5), sha256(9), sha256(3), sha256(1), sha256(5)]
-    assert SPLIT.indices(hashes, ["test"]) == [0, 4]
-    assert SPLIT.indices(hashes, HELD_OUT) == [0, 2, 4]
-    assert SPLIT.indices(hashes, PARTS) == [0, 2, 3, 4]
-    assert SPLIT.counts(hashes) == {"train": 1, "calibration": 1, "test": 2}
+    assert SPLIT.indices([hashes[0], hashes[2], hashes[0]], PARTS) == [0, 1]
+    assert SPLIT.indices(hashes, ["test"]) == [0]
+    assert SPLIT.indices(hashes, ["test"], with_copies=True) == [0, 4]
+    assert SPLIT.indices(hashes, HELD_OUT) == [0, 2]
+    assert SPLIT.indices(hashes, PARTS) == [0, 2, 3]
+    assert SPLIT.indices(hashes, PARTS, with_copies=True) == [0, 2, 3, 4]
+    assert SPLIT.counts(hashes) == {"train": 1, "calibration": 1, "test": 1}
     assert SPLIT.count_missing(hashes, HELD_OUT) == 1
     assert SPLIT.count_missing(hashes, ["train"]) == 1
 
