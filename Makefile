@@ -84,14 +84,14 @@ $(VENV)/.venv-stamp:
 		echo "On Debian and Ubuntu: apt-get install python3-venv; then run make again." >&2; exit 1; }
 	@touch $@
 
-$(VENV)/.demo-stamp: requirements.txt $(VENV)/.venv-stamp
+$(VENV)/.demo-stamp: requirements.txt pyproject.toml $(VENV)/.venv-stamp
 	@echo "Installing what the demo needs (torch is large: minutes, the first time)"
-	@$(PIP_INSTALL) -r requirements.txt
+	@$(PIP_INSTALL) -r requirements.txt --editable .
 	@touch $@
 
 $(VENV)/.mcp-stamp: $(VENV)/.demo-stamp
 	@echo "Installing Gradio's MCP extra"
-	@$(PIP_INSTALL) -r requirements.txt 'gradio[mcp]'
+	@$(PIP_INSTALL) -r requirements.txt --editable . 'gradio[mcp]'
 	@touch $@
 
 $(VENV)/.train-stamp $(VENV)/.dev-stamp: $(VENV)/.%-stamp: pyproject.toml $(VENV)/.demo-stamp

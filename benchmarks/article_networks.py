@@ -1,6 +1,7 @@
 """The networks of both articles, rebuilt from tables, with the articles' layers and parameter names.
 
-They share nothing with `visim_models`: weights that load into these with `strict=True` load into the articles' own classes.
+They share nothing with `visim_models`: weights that load into these with `strict=True` load into the articles' own
+classes.
 Source: O. Olu-Ipinlaye, "Autoencoders and Visual Similarity" and the car project behind "Visual Similarity".
 """
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from visim_models.build import build
 
 import hub
 from benchmarks.parts import DECODING, NETWORK, decode_alone, network_alone, time_floors
@@ -14,6 +13,7 @@ from benchmarks.pictures import are_photographs, jpegs, write_folder
 from benchmarks.scale import Scale
 from benchmarks.table import Row
 from benchmarks.timing import interleaved, medians
+from visim_models.build import build
 
 __all__ = ["build_rows"]
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from benchmarks.table import Floor
 from benchmarks.timing import Work
-from visim_models import VisualSimilarity, decode_image
-from visim_models.decoding import decode_ahead, pictures_at_once
+from visim_models import VisualSimilarity
+from visim_models.decoding import pictures_at_once
+from visim_models.embedding import decode_pictures
 
 __all__ = ["DECODING", "NETWORK", "decode_alone", "network_alone", "query_parts", "rate_floors", "time_floors"]
 
@@ -52,11 +53,7 @@ def time_floors(times: Mapping[str, float], names: Iterable[str]) -> tuple[Floor
 
 def decode_alone(similarity: VisualSimilarity, paths: Sequence[Path]) -> None:
     """Decode and resize pictures in threads, as a folder is embedded, with no network at work."""
-
-    def decode(path: Path) -> Tensor:
-        return similarity.processor.resize(decode_image(path))
-
-    for _ in decode_ahead(paths, decode, at_once=pictures_at_once(similarity.processor.size)):
+    for _ in decode_pictures(paths, similarity.processor):
         pass
 
 

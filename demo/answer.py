@@ -1,4 +1,4 @@
-"""From a search to the page: what each component of a tab shows of it."""
+"""From a search to the page: fills the components of a tab."""
 
 from collections.abc import Callable
 from html import escape
@@ -26,30 +26,30 @@ _DRAWN_NOTES = {
 }
 
 Updates = dict[Any, Any]
-"""Component -> what it shows from now on."""
+"""Component -> its new value or settings."""
 
 
 class Answers:
     """Fills the components of a tab.
 
     Args:
-        collection: what the tab searches.
+        collection: the gallery that the tab searches.
         parts: its components.
-        files: for what is made for one visitor.
+        files: for the files that are made for one visitor.
     """
 
     def __init__(self, collection: Collection, parts: Parts, files: VisitorFiles) -> None:
         self._collection, self._parts, self._files = collection, parts, files
 
     def attempt(self, answer: Callable[[], Updates]) -> Updates:
-        """An answer, or in words why there is none."""
+        """Return an answer, or a message that says why there is none."""
         try:
             return answer()
         except VisimError as error:
-            return self.nothing(message("error", sentence(error)))
+            return self.no_search(message("error", sentence(error)))
 
     def search(self, search: Search) -> Updates:
-        """A search: its verdict and, if they do not wait behind a warning, its matches."""
+        """Show a search: its verdict and, if they do not wait behind a warning, its matches."""
         updates = {
             self._parts.state: search,
             self._parts.verdict: self._explain(search),
@@ -62,7 +62,7 @@ class Answers:
         return updates if search.is_hidden else {**updates, **self._matches(search)}
 
     def inside(self, picture: Image.Image) -> Updates:
-        """A picture beside what the autoencoder's code keeps of it; nothing where there is no autoencoder."""
+        """Show a picture beside its reconstruction from the autoencoder's code, where there is an autoencoder."""
         decoder = self._collection.decoder
         if decoder is None:
             return {}
@@ -73,12 +73,16 @@ class Answers:
             self._parts.kept: self._files.keep_enlarged(Image.fromarray(decoder.reconstruct(picture))),
         }
 
-    def nothing(self, said: str) -> Updates:
-        """No search, and in the place of the verdict what is said."""
+    def no_search(self, text: str) -> Updates:
+        """Show no search, and a text in place of the verdict.
+
+        Args:
+            text: HTML, as `demo.verdict.message` makes it.
+        """
         hidden = [self._parts.reveal, self._parts.results, self._parts.detail, self._parts.reasons, self._parts.inside]
         return {
             self._parts.state: None,
-            self._parts.verdict: said,
+            self._parts.verdict: text,
             self._parts.link: "",
             **{part: gr.update(visible=False) for part in hidden},
         }
@@ -109,7 +113,7 @@ class Answers:
         return explain_verdict(search.verdict, one=self._collection.one, many=self._collection.many)
 
     def _link(self, search: Search) -> str:
-        """The address of this page with this search, which only a picture of the gallery has."""
+        """Link to this page with this search: possible for a picture of the gallery alone."""
         if not search.file_name:
             return ""
         asked = {self._collection.key: search.file_name, "way": search.way, "top_k": len(search.matches)}

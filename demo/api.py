@@ -1,12 +1,14 @@
 """The endpoints for programs: `/search_cifar10` and `/search_cars`, each (image, top_k) -> JSON."""
 
+from abc import ABCMeta
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from demo.collection import Collection
-from demo.search import Search, search_picture
+from demo.inputs import read_top_k
+from demo.search import QUERIES, Search, search_picture
 from demo.upload import open_upload, picture_input, sentence
 from visim_models import ImageDecodeError, VisimError
 
@@ -14,23 +16,31 @@ __all__ = ["MAX_TOP_K", "add_endpoint", "to_json"]
 
 MAX_TOP_K = 100
 
+# Hands the input on as it came: Gradio's own compares it with limits, of whatever type it is. As in `demo.upload`, made
+# without the class statement.
+_AnyNumber: type[gr.Number] = ABCMeta.__new__(
+    type(gr.Number),
+    "AnyNumber",
+    (gr.Number,),
+    {"preprocess": lambda _, payload: payload, "is_template": True, "__module__": __name__},
+)
+
 _RETURNS = (
-    "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1) and percent; and ood, "
-    "whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and the "
-    "false_alarm_rate that the verdict was set for."
+    "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1), percent and columns; and "
+    "ood, whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and "
+    "the false_alarm_rate that the verdict was set for."
 )
 
 
 def add_endpoint(collection: Collection) -> None:
-    """Adds `/search_<key>` to the `gr.Blocks` that is being built; it has no place on the page."""
+    """Add `/search_<key>` to the `gr.Blocks` that is being built; the page does not show it."""
 
-    def search(image: str | bytes | None, top_k: float | None = 4) -> dict[str, Any]:
+    def search(image: str | bytes | None, top_k: float = 4) -> dict[str, Any]:
         try:
             if image is None:
                 raise ImageDecodeError("no picture was given: send one as image.")
-            if top_k is None or not 1 <= top_k <= MAX_TOP_K or top_k != int(top_k):
-                raise gr.Error(f"top_k must be a whole number from 1 to {MAX_TOP_K}.", print_exception=False)
-            found = search_picture(collection, open_upload(image), way=collection.default_way, top_k=int(top_k))
+            most = read_top_k(top_k, most=MAX_TOP_K)
+            found = search_picture(collection, open_upload(image), way=collection.default_way, top_k=most)
         except VisimError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return to_json(found)
@@ -48,15 +58,16 @@ def add_endpoint(collection: Collection) -> None:
     """
     with gr.Row(visible=False):
         image = picture_input(label="image")
-        top_k = gr.Number(4, label="top_k")
+        top_k = _AnyNumber(4, label="top_k")
         result = gr.JSON(label="result")
-        gr.Button().click(search, [image, top_k], result, api_name=f"search_{collection.key}")
+        name = f"search_{collection.key}"
+        gr.Button().click(search, [image, top_k], result, api_name=name, concurrency_id=QUERIES)
 
 
 def to_json(search: Search) -> dict[str, Any]:
-    """A search as the endpoints give it."""
+    """Return a search in the form that the endpoints give."""
     if search.verdict is None:
         raise ValueError("a search with an upload has a verdict")
-    matches = [{**asdict(match), "percent": match.percent} for match in search.matches]
+    matches = [match.to_dict() for match in search.matches]
     verdict = {key: value for key, value in asdict(search.verdict).items() if key != "calibration_size"}
     return {"matches": matches, "ood": verdict}

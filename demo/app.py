@@ -8,20 +8,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["launch_options", "main"]
+__all__ = ["launch_options", "main", "queue_options"]
 
 if __name__ == "__main__":
     # A Space starts this file as a program: then its own folder is on the path, and the packages beside it are not.
     sys.path[0] = str(Path(__file__).resolve().parents[1])
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before Gradio is imported
+    # Before Gradio is imported, which reads these.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))  # else it sums up all queries at every error
+    from demo.temporary import use_private_folder
 
+    use_private_folder()
+
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo.collection import load_collections
-from demo.page import build_demo, look
+from demo.guard import Guard
+from demo.page import build_demo, page_theme
 from demo.settings import Settings, parse_settings
+from demo.temporary import start_sweeping
+from demo.zero_gpu import mark_for_zero_gpu
 from visim_models import VisimError
 
 _log = logging.getLogger("demo")
@@ -32,17 +41,21 @@ _SESSIONS = 500
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve the demo until it is stopped; the exit status."""
+    """Serve the demo until it is stopped, and return the exit status."""
     settings = parse_settings(arguments, os.environ)
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
     _log.setLevel(logging.INFO)
+    mark_for_zero_gpu()
+    start_sweeping(keep_seconds=settings.keep)
     try:
-        demo = build_demo(load_collections(settings))
+        demo = build_demo(load_collections(settings), keep_seconds=settings.keep)
     except VisimError as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
-    demo.queue(default_concurrency_limit=settings.concurrency, max_size=64 * settings.concurrency)
+    demo.queue(**queue_options(settings))
+    if settings.auth and os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true":
+        _log.warning("with --auth no tool of MCP can be called: Gradio calls them through a client without a login")
     try:
         demo.launch(**launch_options(settings))
     except OSError as error:
@@ -51,24 +64,38 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def queue_options(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of `gr.Blocks.queue`."""
+    return {
+        "default_concurrency_limit": settings.concurrency,
+        "max_size": 64 * settings.concurrency,
+        "api_open": False,  # no function of the queue can be called past it
+    }
+
+
 def launch_options(settings: Settings) -> dict[str, Any]:
-    """The arguments of `gr.Blocks.launch`."""
+    """Return the arguments of `gr.Blocks.launch`."""
     return {
         "server_name": settings.host,
         "server_port": settings.port,
-        "root_path": settings.root_path or None,
+        "root_path": settings.root_path,
         "share": settings.share,
         "auth": settings.auth,
         "max_file_size": f"{settings.max_size}mb",
-        "app_kwargs": {"routes": [Route("/healthz", _healthz)]},
+        "app_kwargs": {
+            "routes": [Route("/healthz", _healthz)],
+            "middleware": [Middleware(Guard, max_upload=settings.max_size * 2**20)],
+        },
         "run_history": False,
+        "enable_monitoring": False,
+        "num_workers": 0,  # the guard would not see the requests that other processes answer
         "state_session_capacity": _SESSIONS,
-        **look(),
+        **page_theme(),
     }
 
 
 async def _healthz(_: Request) -> Response:
-    """Answers once the page is served, to visitors without a password, too."""
+    """Answer once the page is served, also to visitors without a password."""
     return PlainTextResponse("ok")
 
 

@@ -1,19 +1,16 @@
-"""What a tab searches: one gallery with the ways to compare its pictures, and what draws its tiles."""
+"""The collection of a tab: one gallery with the ways to compare its pictures, and the source of its tiles."""
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from PIL import Image
 
 import hub
 from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
-from demo.zero_gpu import gpu
-from visim_models import ImageSourceError, ImageStore, SimilarityResult, VisualSimilarity
+from visim_models import ImageSourceError, ImageStore, VisualSimilarity
 
 __all__ = ["Collection", "load_collections"]
 
@@ -29,13 +26,12 @@ class Collection:
     Attributes:
         key: in the names of endpoints and elements.
         title: of the tab.
-        one: what the gallery holds, in the singular with its article.
+        one: a word for a picture of the gallery, in the singular with its article.
         many: the same in the plural.
         ways: name -> how pictures are compared; the first is the usual one. All have the same file names.
         tiles: the pictures of the gallery.
-        decoder: the autoencoder that shows what it keeps of an upload, or None.
-        percents: name of a way -> what its percents were measured to mean, where that is known.
-        query: (way, picture, top_k) -> SimilarityResult; what a ZeroGPU Space runs on a GPU.
+        decoder: the autoencoder that reconstructs an upload, or None.
+        percents: name of a way -> how often each percent was a true match, where that was measured.
     """
 
     key: str
@@ -46,22 +42,15 @@ class Collection:
     tiles: Tiles = field(repr=False)
     decoder: VisualSimilarity | None = None
     percents: Mapping[str, PercentTable] = field(default_factory=dict, repr=False)
-    query: Callable[[str, Image.Image, int], SimilarityResult] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "query", gpu(self._query))  # marked once, and before the page is launched
-
-    def _query(self, way: str, picture: Image.Image, top_k: int) -> SimilarityResult:
-        return self.ways[way].search(picture, top_k=top_k)
 
     @property
     def default_way(self) -> str:
-        """The name of the usual way to compare."""
+        """Name of the usual way to compare."""
         return next(iter(self.ways))
 
 
 def load_collections(settings: Settings) -> list[Collection]:
-    """The galleries of both tabs.
+    """Load the galleries of both tabs.
 
     Raises:
         VisimError: a repo cannot be had, or an image root that the host named cannot be used.

@@ -7,26 +7,26 @@ from typing import NamedTuple
 from PIL import Image
 
 from demo.collection import Collection
-from demo.tiles import enlarged
+from demo.pixels import enlarged
 from visim_models import VisualSimilarity
 
 __all__ = ["Example", "make_examples"]
 
 _DRAWN = 4
 _CANDIDATES = 40
-"""Drawings a label, of which the one that looks most like the gallery's pictures is taken. They are those of the
-shortest codes: pictures with little in them, which a decoder draws best."""
+"""Drawings of each label to choose from: those of the shortest codes, since a decoder draws pictures with little in
+them best. The one that looks most like the gallery's pictures is taken."""
 
 
 class Example(NamedTuple):
-    """A picture file, and what it shows."""
+    """A picture file, and the word for its subject."""
 
     path: str
     caption: str
 
 
 def make_examples(collection: Collection, folder: Path) -> list[Example]:
-    """Writes the examples of a tab as PNG files.
+    """Write the examples of a tab as PNG files.
 
     Args:
         collection: of the tab; without a decoder there is only noise to show.
@@ -44,13 +44,13 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
 
 
 def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[Image.Image, str]]:
-    """Drawings of gallery pictures with labels far apart in the list of labels, and those labels."""
+    """Draw gallery pictures with labels far apart in the list of labels, and return them with their labels."""
     gallery = decoder.gallery
     by_label: dict[str, list[str]] = {}
     for _, file_name, label in sorted(zip(gallery.norms.tolist(), gallery.file_names, gallery.labels, strict=True)):
         by_label.setdefault(label, []).append(file_name)
     labels = sorted(by_label)
-    chosen = [labels[place * len(labels) // _DRAWN] for place in range(_DRAWN)] if len(labels) > _DRAWN else labels
+    chosen = [labels[number * len(labels) // _DRAWN] for number in range(_DRAWN)] if len(labels) > _DRAWN else labels
     found = []
     for label in chosen:
         candidates = by_label[label][:_CANDIDATES]
@@ -60,10 +60,10 @@ def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[I
         # be a poor first try.
         best = max(
             range(len(drawings)),
-            key=lambda place: (
-                not results[place].ood.is_ood,
-                results[place].matches[0].label == label,
-                results[place].ood.p_value,
+            key=lambda index: (
+                not results[index].ood.is_ood,
+                results[index].matches[0].label == label,
+                results[index].ood.p_value,
             ),
         )
         found.append((drawings[best], label))

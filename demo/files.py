@@ -1,25 +1,28 @@
-"""Files made for one visitor: pictures and tables to show or to download, deleted in time."""
+"""Files that Gradio serves: those made for one visitor, deleted in time, and those of the page itself, which stay."""
 
 import hashlib
+import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
 from PIL import Image
 
-from demo.tiles import enlarged, png_bytes
+from demo.pixels import enlarged, png_bytes
 
-__all__ = ["VisitorFiles"]
+__all__ = ["VisitorFiles", "page_folder"]
 
 
 class VisitorFiles:
-    """Puts files where Gradio serves them from, and enters them in its list of what to delete after a while.
+    """Puts files where Gradio serves them from, and enters them in its list of files to delete after a while.
 
     Gradio enters files itself, but in a list of the component's; once an event has changed a component, it works with
     a copy whose list nobody reads.
 
     Args:
-        page: whose `delete_cache` says how long files stay.
+        page: the page whose `delete_cache` says how long files stay.
     """
 
     def __init__(self, page: gr.Blocks) -> None:
@@ -28,7 +31,7 @@ class VisitorFiles:
         page.temp_file_sets.append(self._paths)
 
     def keep(self, content: bytes, name: str) -> str:
-        """A file of this content; its path."""
+        """Write a file of this content and return its path."""
         path = self._folder / hashlib.sha256(content).hexdigest() / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -36,16 +39,32 @@ class VisitorFiles:
         return str(path)
 
     def keep_picture(self, picture: Image.Image) -> str:
-        """A PNG file of a picture; its path."""
+        """Write a picture as a PNG file and return its path."""
         return self.keep(png_bytes(picture), "picture.png")
 
     def keep_enlarged(self, picture: Image.Image) -> str:
-        """A PNG file of a picture, its pixels repeated if they are few; its path."""
+        """Write a picture as a PNG file, its pixels repeated if they are few, and return its path."""
         return self.keep_picture(enlarged(picture))
 
 
 class _Paths(set[str]):
-    """Gradio goes through the list in one thread while visitors' files are entered in others, which a set forbids."""
+    """A set that one thread, Gradio's, can go through while others add to it."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(super().__iter__()))
+
+
+def page_folder(owner: object, name: str) -> Path:
+    """Make a folder whose files Gradio serves from where they are; it is deleted with its owner.
+
+    Gradio copies every other file that it serves into its cache, and deletes the copy after a while or when a demo with
+    the same cache stops (`Block.serve_static_file`, `delete_files_created_by_app`).
+
+    Args:
+        owner: the object that uses the files.
+        name: a word for the name of the folder.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"visim-{name}-")).resolve()
+    gr.set_static_paths([folder])
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,4 +1,4 @@
-"""A picture with the light on what matters in it."""
+"""A picture with light on the parts that matter."""
 
 from typing import Any
 
@@ -9,11 +9,16 @@ __all__ = ["highlighted"]
 _SIDE = 480
 _DARK = 0.35
 _SPREAD = 0.6
-"""Below 1, so that what matters half as much as the most important place is more than half lit."""
+"""Below 1, so that a part that matters half as much as the most important one is more than half lit."""
 
 
 def highlighted(picture: Image.Image, heat: Any) -> Image.Image:
-    """A small copy of the picture, grey and dark but for where `heat`, (S, S) floats in [0, 1], is high."""
+    """Return a small copy of a picture that is grey and dark except where `heat` is high.
+
+    Args:
+        picture: any picture.
+        heat: (S, S) floats in [0, 1] over the whole picture.
+    """
     lit = picture.convert("RGB")
     if max(lit.size) < _SIDE:
         factor = _SIDE / max(lit.size)

@@ -1,4 +1,4 @@
-"""The whole page: a heading, a tab for each collection, the endpoints, and how it looks."""
+"""The whole page: a heading, a tab for each collection, the endpoints, and its theme."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,26 +9,31 @@ import gradio as gr
 from demo.api import add_endpoint
 from demo.collection import Collection
 from demo.files import VisitorFiles
+from demo.inputs import refuse_wrong_inputs
 from demo.tab import SearchTab
 
-__all__ = ["build_demo", "look"]
+__all__ = ["build_demo", "page_theme"]
 
 _HEADING = """# visim: visual similarity
 Give it a picture: it shows the pictures of a gallery that look most like it, with a percentage, and says so
 when yours is not the kind of picture it knows."""
 
-_KEEP_SECONDS = 3600
 _STYLE = Path(__file__).with_name("style.css")
 _SCRIPT = Path(__file__).with_name("page.js")
 
 
-def build_demo(collections: Sequence[Collection]) -> gr.Blocks:
-    """The page for these collections, one tab each; nothing is launched."""
+def build_demo(collections: Sequence[Collection], *, keep_seconds: int = 3600) -> gr.Blocks:
+    """Build the page for these collections, one tab each; nothing is launched.
+
+    Args:
+        collections: the galleries to show, at least one.
+        keep_seconds: how long a visitor's files are kept.
+    """
     page: gr.Blocks
     with gr.Blocks(
         title="visim: visual similarity",
         analytics_enabled=False,
-        delete_cache=(_KEEP_SECONDS // 4, _KEEP_SECONDS),  # uploads go after an hour
+        delete_cache=(max(1, keep_seconds // 4), keep_seconds),
         fill_width=False,
     ) as page:
         gr.Markdown(_HEADING, elem_id="visim-heading")
@@ -42,11 +47,15 @@ def build_demo(collections: Sequence[Collection]) -> gr.Blocks:
             tab.follow_links(page, tabs)
         for collection in collections:
             add_endpoint(collection)
+    refuse_wrong_inputs(page)
     return page
 
 
-def look() -> dict[str, Any]:
-    """How the page looks, for `launch()`. The fonts are the visitor's own: the page asks no other server for any."""
+def page_theme() -> dict[str, Any]:
+    """Return the arguments of `launch()` that say how the page looks.
+
+    The fonts are the visitor's own: the page asks no other server for any.
+    """
     theme = gr.themes.Default(
         primary_hue="teal",
         secondary_hue="teal",

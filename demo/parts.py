@@ -1,4 +1,4 @@
-"""The components of one tab: what stands where. What they do is in `demo.tab`."""
+"""The components of one tab, and their layout. The functions that they call are in `demo.tab`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class Parts:
     """Builds the components of a tab into the `gr.Blocks` that is open.
 
     Args:
-        collection: what the tab searches.
+        collection: the gallery that the tab searches.
         examples: pictures to try.
     """
 
@@ -36,7 +36,7 @@ class Parts:
 
     @property
     def answers(self) -> list[Any]:
-        """Every component that an answer may change."""
+        """The components that an answer may change."""
         return [
             self.state, self.upload, self.verdict, self.link, self.reveal, self.results, self.gallery, self.note,
             self.percent, self.detail, self.reasons, self.table, self.csv, self.inside, self.seen, self.kept,
@@ -44,12 +44,12 @@ class Parts:
 
     @property
     def details(self) -> list[Any]:
-        """Every component that choosing a tile may change."""
+        """The components that choosing a tile may change."""
         return [self.detail, self.large, self.name, self.reasons]
 
     @property
     def explanation(self) -> list[Any]:
-        """Every component that asking why may change."""
+        """The components that asking why may change."""
         return [self.reasons, self.why_query, self.why_found]
 
     def _build_query(self) -> None:
@@ -81,7 +81,7 @@ class Parts:
             ways,
             value=ways[0],
             label="Compare",
-            info="By body: what tells body types apart. By look: colour, background and direction.",
+            info="By body: the features that differ between body types. By look: colour, background and direction.",
             visible=len(ways) > 1,
             elem_id=f"{key}-way",
         )
@@ -151,7 +151,7 @@ class Parts:
 
     @property
     def invitation(self) -> str:
-        """What stands in the place of the verdict as long as there is none, as HTML."""
+        """The message in place of the verdict before the first search, as HTML."""
         size = len(self._collection.ways[self._collection.default_way].gallery)
         return message(
             "plain", "Choose a picture.", f"The most similar of {size:,} {self._collection.many} appear here."

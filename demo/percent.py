@@ -1,4 +1,4 @@
-"""What the percent means: the scores that were found, among those of true and of false matches when it was measured."""
+"""The meaning of the percent: the scores of a search among the measured scores of true and of false matches."""
 
 import json
 import logging
@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 __all__ = ["PercentTable", "explain_percents", "read_percent_table"]
 
 _log = logging.getLogger(__name__)
 
 _LEAST = 30
-"""With fewer measured matches around a percent than this, no share is told."""
+"""Fewest measured matches around a percent from which a share is stated."""
+_MAX_BYTES = 4 * 2**20
+_MAX_COUNT = 10**9
 _WIDTH, _HEIGHT, _FOOT = 360, 84, 16
 
 
@@ -29,7 +32,7 @@ class PercentTable:
     false: Sequence[int]
 
     def around(self, percent: int) -> tuple[int, int]:
-        """How many true and how many false matches there were within a percent of this one, or two, or three ..."""
+        """Count the true and the false matches within one percent of this one, or within two, or three, up to five."""
         true = false = 0
         for reach in range(1, 6):
             near = slice(max(0, percent - reach), percent + reach + 1)
@@ -40,20 +43,39 @@ class PercentTable:
 
 
 def read_percent_table(repo: Path) -> PercentTable | None:
-    """The table in the metrics.json of a repo folder; None where there is none, as for a gallery of a host's own."""
+    """Read the table in the metrics.json of a repo folder.
+
+    Returns:
+        None where there is no table, as for a gallery of a host's own, or none that can be used: the log says why.
+    """
+    path = repo / "metrics.json"
+    if not path.exists():
+        return None
     try:
-        table = json.loads((repo / "metrics.json").read_text(encoding="utf-8"))["tables"]["match_scores"]
-        true, false = (list(map(int, table[kind])) for kind in ("true", "false"))
-    except FileNotFoundError:
+        table = _read_json(path)["tables"]["match_scores"]
+        return PercentTable(_counts(table["true"]), _counts(table["false"]))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = str(error) or type(error).__name__
+        _log.warning("%s cannot be used, so the page does not say how often a percent is right: %s", path, reason)
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        _log.warning("the page does not say what a percent means: metrics.json cannot be used (%s)", error)
-        return None
-    return PercentTable(true, false) if len(true) == len(false) == 101 and any(true) and any(false) else None
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"it is no regular file of at most {_MAX_BYTES:,} bytes")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _counts(values: Any) -> list[int]:
+    """Check that a JSON value is 101 counts, one a percent, and that not all are 0."""
+    is_whole = isinstance(values, list) and all(type(value) is int and 0 <= value <= _MAX_COUNT for value in values)
+    if not is_whole or len(values) != 101 or not any(values):
+        raise ValueError("a table of match scores must be 101 whole numbers, not all 0")
+    return list(values)
 
 
 def explain_percents(percents: Sequence[int], table: PercentTable) -> str:
-    """One sentence on the first match, and a small plot of all, as HTML.
+    """Write one sentence on the first match, and draw a small plot of all matches, as HTML.
 
     Args:
         percents: of the matches, nearest first; at least one.
@@ -61,21 +83,21 @@ def explain_percents(percents: Sequence[int], table: PercentTable) -> str:
     """
     first = max(0, percents[0])
     true, false = table.around(first)
-    told = (
+    share = (
         f"Of {true + false:,} matches near {first} % that were measured, "
         f"{100 * true / (true + false):.0f} % had the query's label."
         if true + false >= _LEAST
         else f"Too few matches near {first} % were measured to say how often they have the query's label."
     )
     return (
-        f'<figure class="visim-percent"><figcaption><b>What the percent means.</b> {escape(told)}</figcaption>'
-        f"{_plot(percents, table, told)}"
+        f'<figure class="visim-percent"><figcaption><b>What the percent means.</b> {escape(share)}</figcaption>'
+        f"{_plot(percents, table, share)}"
         '<p><span class="visim-true">■</span> same label <span class="visim-false">■</span> another label '
         "<span>│</span> your matches</p></figure>"
     )
 
 
-def _plot(percents: Sequence[int], table: PercentTable, told: str) -> str:
+def _plot(percents: Sequence[int], table: PercentTable, share: str) -> str:
     least = min(_first_seen(table), max(0, min(percents)))
     least -= least % 10
     scale = _WIDTH / (100.5 - least)
@@ -91,32 +113,32 @@ def _plot(percents: Sequence[int], table: PercentTable, told: str) -> str:
     )
     return (
         f'<svg viewBox="0 -2 {_WIDTH} {_HEIGHT + _FOOT + 2}" role="img" '
-        f'aria-label="{escape(f"Scores of matches with the same and with another label. {told}")}">'
+        f'aria-label="{escape(f"Scores of matches with the same and with another label. {share}")}">'
         f"{_outlines(table, least, scale)}"
         f'<g class="visim-marks">{marks}</g><g class="visim-ticks">{ticks}</g></svg>'
     )
 
 
 def _outlines(table: PercentTable, least: int, scale: float) -> str:
-    """Both histograms from `least` percent on, on one scale, so that heights compare; the higher one lies behind."""
+    """Draw both histograms from `least` percent on, on one scale, so that heights compare; the higher one is behind."""
     curves = {"visim-true": _smooth(table.true, least), "visim-false": _smooth(table.false, least)}
     top = max(max(curve) for curve in curves.values())
     drawn = []
     for name, curve in sorted(curves.items(), key=lambda item: -max(item[1])):
-        points = [(place * scale, _HEIGHT * (1 - value / top)) for place, value in enumerate(curve)]
+        points = [(index * scale, _HEIGHT * (1 - value / top)) for index, value in enumerate(curve)]
         corners = [(0.0, float(_HEIGHT)), *points, (points[-1][0], float(_HEIGHT))]
         drawn.append(f'<polygon class="{name}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}"/>')
     return "".join(drawn)
 
 
 def _smooth(counts: Sequence[int], least: int) -> list[float]:
-    """The counts from `least` percent on, each averaged with its neighbours."""
+    """Average each count from `least` percent on with its neighbours."""
     windows = (counts[max(0, percent - 1) : percent + 2] for percent in range(least, 101))
     return [sum(window) / len(window) for window in windows]
 
 
 def _first_seen(table: PercentTable) -> int:
-    """The percent below which hardly a match, true or false, was measured."""
+    """Find the percent below which hardly a match, true or false, was measured."""
     both = [true + false for true, false in zip(table.true, table.false, strict=True)]
     few, seen = sum(both) / 500, 0
     for percent, count in enumerate(both):

@@ -14,19 +14,22 @@ from demo.collection import Collection
 from visim_models import Match, OODVerdict
 from visim_models.agreement import agreement_map
 
-__all__ = ["Search", "agreement", "matches_csv", "search_gallery", "search_picture", "with_top_k"]
+__all__ = ["QUERIES", "Search", "agreement", "matches_csv", "search_gallery", "search_picture", "with_top_k"]
+
+QUERIES = "queries"
+"""The one queue of all functions that search: Gradio's limit on work at once counts each queue by itself."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What a visitor's page shows.
+    """The search that a visitor's page shows.
 
     Attributes:
         way: how pictures are compared, a key of `Collection.ways`.
         embedding: (D,) of the query: a change of the slider needs no more.
-        matches: what was found, nearest first.
+        matches: the pictures that were found, nearest first.
         verdict: on an upload; None for a picture of the gallery itself.
         file_name: of that picture of the gallery; "" for an upload.
         is_revealed: the visitor wants to see the nearest although the upload looks strange.
@@ -41,7 +44,7 @@ class Search:
 
     @property
     def is_hidden(self) -> bool:
-        """The matches wait behind the warning."""
+        """Whether the matches wait behind the warning."""
         return self.verdict is not None and self.verdict.is_ood and not self.is_revealed
 
 
@@ -52,7 +55,7 @@ def search_picture(collection: Collection, picture: Image.Image, *, way: str, to
         VisimError: `top_k` is beyond the gallery.
     """
     start = time.perf_counter()
-    result = collection.query(way, picture, top_k)
+    result = collection.ways[way].search(picture, top_k=top_k)
     search = Search(way=way, embedding=result.embedding, matches=result.matches, verdict=result.ood)
     _log_line(collection, search, start)
     return search
@@ -74,7 +77,7 @@ def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: i
 
 
 def with_top_k(collection: Collection, search: Search, top_k: int) -> Search:
-    """The same search with more or fewer matches, without embedding anything again.
+    """Repeat a search with more or fewer matches, without embedding anything again.
 
     Raises:
         VisimError: `top_k` is beyond the gallery.
@@ -88,7 +91,10 @@ def with_top_k(collection: Collection, search: Search, top_k: int) -> Search:
 def agreement(
     collection: Collection, search: Search, file_name: str, *, query: Image.Image, found: Image.Image
 ) -> tuple[Any, Any]:
-    """Where the query, and where a match that was found, are like the other: two (S, S) float arrays in [0, 1].
+    """Measure where the query, and where a match that was found, are like the other.
+
+    Returns:
+        Two (S, S) float arrays in [0, 1], of the query and of the match.
 
     Raises:
         VisimError: the gallery has no such picture.
@@ -99,7 +105,7 @@ def agreement(
 
 
 def matches_csv(matches: Sequence[Match]) -> str:
-    """The matches as a CSV table: rank, file_name, label, score."""
+    """Write the matches as a CSV table: rank, file_name, label, score."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(["rank", "file_name", "label", "score"])
@@ -114,7 +120,7 @@ def _as_text(value: str) -> str:
 
 
 def _log_line(collection: Collection, search: Search, start: float) -> None:
-    """Neither the picture nor its name is kept."""
+    """Log a search, without the picture or its name."""
     verdict = f"p={search.verdict.p_value:.3f} ood={search.verdict.is_ood}" if search.verdict else "from the gallery"
     milliseconds = 1000 * (time.perf_counter() - start)
     _log.info("%s %s: top %d, %s, %.0f ms", collection.key, search.way, len(search.matches), verdict, milliseconds)

@@ -1,4 +1,4 @@
-"""What a host may choose: the command line, with environment variables of the same names (VISIM_PORT for --port)."""
+"""The options of the demo: the command line, and environment variables of the same names (VISIM_PORT for --port)."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ IMAGE_KEYS = ("cars", "cifar10")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a host chose.
+    """The options that a host chose.
 
     Attributes:
         host: address to listen on.
@@ -23,7 +23,8 @@ class Settings:
         car_repo: repo of the car tab, as `hub.load` takes it.
         cifar10_repo: repo of the first tab.
         max_size: largest upload, in MiB.
-        concurrency: how many queries are worked on at once.
+        concurrency: how many queries are worked on at once, on both tabs and the endpoints together.
+        keep: how long a visitor's files are kept, in seconds.
         auth: name and password that visitors must give, or None.
     """
 
@@ -36,13 +37,15 @@ class Settings:
     cifar10_repo: str = "cifar10-autoencoder"
     max_size: int = 32
     concurrency: int = 4
+    keep: int = 3600
     auth: tuple[str, str] | None = None
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """The settings of a command line and an environment; the command line wins.
+    """Read the settings from a command line and an environment.
 
-    An option that does not fit ends the program with a message, as argparse does.
+    An option wins over its VISIM_ variable, and that over Gradio's own variable where there is one. An option that does
+    not fit ends the program with a message, as argparse does.
     """
     parser = _parser(environment)
     chosen = parser.parse_args(arguments)
@@ -65,6 +68,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         cifar10_repo=chosen.cifar10_repo,
         max_size=chosen.max_size,
         concurrency=chosen.concurrency,
+        keep=chosen.keep,
         auth=(name, password) if chosen.auth else None,
     )
 
@@ -72,20 +76,23 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="demo/app.py", description="Serve the visim demo.")
 
-    def add(option: str, default: str, explanation: str, **how: Any) -> None:
+    def add(option: str, default: str, explanation: str, *, also: str = "", **how: Any) -> None:
         # argparse passes a default that is a string through `type`, so a wrong variable is refused like a wrong option.
         variable = f"VISIM_{option.removeprefix('--').replace('-', '_').upper()}"
-        explained = f"{explanation} [{variable}; {default or 'none'}]"
-        parser.add_argument(option, default=environment.get(variable, default), help=explained, **how)
+        value = environment.get(variable, environment.get(also) or default)
+        names = f"{variable} or {also}" if also else variable
+        parser.add_argument(option, default=value, help=f"{explanation} [{names}; {default or 'none'}]", **how)
 
     # A Space is reached through a proxy on another machine; everywhere else the page is for this one.
-    add("--host", "0.0.0.0" if "SPACE_ID" in environment else Settings.host, "address to listen on")
-    add("--port", str(Settings.port), "port to listen on", type=_whole(1, 65535))
-    add("--root-path", Settings.root_path, "path under which a proxy shows the page")
+    host = "0.0.0.0" if "SPACE_ID" in environment else Settings.host
+    add("--host", host, "address to listen on", also="GRADIO_SERVER_NAME")
+    add("--port", str(Settings.port), "port to listen on", also="GRADIO_SERVER_PORT", type=_whole(1, 65535))
+    add("--root-path", Settings.root_path, "path under which a proxy shows the page", also="GRADIO_ROOT_PATH")
     add("--car-repo", Settings.car_repo, "repo of the car tab: a short name, a folder, or namespace/repo")
     add("--cifar10-repo", Settings.cifar10_repo, "repo of the first tab, likewise")
     add("--max-size", str(Settings.max_size), "largest upload, in MiB", type=_whole(1, 32))
     add("--concurrency", str(Settings.concurrency), "queries worked on at once", type=_whole(1, 64))
+    add("--keep", str(Settings.keep), "seconds that a visitor's files are kept", type=_whole(1, 7 * 86400))
     add("--auth", "", "ask visitors for this name and password", metavar="NAME:PASSWORD")
     parser.add_argument(
         "--share",
@@ -105,7 +112,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Reads a whole number within limits, for argparse."""
+    """Return a reader of whole numbers within limits, for argparse."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:

@@ -1,23 +1,25 @@
 """Finished tiles for the page: a gallery's picture as a small file, from the image root, else drawn by the decoder."""
 
 import hashlib
-import io
 import os
-import shutil
 import tempfile
-import weakref
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from PIL import Image, ImageDraw
 
+from demo.files import page_folder
+from demo.pixels import enlarged, png_bytes
 from visim_models import ImageDecodeError, QueryError, VisualSimilarity, decode_image
 
-__all__ = ["Source", "Tile", "Tiles", "enlarged", "png_bytes", "private_folder"]
+__all__ = ["Source", "Tile", "Tiles"]
 
 _SIDE = 320
-"""Longest side of a tile, in pixels: what a phone shows of two beside each other, and what the car photographs have."""
+"""Longest side of a tile, in pixels: a phone shows two of them beside each other, and the car photographs have it."""
+_MAX_BYTES = 64 * 2**20
+"""All tiles of a gallery together: some 600 photographs, or all 10,000 drawings of CIFAR-10."""
 
 
 class Source(Protocol):
@@ -40,21 +42,26 @@ class Tile(NamedTuple):
 
 
 class Tiles:
-    """The tiles of one gallery, made when they are first asked for and kept until the program ends.
+    """The tiles of one gallery: made when they are first asked for, and kept in a folder of bounded size.
 
     Args:
         source: the pictures, or None where there are none.
         decoder: an autoencoder with the same file names in its gallery, or None.
+        max_bytes: largest size of the folder; the tiles that were not used for longest go first.
     """
 
-    def __init__(self, source: Source | None, decoder: VisualSimilarity | None) -> None:
+    def __init__(self, source: Source | None, decoder: VisualSimilarity | None, *, max_bytes: int = _MAX_BYTES) -> None:
         self._source = source
         self._decoder = decoder
-        self._folder = private_folder(self, "tiles")
+        self._folder = page_folder(self, "tiles")
+        self._max_bytes = max_bytes
+        self._sizes: dict[Path, int] = {}  # the least recently used first
+        self._lock = threading.Lock()
 
     def make(self, file_names: Sequence[str]) -> list[Tile]:
-        """A tile for each file name, in the same order. All pictures are fetched at once, with one wait for all."""
+        """Make a tile for each file name, in the same order. All pictures are fetched together, with one wait."""
         photos = {name: self._path(name, "photo") for name in file_names}
+        self._use(photos.values())  # before others' tiles push these out
         wanted = [name for name, path in photos.items() if not path.exists()]
         fetched = self._source.read_many(wanted) if self._source and wanted else {}
         for name, content in fetched.items():
@@ -62,10 +69,30 @@ class Tiles:
                 self._save(decode_image(content), photos[name])
             except ImageDecodeError:
                 continue  # a damaged file in the host's own folder: its tile is drawn
-        return [
+        tiles = [
             Tile(str(photos[name]), False) if photos[name].exists() else Tile(str(self._drawn(name)), True)
             for name in file_names
         ]
+        self._use(Path(tile.path) for tile in tiles)
+        self._delete_unused({Path(tile.path) for tile in tiles})
+        return tiles
+
+    def _use(self, paths: Iterable[Path]) -> None:
+        with self._lock:
+            for path in paths:
+                if path.exists():
+                    self._sizes.pop(path, None)
+                    self._sizes[path] = path.stat().st_size
+
+    def _delete_unused(self, shown: set[Path]) -> None:
+        """Delete the least recently used tiles until the folder is within its bound; those that are shown now stay."""
+        with self._lock:
+            total = sum(self._sizes.values())
+            for path in [path for path in self._sizes if path not in shown]:
+                if total <= self._max_bytes:
+                    return
+                total -= self._sizes.pop(path)
+                path.unlink(missing_ok=True)
 
     def _drawn(self, file_name: str) -> Path:
         path = self._path(file_name, "drawn")
@@ -92,30 +119,8 @@ class Tiles:
         os.replace(staged, path)  # another visitor may be reading it
 
 
-def private_folder(owner: object, name: str) -> Path:
-    """A new folder for temporary files, readable by this user only, that goes when its owner does."""
-    folder = Path(tempfile.mkdtemp(prefix=f"visim-{name}-"))
-    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as a PNG file, quick to write rather than small."""
-    file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
-def enlarged(picture: Image.Image, *, side: int = 192) -> Image.Image:
-    """A tiny picture with its pixels repeated to at least about `side`, so that they stay crisp; others unchanged."""
-    factor = side // max(picture.size)
-    if factor < 2:
-        return picture
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
 def _blank() -> Image.Image:
-    """Stands for a picture that is not at hand, of a gallery whose codes nothing can draw."""
+    """Draw the placeholder of a picture that is not at hand, of a gallery whose codes nothing can draw."""
     picture = Image.new("RGB", (_SIDE, _SIDE * 3 // 4), "#d4d4d8")
     ImageDraw.Draw(picture).text(
         (_SIDE / 2, _SIDE * 3 / 8), "picture not at hand", fill="#3f3f46", font_size=24, anchor="mm"

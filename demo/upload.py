@@ -1,4 +1,4 @@
-"""Taking in a picture: the upload component, and a clear message where what came is none."""
+"""Reading a visitor's picture: the upload component, and a clear message where the upload is not a picture."""
 
 import base64
 import binascii
@@ -10,17 +10,15 @@ import gradio as gr
 from gradio.data_classes import ImageData
 from PIL import Image
 
-from visim_models import ImageDecodeError, ImageSourceError, decode_image
-from visim_models.download import download
+from demo.fetching import fetch
+from visim_models import ImageDecodeError, decode_image
 from visim_models.images import MAX_BYTES
 
 __all__ = ["fetch_picture", "open_upload", "picture_input", "sentence"]
 
-_FETCH_SECONDS = 8.0
-
 
 def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
-    """The path of an uploaded file (Gradio has checked that it is one), or the bytes of a data: address."""
+    """Return the path of an uploaded file (Gradio has checked that it is one), or the bytes of a data: address."""
     if payload is None:
         return None
     if payload.url and payload.url.startswith("data:"):
@@ -31,7 +29,7 @@ def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
     return payload.path
 
 
-# Gradio makes a component anew from its class after each event, so the class itself must have the method. It is made
+# Gradio makes a component again from its class after each event, so the class itself must have the method. It is made
 # without the class statement because Gradio writes an interface file beside the source of every subclass.
 _PictureInput: type[gr.Image] = ABCMeta.__new__(
     type(gr.Image), "PictureInput", (gr.Image,), {"preprocess": _hand_on, "is_template": True, "__module__": __name__}
@@ -39,7 +37,7 @@ _PictureInput: type[gr.Image] = ABCMeta.__new__(
 
 
 def picture_input(**options: Any) -> gr.Image:
-    """A `gr.Image` that hands the file on as it came, undecoded.
+    """Make a `gr.Image` that hands the file on as it came, undecoded.
 
     Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
     """
@@ -47,7 +45,7 @@ def picture_input(**options: Any) -> gr.Image:
 
 
 def open_upload(source: str | bytes) -> Image.Image:
-    """An upright RGB picture of what `picture_input` handed on.
+    """Decode an upload that `picture_input` handed on into an upright RGB picture.
 
     Raises:
         ImageDecodeError: it is not a picture. The message speaks of "the picture", not of a path on the server.
@@ -61,23 +59,17 @@ def open_upload(source: str | bytes) -> Image.Image:
         raise ImageDecodeError("the picture is no longer on the server: upload it again.") from error
 
 
-def fetch_picture(address: str) -> Image.Image:
-    """The upright RGB picture at a web address, which must be public.
+def fetch_picture(address: str | None) -> Image.Image:
+    """Fetch the picture at a public web address, inside `fetch_slot`, and decode it into an upright RGB picture.
 
     Raises:
         ImageSourceError: the address is refused, or cannot be reached in time.
-        ImageDecodeError: there is no picture.
+        ImageDecodeError: the file is not a picture.
     """
-    if not (url := address.strip()):
-        raise ImageSourceError("no address was given: paste one like https://host/picture.jpg.")
-    try:
-        content = download(url, timeout=_FETCH_SECONDS)
-    except FileNotFoundError as error:
-        raise ImageSourceError(f"{url} leads to no file: check the address.") from error
-    return decode_image(content)
+    return decode_image(fetch(address))
 
 
 def sentence(error: Exception) -> str:
-    """An error's message with a capital letter, unless it begins with an address."""
+    """Return an error's message with a capital letter, unless it begins with an address."""
     text = str(error)
     return text if text.startswith("http") else text[:1].upper() + text[1:]

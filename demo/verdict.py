@@ -1,4 +1,4 @@
-"""The verdict on an upload, and the other things that are said of a search, in words."""
+"""The verdict on an upload, and the other messages of the page, in words."""
 
 from html import escape
 from typing import Literal
@@ -16,18 +16,18 @@ _SIGNS = {"known": "✓", "unsure": "?", "strange": "!", "error": "✕", "plain"
 
 
 def mood_of(verdict: OODVerdict) -> Mood:
-    """How sure the verdict is."""
+    """Say how sure the verdict is."""
     if verdict.is_ood:
         return "strange"
     return "unsure" if verdict.p_value <= _UNSURE * verdict.false_alarm_rate else "known"
 
 
 def explain_verdict(verdict: OODVerdict, *, one: str, many: str) -> str:
-    """The verdict as HTML: what it is, and how it was reached.
+    """Write the verdict as HTML, with the reason for it.
 
     Args:
         verdict: of the upload.
-        one: what the gallery holds, in the singular with its article: "a car".
+        one: a word for a picture of the gallery, in the singular with its article: "a car".
         many: the same in the plural: "cars".
     """
     mood = mood_of(verdict)
@@ -39,7 +39,7 @@ def explain_verdict(verdict: OODVerdict, *, one: str, many: str) -> str:
     if not verdict.calibration_size:
         return message(mood, f"{claim}.", "This gallery's rule was not calibrated on held-out pictures.")
     size = verdict.calibration_size
-    as_strange = round(verdict.p_value * (size + 1)) - 1  # what the p-value counts
+    as_strange = round(verdict.p_value * (size + 1)) - 1  # the count that the p-value is made from
     share = 100 * (size - as_strange) / size
     reason = (
         f"Stranger than {share:.1f} % of {size:,} held-out {many}; "
@@ -49,7 +49,7 @@ def explain_verdict(verdict: OODVerdict, *, one: str, many: str) -> str:
 
 
 def message(mood: Mood | Literal["error", "plain"], headline: str, detail: str = "") -> str:
-    """A message of the page as HTML."""
+    """Write a message of the page as HTML."""
     return (
         f'<div class="visim-message visim-{mood}">'
         f'<span class="visim-sign" aria-hidden="true">{_SIGNS[mood]}</span>'

@@ -10,14 +10,13 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "card": "write the model card of a repo, with its plots",
-    "build-gallery": "make a repo folder of your own pictures, add pictures to it, remove some",
     "import-article": "turn a weights file of either article into a repo folder",
     "publish": "put the models, their galleries and the demo on the Hugging Face Hub",
     "space-check": "start the demo as a Space would, in a clean environment, and ask it",
 }
 """Command -> help. The module of the same name offers `add_arguments(parser)` and `run(options)`.
 
-Only the module that was asked for is imported: cards need matplotlib, which those who only run the demo do not have.
+Only the module that was asked for is imported, so that one command does not wait for what another needs.
 """
 
 
@@ -29,12 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, summary in COMMANDS.items():
         command = parsers.add_parser(name, help=summary)
         if name in given[:1]:
-            try:
-                module = importlib.import_module(f"hub.{name.replace('-', '_')}")
-            except ModuleNotFoundError as error:
-                missing = (error.name or "").partition(".")[0]
-                print(f"error: {name} needs {missing}: python -m pip install --editable '.[train]'", file=sys.stderr)
-                return 2
+            module = importlib.import_module(f"hub.{name.replace('-', '_')}")
             command.description = module.__doc__
             module.add_arguments(command)
     options = parser.parse_args(given)

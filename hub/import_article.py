@@ -1,12 +1,11 @@
 """Turn the weights file of either article (a state dict saved by torch) and a folder of pictures into a repo folder.
 
 The file is read with weights_only, so that nothing in it is run. Colours, scale and resizing become those of the
-article's own code: the car project reads BGR and divides by 255, the autoencoder RGB normalised by 0.5 and 0.5, and
+article's own code: the car project reads BGR and divides by 255, the autoencoder RGB normalized by 0.5 and 0.5, and
 OpenCV's resize does not average over the area.
 """
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -14,13 +13,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from hub.build_gallery import SKIPPED_FILE, GalleryReport, work_folder, write_gallery
-from hub.embedded_pictures import embed_source
-from hub.picture_source import PictureSource
 from visim_models import CarFeatureExtractor, ConvolutionalAutoencoder, ImageProcessor, OutOfDistributionDetector
+from visim_models.build import BuildReport, build
 from visim_models.errors import DataError, WeightsError
-from visim_models.models.base import PretrainedModel
-from visim_models.ood import Term
+from visim_models.models import PretrainedModel
+from visim_models.ood import Weighting
+from visim_models.repo_folder import drafting
+from visim_models.repo_folder.manifest import SKIPPED
 
 __all__ = ["KINDS", "add_arguments", "import_article", "read_state_dict", "run"]
 
@@ -34,18 +33,18 @@ _PROCESSORS: Final = {
     ),
     "autoencoder": ImageProcessor(size=32, antialias=False),
 }
-# No outliers come with the files, so no weights can be learnt: one measurement decides. For features, the distance
+# No outliers come with the files, so no weights can be fitted: one measurement decides. For features, the distance
 # of the nearest neighbours (Sun et al. 2022); for codes, on which that says nothing, the reconstruction error.
 _MEASUREMENT: Final = {"car": "neighbour_distance", "autoencoder": "reconstruction_error"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m hub import-article`."""
+    """Add the options of `python -m hub import-article`."""
     parser.add_argument("--kind", choices=KINDS, required=True, help="which article's network it is")
     parser.add_argument("--weights", type=Path, required=True, help="the .pt file with the state dict")
     parser.add_argument("--images", type=Path, required=True, help="pictures of the gallery: folder or zip")
     parser.add_argument("--image-root", help="where the pictures can be fetched from later; by default --images itself")
-    parser.add_argument("--features", type=Path, help="the article's pickle of features: refused, and why is said")
+    parser.add_argument("--features", type=Path, help="the article's pickle of features: refused, with the reason")
     parser.add_argument("--out", type=Path, required=True, help="the repo folder to write")
 
 
@@ -54,54 +53,49 @@ def run(options: argparse.Namespace) -> None:
     if options.features is not None:
         raise DataError(
             f"{options.features} is not read: a pickle is a program, which could do anything on this machine while it "
-            "is loaded. Leave --features out; the gallery is embedded anew from --images, with the same result."
+            "is loaded. Leave --features out; the gallery is embedded again from --images, with the same result."
         )
     report = import_article(options.kind, options.weights, options.images, options.out, image_root=options.image_root)
     print(f"{options.out}: {report.pictures:,} pictures, embedded by the article's own weights")
     if report.skipped:
-        print(f"{report.skipped:,} files were skipped: {options.out / SKIPPED_FILE} lists them with the reasons")
+        print(f"{len(report.skipped):,} left out, with the reasons in {options.out / SKIPPED}")
 
 
 def import_article(
-    kind: str, weights: Path, images: Path, out: Path, *, image_root: str | None = None
-) -> GalleryReport:
+    kind: str, weights: Path, images: Path, out: Path, *, image_root: str | None = None, progress: bool = True
+) -> BuildReport:
     """Write a repo folder that sees pictures as the article's own code does.
 
     Args:
         kind: car or autoencoder.
         weights: the state dict.
         images: folder or zip of pictures for the gallery; they calibrate the detector, too.
-        out: the repo folder, replaced as a whole.
+        out: the repo folder: new, empty, or one that was imported from the same weights.
         image_root: kept with the gallery; by default `images`.
+        progress: show progress bars.
 
     Raises:
         WeightsError: the file is no state dict, or not of this network.
-        VisimError: the pictures or the place to write cannot be used.
+        VisimError: the pictures or the output cannot be used.
     """
     if kind not in KINDS:
         raise DataError(f"{kind!r} is no network of the articles: choose one of {list(KINDS)}.")
-    fresh: PretrainedModel = CarFeatureExtractor() if kind == "car" else ConvolutionalAutoencoder()
-    fresh.load_weights(read_state_dict(weights), name=str(weights))
-    processor = _PROCESSORS[kind]
-    source = PictureSource(images)
+    model: PretrainedModel = CarFeatureExtractor() if kind == "car" else ConvolutionalAutoencoder()
+    model.load_weights(read_state_dict(weights), name=str(weights))
+    # The threshold is never used: the gallery's own pictures calibrate the detector.
     detector = OutOfDistributionDetector(
-        {_MEASUREMENT[kind]: Term(weight=1.0, mean=0.0, std=1.0)}, threshold=0.0, false_alarm_rate=FALSE_ALARM_RATE
+        {_MEASUREMENT[kind]: Weighting(weight=1.0, mean=0.0, std=1.0)}, threshold=0.0, false_alarm_rate=FALSE_ALARM_RATE
     )
     with tempfile.TemporaryDirectory(prefix="visim-import-") as name:
-        model_folder = Path(name)
-        fresh.write_files(model_folder)
-        processor.write_files(model_folder)
-        model = type(fresh).from_pretrained(model_folder)  # the gallery is of the weights as stored, in float16
-        work = work_folder(out, model_folder)
-        pictures = embed_source(source, source.file_names, model, processor, work=work)
-        root = str(images.resolve()) if image_root is None else image_root
-        report = write_gallery(out, model_folder, pictures, detector, image_root=root, added=len(pictures))
-    shutil.rmtree(work, ignore_errors=True)
-    return report
+        repo = Path(name) / weights.stem
+        with drafting(repo) as draft:
+            for part in (model, _PROCESSORS[kind], detector):
+                part.write_files(draft)
+        return build(images, out, model=repo, image_root=image_root, progress=progress)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict that torch saved, by name; nothing in the file is run.
+    """Read the tensors of a state dict that torch saved, by name; nothing in the file is run.
 
     Raises:
         WeightsError: the file is missing, too large, or holds anything else than a state dict.

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 
 from visim_models import VisualSimilarity
+from visim_models.errors import RepositoryError
 from visim_models.repo_folder import RepoFolder
 
-__all__ = ["BUNDLED", "REPO_NAMES", "load", "locate"]
+__all__ = ["BUNDLED", "REPO_NAMES", "load", "local_folder", "locate"]
 
 BUNDLED = Path(__file__).parent / "pretrained"
 REPO_NAMES = {
@@ -44,6 +45,26 @@ def locate(
     return RepoFolder.find(
         name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     ).path
+
+
+def local_folder(name: str | os.PathLike[str]) -> Path:
+    """Find the folder of a repo to write into: a bundled one, or a folder; never the Hub's cache.
+
+    Args:
+        name: one of `REPO_NAMES`, or a folder.
+
+    Raises:
+        RepositoryError: there is no such folder.
+    """
+    folder = BUNDLED / REPO_NAMES.get(os.fspath(name), "")
+    if folder == BUNDLED or not folder.is_dir():
+        folder = Path(name)
+    if not folder.is_dir():
+        raise RepositoryError(
+            f"{os.fspath(name)} is no folder here: download the repo first (hf download), then name its folder.",
+            path=folder,
+        )
+    return folder
 
 
 def load(

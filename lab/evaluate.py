@@ -1,76 +1,117 @@
-"""`python -m lab.evaluate REPO --data DATA`: measure a repo, and print, keep or check its figures."""
+"""Measure a repo on pictures that its network, its detector and its calibration have not seen.
+
+Without an option the figures are printed, each with its 95 % sampling interval, its tolerance and its target, and the
+baselines below them. With --write they become the metrics.json of the repo folder, which its card is written from. With
+--check they are compared with that file: the exit status is 1 if a figure or a baseline has moved by more than another
+machine's arithmetic can explain.
+
+The pictures are found by their content, through the split.csv of the repo.
+"""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
+from hub.locate import REPO_NAMES, local_folder, locate
+from lab.evaluation import evaluate
 from lab.evaluation.report import format_report
-from lab.evaluation.run import evaluate
-from lab.evaluation.subject import find_repo
 from visim_models.errors import ConfigurationError, VisimError
-from visim_models.metrics import METRICS_FILE, Metrics, moved, unmeasured
+from visim_models.metrics import Metrics, differences
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import METRICS
 
-__all__ = ["main"]
+__all__ = ["command_for", "main"]
+
+_DATA = "../shared/data"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 if it went well, 1 if a figure has moved, 2 with a message if it could not be done."""
+    """Run the command line; return 0 if it went well, 1 if a figure has moved, 2 if it could not be done."""
     options = _parser().parse_args(arguments)
     try:
-        folder = find_repo(options.repo)
+        folder = (local_folder if options.write else locate)(options.repo)
         stated = _stated(folder, options.limit) if options.check else None
-        compare = [find_repo(name) for name in options.compare]
-        measured = evaluate(folder, options.data, compare=compare, limit=options.limit)
+        command = command_for(options.repo, limit=options.limit)
+        measured = evaluate(folder, options.data, command=command, limit=options.limit)
         print(format_report(measured))
         if options.write:
             measured.write(folder)
-            print(f"\nwritten: {folder / METRICS_FILE}")
+            print(f"\nwritten: {folder / METRICS}")
     except VisimError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped: nothing was written", file=sys.stderr)
+        return 130
     return _report_check(stated, measured) if stated else 0
 
 
+def command_for(repo: str, *, limit: int | None = None) -> str:
+    """Return the command that measures a repo again, without a path of this machine.
+
+    Args:
+        repo: as given: a short name, a folder or "namespace/repo". Of an absolute path, its last part stays.
+        limit: the number of pictures that a trial is limited to.
+    """
+    is_path = repo not in REPO_NAMES and os.path.isdir(repo)
+    name = Path(repo).name if is_path and Path(repo).is_absolute() else repo
+    return f"python -m lab.evaluate {name} --data {_DATA}" + (f" --limit {limit}" if limit is not None else "")
+
+
 def _stated(folder: Path, limit: int | None) -> Metrics:
-    """What the repo states; read first, so that nothing is measured in vain.
+    """Read the stated metrics, before anything is measured.
 
     Raises:
-        ConfigurationError: it states nothing, or was measured on another number of pictures.
+        ConfigurationError: there are none, or they were measured with another limit.
     """
-    stated = Metrics.read(folder)
+    stated = Metrics.read(RepoFolder(folder))
     if stated.limit != limit:
         raise ConfigurationError(
-            f"{folder / METRICS_FILE} was measured with a limit of {stated.limit}, not {limit}: "
-            f"reproduce it with: {stated.command}"
+            f"{folder / METRICS} was measured with a limit of {stated.limit}, not {limit}: "
+            f"reproduce it with: {stated.command}",
+            path=folder / METRICS,
+            key="limit",
         )
     return stated
 
 
 def _report_check(stated: Metrics, measured: Metrics) -> int:
-    for title in unmeasured(stated, measured):
-        print(f"not measured this time: {title}")
-    faults = moved(stated, measured)
+    faults = differences(stated, measured)
     for fault in faults:
         print(f"FAILED: {fault}", file=sys.stderr)
     if not faults:
-        print(f"\nchecked: all {len(stated.figures)} figures stand within their stated noise")
+        print(
+            f"\nchecked: {len(stated.figures)} figures and {len(stated.baselines)} baselines are within their tolerance"
+        )
     return 1 if faults else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab.evaluate", description=__doc__)
-    parser.add_argument("repo", help="short name (car-extractor, ...) of a bundled repo, a folder, or namespace/repo")
-    parser.add_argument("--data", type=Path, required=True, help="folder with cars/, cifar10/ and not_cars/")
-    parser.add_argument(
-        "--compare", nargs="*", default=[], metavar="REPO", help="other repos, whose main figures become baselines"
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--limit", type=_at_least_two, help="use at most so many pictures of each part, to try things out"
+        "repo", help=f"the repo to measure: a short name ({', '.join(REPO_NAMES)}), a folder, or 'namespace/repo'"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="the folder of pictures: cars/photos.zip, cifar10/train.zip, cifar10/test.zip and not_cars/imagenet.zip",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_at_least_two,
+        metavar="N",
+        help="use at most N pictures of each part: a trial that takes seconds and whose figures say little",
     )
     outcome = parser.add_mutually_exclusive_group()
-    outcome.add_argument("--write", action="store_true", help=f"keep the figures as the repo's {METRICS_FILE}")
+    outcome.add_argument("--write", action="store_true", help=f"write the figures into the repo's {METRICS}")
     outcome.add_argument(
-        "--check", action="store_true", help=f"compare with the repo's {METRICS_FILE}; exit 1 if moved"
+        "--check",
+        action="store_true",
+        help=f"compare the figures and baselines with the repo's {METRICS}, with the tolerance of arithmetic alone",
     )
     return parser
 

@@ -19,7 +19,7 @@ from lab.split_file import Split
 from visim_models.errors import DataError, OutputError
 from visim_models.models import PretrainedModel
 from visim_models.processing import ImageProcessor
-from visim_models.repo_folder import RepoFolder, drafting
+from visim_models.repo_folder import RepoFolder, check_apart, drafting
 from visim_models.repo_folder.atomic import replacing_files
 from visim_models.repo_folder.formats import one_line, write_json
 from visim_models.repo_folder.manifest import LOSSES, SPLIT, TRAINING, is_in_manifest
@@ -61,13 +61,7 @@ class TrainingRun:
                 or it is, holds or is in one of the inputs.
             DataError: there is no run to resume.
         """
-        target = path.resolve()
-        for source in inputs:
-            other = Path(source).resolve()
-            if target == other or target in other.parents or other in target.parents:
-                raise OutputError(
-                    f"--out {path} and the input {source} are not apart: choose another folder.", path=target
-                )
+        target = check_apart(path, inputs=inputs)
         if os.path.lexists(target) and not target.is_dir():
             raise OutputError(f"--out {path} is a file: choose another name.", path=target)
         run = cls(target)

@@ -51,7 +51,8 @@ def drawn_picture(seed: int, *, size: int = 48) -> npt.NDArray[np.uint8]:
     picture[disc] = rng.uniform(0, 255, 3)
     top = rng.uniform(0.1, 0.8)
     picture[(y > top) & (y < top + 0.12)] = rng.uniform(0, 255, 3)
-    return picture.clip(0, 255).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = picture.clip(0, 255).astype(np.uint8)
+    return pixels
 
 
 def drawn_pictures(count: int, *, size: int = 48, seed: int = 0) -> list[npt.NDArray[np.uint8]]:

@@ -1,78 +1,102 @@
-"""A data folder of drawn pictures, laid out like the real one, and whole repos of tiny networks that know it."""
+"""A data folder of drawn pictures, laid out like the real one, and repos of tiny networks that were split on it."""
 
-import csv
 import io
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from hub.export import export_repo
 from lab.data import ImageSet, load_images
-from lab.fitting import calibrate, embed_images
+from lab.fitting import embed_images, fit_detector
+from lab.split_file import Split
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
     Gallery,
     ImageProcessor,
-    OutOfDistributionDetector,
-    VisualSimilarity,
 )
-from visim_models.models.base import PretrainedModel
+from visim_models.models import PretrainedModel
 from visim_models.synthetic import synthetic_outliers
 
-__all__ = ["CIFAR10_CLASSES", "write_autoencoder_repo", "write_car_repo", "write_data"]
+__all__ = ["CIFAR10_CLASSES", "training_record", "write_autoencoder_repo", "write_car_repo", "write_data"]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PARTS = ("calibration", "test", "fit", "train", "train")
+"""Dealt out in turn."""
 
 
 def write_data(folder: Path) -> Path:
-    """The four zips, with a few pictures of each class; each class is a shape and a colour of its own."""
-    names = [f"n{place:08d}_thing.png" for place in range(16)]
-    _write_zip(folder / "not_cars" / "imagenet.zip", {name: 40 + place for place, name in enumerate(names)})
+    """Write the four zips, with a few pictures of each class; each class is a shape and a colour of its own."""
+    things = {f"n{index:08d}_thing.png": 40 + index for index in range(16)}
+    _write_zip(folder / "not_cars" / "imagenet.zip", things)
     _write_zip(folder / "cars" / "photos.zip", _classes(CAR_CLASSES, 10))
     _write_zip(folder / "cifar10" / "train.zip", _classes(CIFAR10_CLASSES, 8))
     _write_zip(folder / "cifar10" / "test.zip", _classes(CIFAR10_CLASSES, 4))
     return folder
 
 
-def write_car_repo(folder: Path, data: Path) -> Path:
-    """A car extractor with random weights; its gallery holds what it held out."""
+def write_car_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None = None) -> Path:
+    """Write a car extractor with random weights; its gallery holds the pictures that it held out, too."""
     processor = ImageProcessor(size=100)
     cars = load_images(data / "cars" / "photos.zip", processor, quiet=True)
-    return _write_repo(folder, _seeded(CarFeatureExtractor), processor, cars, cars)
+    return _write_repo(folder, _seeded(CarFeatureExtractor), processor, cars, cars, about)
 
 
-def write_autoencoder_repo(folder: Path, data: Path) -> Path:
-    """A small CIFAR-10 autoencoder with random weights."""
+def write_autoencoder_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None = None) -> Path:
+    """Write a small CIFAR-10 autoencoder with random weights."""
     processor = ImageProcessor(size=16)
     shown = load_images(data / "cifar10" / "test.zip", processor, quiet=True)
     learnt = load_images(data / "cifar10" / "train.zip", processor, quiet=True)
-    return _write_repo(folder, _seeded(_small_autoencoder), processor, shown, learnt)
+    return _write_repo(folder, _seeded(_small_autoencoder), processor, shown, learnt, about)
+
+
+def training_record(images: ImageSet, split: Split, **changes: Any) -> dict[str, Any]:
+    """Return a training.json as a run writes it."""
+    classes = {label: images.labels.count(label) for label in sorted(set(images.labels))}
+    parts = split.counts(images.sha256)
+    return {
+        "task": "drawn",
+        "recipe": "tiny",
+        "settings": {"batch_size": 4, "learning_rate": 0.002, "cosine": True, "augmentation": {"flip": False}},
+        "epochs": 7,
+        "seed": 3,
+        "limit": None,
+        "command": "python -m lab.train drawn --out runs/tiny",
+        "sources": [{"source": "drawn.zip", "pictures": len(images), "classes": classes, "parts": parts}],
+        "outliers": [{"source": "drawn: noise", "part": "fit", "pictures": 8}],
+        "split_sha256": split.sha256,
+        **changes,
+    }
 
 
 def _write_repo(
-    folder: Path, model: PretrainedModel, processor: ImageProcessor, shown: ImageSet, trained_on: ImageSet
+    folder: Path,
+    model: PretrainedModel,
+    processor: ImageProcessor,
+    shown: ImageSet,
+    trained_on: ImageSet,
+    about: Mapping[str, Any] | None,
 ) -> Path:
-    """Every fourth picture of the training file is held out to calibrate, the one after it to test."""
-    parts = {"calibration": range(0, len(trained_on), 4), "test": range(1, len(trained_on), 4)}
-    in_gallery = shown is trained_on
+    split = Split({sha256: PARTS[index % len(PARTS)] for index, sha256 in enumerate(trained_on.sha256)})
     gallery = Gallery(shown.file_names, shown.labels, embed_images(model, processor, shown.pixels))
-    similarity = VisualSimilarity(model, processor, gallery, OutOfDistributionDetector.top_score_rule())
-    similarity.ood = calibrate(
-        similarity,
-        trained_on.pixels[list(parts["calibration"])],
-        synthetic_outliers("noise", 8, processor.size, seed=0),
-        held_out=[place for part in parts.values() for place in part] if in_gallery else (),
+    known = [index for index, sha256 in enumerate(shown.sha256) if split.part_of(sha256) in (None, "train")]
+    parts = {part: trained_on.pixels[split.indices(trained_on.sha256, [part])] for part in ("fit", "calibration")}
+    outliers = synthetic_outliers("noise", 8, processor.size, seed=0)
+    export_repo(
+        folder,
+        model=model,
+        processor=processor,
+        gallery=gallery,
+        ood=fit_detector(gallery.subset(known), model, processor, outliers=outliers, **parts),
+        split=split.to_text(),
+        training=training_record(trained_on, split, **({"about": about} if about is not None else {})),
     )
-    similarity.save_pretrained(folder)
-    with (folder / "held_out.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["file_name", "part", "in_gallery"])
-        for part, places in parts.items():
-            writer.writerows([trained_on.file_names[place], part, str(in_gallery).lower()] for place in places)
     return folder
 
 
@@ -87,7 +111,7 @@ def _small_autoencoder() -> ConvolutionalAutoencoder:
 
 
 def _classes(labels: tuple[str, ...], count: int) -> dict[str, int]:
-    return {f"{label}/{number:04d}.png": 3 * place for place, label in enumerate(labels) for number in range(count)}
+    return {f"{label}/{number:04d}.png": 3 * index for index, label in enumerate(labels) for number in range(count)}
 
 
 def _write_zip(path: Path, styles: Mapping[str, int]) -> None:
@@ -100,11 +124,10 @@ def _write_zip(path: Path, styles: Mapping[str, int]) -> None:
 
 
 def _draw(style: int, number: int) -> Image.Image:
-    """A block and a disc: the style rules their colours and places, the number shifts them."""
-    ground, block, disc = (tuple((style * step + shade) % 256 for shade in (30, 110, 190)) for step in (37, 61, 89))
-    image = Image.new("RGB", (40, 32), ground)
-    canvas = ImageDraw.Draw(image)
-    left, top = (style * 5 + number) % 16, (style * 3 + 2 * number) % 12
-    canvas.rectangle([left, top, left + 18, top + 10], fill=block)
-    canvas.ellipse([30 - left, 18 - top, 38 - left, 26 - top], fill=disc)
-    return image
+    """Draw a block on squares: the style rules their colours, the number their shades. No two are near-duplicates."""
+    ground, block = (np.array([((style + 1) * step + shade) % 256 for shade in (30, 110, 190)]) for step in (37, 61))
+    shades = np.random.default_rng(1000 * style + number).integers(-70, 70, (4, 5, 1))
+    picture = np.broadcast_to(ground, (32, 40, 3)) + shades.repeat(8, axis=0).repeat(8, axis=1)
+    top, left = style % 12, style % 16
+    picture[top : top + 12, left : left + 18] = block
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))

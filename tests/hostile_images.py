@@ -2,91 +2,48 @@
 
 `hostile_uploads()` gives them all. Each says what must come of it: a picture of a given size whose four quadrants have
 given colours, or (`picture is None`) an ImageDecodeError. What a decoder may settle either way is not in here.
+tests/upload_costs.py measures what each one costs, and benchmarks/soak sends them to a running demo in their order: the
+costly ones come first, so that a short soak sends all of those.
 """
 
+import functools
 import io
 import json
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-__all__ = ["Picture", "Upload", "encoded", "hostile_uploads", "png", "quadrants", "tiff"]
+from tests.avif_files import av1, grid
+from tests.costly_images import costly_uploads
+from tests.image_files import (
+    BLUE,
+    FLAG,
+    FLAG_LOSSY,
+    GREEN,
+    RED,
+    WHITE,
+    Picture,
+    Upload,
+    after_soi,
+    chunk,
+    encoded,
+    png,
+    quadrants,
+    segment,
+    tiff,
+    webp,
+)
 
-Colour = tuple[int, int, int]
-RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+__all__ = ["hostile_uploads"]
+
 BLACK, GREY = (0, 0, 0), (128, 128, 128)
-
-
-class Picture(NamedTuple):
-    """What the upright picture must be: its size, and the colours of its quadrants, row by row."""
-
-    size: tuple[int, int]
-    colours: tuple[Colour, Colour, Colour, Colour]
-    tolerance: int = 0
-
-
-class Upload(NamedTuple):
-    """One upload: the bytes, and the picture that must come of them, or None for an ImageDecodeError."""
-
-    name: str
-    data: bytes
-    picture: Picture | None
-
-
-FLAG = Picture((24, 16), (RED, GREEN, BLUE, WHITE))
-FLAG_LOSSY = FLAG._replace(tolerance=12)
 RAMP = Picture((24, 16), (BLACK, GREY, (64, 64, 64), WHITE), tolerance=1)
-
-
-def quadrants(colours: tuple[Colour, ...] = FLAG.colours, size: tuple[int, int] = FLAG.size) -> Image.Image:
-    """A picture of four even quadrants."""
-    pixels = np.array(colours, np.uint8).reshape(2, 2, 3)
-    pixels = pixels.repeat(size[1] // 2, axis=0).repeat(size[0] // 2, axis=1)  # (H, W, 3)
-    return Image.fromarray(pixels)
-
-
-def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    """The bytes of a file of that form."""
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", extra: bytes = b"") -> bytes:
-    """A PNG put together by hand: `rows` are the filtered rows, `extra` whole chunks before them."""
-    header = struct.pack(">LLBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = _chunk(b"IHDR", header) + extra + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-def tiff(
-    width: int, height: int, pixels: bytes, *, bits: int = 8, kind: int = 1, tags: dict[int, int] | None = None
-) -> bytes:
-    """A little-endian, uncompressed, one-sample TIFF put together by hand; `kind`: 1 unsigned, 2 signed, 3 float."""
-    values = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(pixels)}
-    values |= {339: kind} | (tags or {})
-    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in sorted(values.items()))
-    start = 8 + len(pixels) + len(pixels) % 2
-    body = pixels.ljust(start - 8, b"\0")
-    return struct.pack("<2sHL", b"II", 42, start) + body + struct.pack("<H", len(values)) + entries + b"\0" * 4
-
-
-def _after_soi(jpeg: bytes, segments: bytes) -> bytes:
-    return jpeg[:2] + segments + jpeg[2:]
-
-
-def _segment(marker: int, data: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
 def _noise() -> Image.Image:
@@ -134,16 +91,11 @@ def _no_pictures() -> Iterator[Upload]:
     yield Upload("base64 of a png", b"data:image/png;base64,iVBORw0KGgo=", None)
 
 
-def _webp(kind: bytes, payload: bytes) -> bytes:
-    chunk = kind + struct.pack("<L", len(payload)) + payload
-    return b"RIFF" + struct.pack("<L", 4 + len(chunk)) + b"WEBP" + chunk
-
-
 def _zeros_png(side: int) -> bytes:
     """A whole and correct 1-bit PNG of side x side black pixels, compressed row by row."""
     packer, row = zlib.compressobj(1), bytes(1 + side // 8)
     data = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
-    return png(side, side, depth=1, colour=0).split(b"\0\0\0\x08IDAT")[0] + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return png(side, side, depth=1, colour=0).split(b"\0\0\0\x08IDAT")[0] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def _bombs() -> Iterator[Upload]:
@@ -165,21 +117,21 @@ def _bombs() -> Iterator[Upload]:
     yield Upload("tiff bomb in its tiles", tiff(24, 16, dots, tags={322: 65_520, 323: 65_520, 324: 8, 325: 384}), None)
     table = struct.pack("<2sHLH", b"II", 42, 8, 1) + struct.pack("<HHLL", 273, 4, 2_000_000, 26) + bytes(8_000_004)
     yield Upload("tiff of two million strips", table, None)
-    yield Upload("webp bomb, extended", _webp(b"VP8X", bytes(4) + b"\xfe\xff\xff" + b"\xfe\x00\x00"), None)
+    yield Upload("webp bomb, extended", webp((b"VP8X", bytes(4) + b"\xfe\xff\xff" + b"\xfe\x00\x00")), None)
     lossless = b"\x2f" + struct.pack("<L", (16_383 - 1) | ((16_383 - 1) << 14)) + bytes(32)
-    yield Upload("webp bomb, lossless", _webp(b"VP8L", lossless), None)
+    yield Upload("webp bomb, lossless", webp((b"VP8L", lossless)), None)
     yield Upload("jpeg bomb", jpeg[:size] + struct.pack(">HH", 65_500, 65_500) + jpeg[size + 4 :], None)
     yield Upload("avif bomb", avif[:ispe] + struct.pack(">LL", 16_000, 16_000) + avif[ispe + 8 :], None)
     yield Upload("bmp bomb", bmp[:18] + struct.pack("<ll", 60_000, 60_000) + bmp[26:], None)
     yield Upload("bmp of negative width", bmp[:18] + struct.pack("<ll", -24, 16) + bmp[26:], None)
-    many = b"".join(_chunk(b"teSt", b"") for _ in range(200_000))
+    many = b"".join(chunk(b"teSt", b"") for _ in range(200_000))
     yield Upload("png of 200,000 chunks", png(1, 1, rows=b"\0\xff\0\0", extra=many), None)
-    yield Upload("jpeg of 200,000 comments", _after_soi(jpeg, _segment(0xFE, b"") * 200_000), None)
+    yield Upload("jpeg of 200,000 comments", after_soi(jpeg, segment(0xFE, b"") * 200_000), None)
     progressive = encoded(_noise(), "JPEG", progressive=True)
     last = progressive.rindex(b"\xff\xda")
     yield Upload("jpeg of 1,000 scans", progressive[:-2] + progressive[last:-2] * 1000 + progressive[-2:], None)
-    text = _chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(80_000_000), 1))
-    yield Upload("png with a text bomb", png(1, 1, rows=b"\0\xff\0\0", extra=text), None)
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(80_000_000), 1))
+    yield Upload("png with a text bomb", png(1, 1, rows=b"\0\xff\0\0", extra=text), Picture((1, 1), (RED,) * 4))
 
 
 def _sizes() -> Iterator[Upload]:
@@ -217,7 +169,7 @@ def _polyglots() -> Iterator[Upload]:
     jpeg = encoded(quadrants(), "JPEG", quality=95, subsampling=0)
     script = b"<script>alert(1)</script>"
     yield Upload("jpeg and zip", jpeg + archive.getvalue(), FLAG_LOSSY)
-    yield Upload("jpeg and html in a comment", _after_soi(jpeg, _segment(0xFE, b"--><html>" + script)), FLAG_LOSSY)
+    yield Upload("jpeg and html in a comment", after_soi(jpeg, segment(0xFE, b"--><html>" + script)), FLAG_LOSSY)
     yield Upload("jpeg and two megabytes of film", jpeg + np.random.default_rng(2).bytes(2**21), FLAG_LOSSY)
     yield Upload("gif and html", encoded(quadrants(), "GIF") + b"<html>" + script, FLAG)
     yield Upload("gif and javascript", encoded(quadrants(), "GIF", comment=b"*/=1;alert(1)//"), FLAG)
@@ -257,6 +209,17 @@ def _modes() -> Iterator[Upload]:
         yield Upload(f"1-bit {form.lower()}", encoded(quadrants(bits.colours).convert("1"), form), bits)
     yield Upload("16-bit grey png", encoded(Image.fromarray((ramp * 257).astype(np.uint16)), "PNG"), RAMP)
     yield Upload("16-bit grey tiff", tiff(24, 16, (ramp * 257).astype("<u2").tobytes(), bits=16), RAMP)
+    inverse = ((255 - ramp) * 257).astype(np.uint16)
+    yield Upload("16-bit white is zero tiff", tiff(24, 16, inverse.tobytes(), bits=16, tags={262: 0}), RAMP)
+    for mode, kind, options in (("I;16", "<u2", {"compression": "tiff_lzw"}), ("I;16B", ">u2", {})):
+        wide = Image.frombytes(mode, (24, 16), inverse.astype(kind).tobytes())
+        data = encoded(wide, "TIFF", tiffinfo={262: 0}, **options)
+        name = "little end first, compressed" if options else "big end first"
+        yield Upload(f"16-bit white is zero tiff, {name}", data, RAMP)
+    floats = tiff(24, 16, (1 - ramp / 255).astype("<f4").tobytes(), bits=32, kind=3, tags={262: 0})
+    yield Upload("float white is zero tiff", floats, RAMP)
+    eight = tiff(24, 16, (255 - ramp).astype(np.uint8).tobytes(), tags={262: 0})
+    yield Upload("8-bit white is zero tiff", eight, RAMP)
     yield Upload(
         "16-bit colour png",
         png(1, 1, depth=16, rows=b"\0" + b"\xff\xff\0\0\x80\x80"),
@@ -305,6 +268,10 @@ def _metadata() -> Iterator[Upload]:
         jpeg = encoded(turn(quadrants()), "JPEG", exif=exif, **lossy)
         yield Upload(f"jpeg of exif orientation {value}", jpeg, FLAG_LOSSY)
         yield Upload(f"png of exif orientation {value}", encoded(turn(quadrants()), "PNG", exif=exif), FLAG)
+        webp_file = encoded(turn(quadrants()), "WEBP", lossless=True, exif=exif.tobytes())
+        yield Upload(f"webp of exif orientation {value}", webp_file, FLAG)
+        avif_file = encoded(turn(quadrants()), "AVIF", quality=95, exif=exif.tobytes())
+        yield Upload(f"avif of orientation {value}", avif_file, FLAG._replace(tolerance=25))
         yield Upload(f"tiff of orientation {value}", encoded(turn(quadrants()), "TIFF", tiffinfo={0x0112: value}), FLAG)
     jpeg = encoded(quadrants(), "JPEG", **lossy)
     broken = {
@@ -316,7 +283,7 @@ def _metadata() -> Iterator[Upload]:
         "of four billion orientations": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0" + b"\xff" * 4 + bytes(8),
     }
     for name, data in broken.items():
-        yield Upload(f"jpeg with exif {name}", _after_soi(jpeg, _segment(0xE1, data)), FLAG_LOSSY)
+        yield Upload(f"jpeg with exif {name}", after_soi(jpeg, segment(0xE1, data)), FLAG_LOSSY)
         yield Upload(f"png with exif {name}", encoded(quadrants(), "PNG", exif=data[6:]), FLAG)
     profile = b"this is no colour profile" * 9
     yield Upload("jpeg with broken icc", encoded(quadrants(), "JPEG", icc_profile=profile, **lossy), FLAG_LOSSY)
@@ -333,7 +300,7 @@ def _metadata() -> Iterator[Upload]:
     info.add_text("XML:com.adobe.xmp", "<x:xmpmeta tiff:Orientation='nine'>")
     yield Upload("png with broken xmp", encoded(quadrants(), "PNG", pnginfo=info), FLAG)
     flag = encoded(quadrants(), "PNG")
-    yield Upload("png with broken animation chunk", flag[:33] + _chunk(b"acTL", bytes(8)) + flag[33:], FLAG)
+    yield Upload("png with broken animation chunk", flag[:33] + chunk(b"acTL", bytes(8)) + flag[33:], FLAG)
     yield Upload("png with a wrong checksum", flag[:29] + bytes(4) + flag[33:], None)
 
 
@@ -342,6 +309,8 @@ def _animated() -> Iterator[Upload]:
     for form, options in (("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
         data = encoded(quadrants(), form, save_all=True, append_images=other, **options)
         yield Upload(f"several frames, {form.lower()}", data, FLAG)
+    cells = [av1(quadrants((colour,) * 4, (64, 64))) for colour in FLAG.colours]
+    yield Upload("a grid, avif", grid(cells, 2, (128, 128)), FLAG._replace(size=(128, 128), tolerance=25))
     yield Upload(
         "several frames, avif",
         encoded(quadrants(), "AVIF", save_all=True, append_images=other, quality=95),
@@ -349,7 +318,8 @@ def _animated() -> Iterator[Upload]:
     )
 
 
-def hostile_uploads() -> list[Upload]:
-    """The whole corpus, the same at each call."""
-    makers = (_truncated, _no_pictures, _bombs, _sizes, _polyglots, _modes, _metadata, _animated)
-    return [upload for maker in makers for upload in maker()]
+@functools.cache
+def hostile_uploads() -> tuple[Upload, ...]:
+    """Return the whole corpus, the same at each call."""
+    makers = (costly_uploads, _truncated, _no_pictures, _bombs, _sizes, _polyglots, _modes, _metadata, _animated)
+    return tuple(upload for maker in makers for upload in maker())

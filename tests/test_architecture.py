@@ -15,7 +15,7 @@ import pytest
 import visim_models
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("visim_models", "hub", "demo", "benchmarks")
+PACKAGES = ("visim_models", "hub", "demo", "lab", "benchmarks")
 IMPORT_PROBE = ROOT / "tests" / "import_probe.py"
 
 # What `from visim_models import ...` offers, and nothing else: an export that is forgotten or slips in fails here.
@@ -49,13 +49,20 @@ PUBLIC_NAMES = {
     "decode_image",
 }
 
-# demo -> hub -> visim_models, never back; the demo only turns results into components, so it does no maths.
+# demo -> hub -> visim_models, never back; lab and benchmarks may use all three, and nothing uses them.
+# The demo only turns results into components, so it does no maths.
 FORBIDDEN_IMPORTS = {
-    "visim_models": {"hub", "demo", "benchmarks", "gradio", "gradio_client", "spaces"},
-    "hub": {"demo", "benchmarks", "gradio", "spaces"},
-    "demo": {"benchmarks", "torch", "torchvision", "numpy", "scipy", "math"},
-    "benchmarks": set(),
+    "visim_models": {"hub", "demo", "lab", "benchmarks", "gradio", "gradio_client", "spaces"},
+    "hub": {"demo", "lab", "benchmarks", "gradio", "spaces"},
+    "demo": {"lab", "benchmarks", "torch", "torchvision", "numpy", "scipy", "math"},
+    "lab": {"benchmarks", "gradio", "gradio_client", "spaces"},
+    "benchmarks": {"lab"},
 }
+KILLS_THE_LAB = {"benchmarks.soak.jobs"}  # it kills training and export, to see what they leave
+# These find the bundled repos by `hub.locate`, or by the entry point that an installed hub has: never by a path.
+KNOW_NO_BUNDLED_FOLDER = {"visim_models", "lab", "demo"}
+PATH_INTO_PRETRAINED = re.compile(r"(?:^|[/\\])pretrained(?:[/\\]|$)")
+IMPORTERS = {"import_module", "__import__", "find_spec", "run_module", "load_module"}
 # The articles' way of keeping features, in a temporary folder of the benchmark's own: the baseline that is measured.
 UNSAFE_BASELINES = {"benchmarks.article_work": ["torch.save() writes a pickle"] * 2}
 PICKLING_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -93,6 +100,30 @@ def imported_modules(tree: ast.Module) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield str(node.module).partition(".")[0]
+
+
+def imports_by_string(tree: ast.Module) -> Iterator[str]:
+    """The top-level names that are imported by a string; "?" where the string begins with a variable."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in IMPORTERS:
+            name = node.args[0] if node.args else ast.Constant("")
+            first = name.values[0] if isinstance(name, ast.JoinedStr) and name.values else name
+            is_text = isinstance(first, ast.Constant) and isinstance(first.value, str)
+            yield str(first.value).partition(".")[0] if is_text else "?"
+
+
+def paths_into_pretrained(tree: ast.Module) -> list[str]:
+    """The texts of a source, docstrings aside, that are a path into the folder of bundled repos or a part of one."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    prose = {
+        id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and is_prose(node.body[:1])
+    }
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [text.value for text in texts if id(text) not in prose and PATH_INTO_PRETRAINED.search(text.value)]
+
+
+def is_prose(statements: list[ast.stmt]) -> bool:
+    return bool(statements) and isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant)
 
 
 def unsafe_call(call: ast.Call) -> str | None:
@@ -150,7 +181,55 @@ def test_each_package_has_modules() -> None:
 @each_source
 def test_imports_go_one_way(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
-    assert not FORBIDDEN_IMPORTS[package] & set(imported_modules(parsed(path)))
+    allowed = {"lab"} if module_name(path) in KILLS_THE_LAB else set()
+    assert not (FORBIDDEN_IMPORTS[package] - allowed) & set(imported_modules(parsed(path)))
+
+
+@each_source
+def test_nothing_goes_round_the_imports(path: Path) -> None:
+    """An import by string and a path into the folder of another package are imports, too."""
+    package = path.relative_to(ROOT).parts[0]
+    named = set(imports_by_string(parsed(path))) - {package}
+    if package in ("visim_models", "lab"):
+        assert not named & {*PACKAGES, "?"}
+    assert not named & FORBIDDEN_IMPORTS[package]
+    if package in KNOW_NO_BUNDLED_FOLDER:
+        assert paths_into_pretrained(parsed(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("importlib.import_module('hub.locate')", ["hub"]),
+        ("import_module(f'hub.{name}')", ["hub"]),
+        ("import_module(f'{package}.locate')", ["?"]),
+        ("import_module(name)", ["?"]),
+        ("__import__('lab')", ["lab"]),
+        ("importlib.util.find_spec('timm')", ["timm"]),
+        ("runpy.run_module('demo.app')", ["demo"]),
+        ("import hub", []),
+        ("module.run('hub')", []),
+    ],
+)
+def test_the_guard_against_imports_by_string_sees(source: str, named: list[str]) -> None:
+    assert list(imports_by_string(ast.parse(source))) == named
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("FOLDER = 'hub/pretrained'", 1),
+        ("FOLDER = Path(__file__).parents[1] / 'hub' / 'pretrained'", 1),
+        ("open('../hub/pretrained/visim-car-extractor/config.json')", 1),
+        ("open(f'{root}/hub/pretrained/{name}')", 1),
+        ("folder = 'pretrained'", 1),
+        ("model.save_pretrained('mine')", 0),
+        ("message = 'from_pretrained needs a folder'", 0),
+        ("def f():\n    'Reads hub/pretrained/ and no other folder.'", 0),
+    ],
+)
+def test_the_guard_against_paths_into_pretrained_sees(source: str, count: int) -> None:
+    assert len(paths_into_pretrained(ast.parse(source))) == count
 
 
 @each_source

@@ -213,13 +213,17 @@ def _print_report(report: BuildReport, out: str) -> None:
         print(f"{report.calibration_size:,} pictures are too few for a verdict: every query will pass as of this kind.")
     if report.differing:
         print(
-            f"{len(report.differing):,} names have other content now and stay as they were "
+            f"{_counted(len(report.differing), 'picture')} with other content now stayed as before "
             f"({listed(report.differing)}): remove them first to replace them."
         )
     if report.unknown:
-        print(f"{len(report.unknown):,} names to remove are not in the gallery: {listed(report.unknown)}")
+        print(f"{_counted(len(report.unknown), 'name')} to remove not in the gallery: {listed(report.unknown)}")
     if report.skipped:
-        print(f"{len(report.skipped):,} files were left out: {Path(out) / SKIPPED} lists them with the reasons.")
+        print(f"{_counted(len(report.skipped), 'file')} left out, with the reasons in {Path(out) / SKIPPED}")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _search(options: argparse.Namespace) -> int:

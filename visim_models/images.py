@@ -1,24 +1,23 @@
-"""Whatever a stranger uploads -> an upright RGB picture, or an ImageDecodeError that says why not.
+"""Decode an upload, path, array or PIL image into an upright RGB image, or raise an ImageDecodeError that says why not.
 
-The bytes are not trusted. The first bytes pick one decoder out of a fixed list, the declared size is checked before a
-single pixel is decoded, and what makes a small file slow to read (a progressive JPEG of ten thousand scans, a PNG of a
-million chunks, a TIFF of a million strips) is counted and refused. Colour profiles (ICC) are ignored, as they were for
-the pictures that the models learnt from: the numbers in the file are taken for sRGB.
+The bytes are not trusted. The first bytes pick one format out of a fixed list; `image_containers` reduces the file to
+the parts that make pixels, so that Pillow parses no metadata, and refuses what makes a small file slow or large to
+read; the declared size is checked before a pixel is decoded; and `MeteredBytes` bounds the rest of the work. Colour
+profiles (ICC) are ignored, as they were for the pictures that the models learnt from: the numbers in the file are taken
+for sRGB.
 """
 
-import io
-import math
 import os
 import re
 import stat
-import struct
 import threading
 import warnings
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -28,48 +27,60 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from visim_models.errors import ImageDecodeError
+from visim_models.image_containers.avif import reduce_avif
+from visim_models.image_containers.bmp import reduce_bmp
+from visim_models.image_containers.gif import reduce_gif
+from visim_models.image_containers.jpeg import reduce_jpeg
+from visim_models.image_containers.metered import MeteredBytes
+from visim_models.image_containers.orientation import exif_orientation
+from visim_models.image_containers.png import reduce_png
+from visim_models.image_containers.reduced import Reduced, RefusedError
+from visim_models.image_containers.tiff import reduce_tiff
+from visim_models.image_containers.webp import reduce_webp
+from visim_models.image_conversion import to_rgb, turned
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageSource", "decode_image"]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 
 MAX_BYTES: Final = 32 * 2**20
-MAX_PIXELS: Final = 25_000_000  # a 24 megapixel camera's picture; about 12 bytes of memory a pixel at the peak
+MAX_PIXELS: Final = 25_000_000  # a 24 megapixel camera's picture; at most 12 bytes of memory a pixel
 
 _MAX_SIDE: Final = 32_768
-_MAX_READS: Final = 50_000  # Pillow walks chunks and blocks in Python, one read or more for each
-_MAX_JPEG_SEGMENTS: Final = 10_000
-_MAX_JPEG_SCANS: Final = 32  # encoders write about ten; each may pass over the whole picture again
-_MAX_TIFF_VALUES: Final = 200_000  # values of one tag: a strip a row, or tiles of 16 x 16, stay below
-
-# Pillow's WebP and AVIF decoders hold about twice as much a pixel as the others, so they get half the pixels.
-_PIXEL_SHARE: Final = {"WEBP": 2, "AVIF": 2}
 _READABLE: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 _ADVICE: Final = f"Use a {_READABLE} picture that opens in an image viewer, or save this one again as JPEG or PNG."
 
+
+class _Format(NamedTuple):
+    signature: re.Pattern[bytes]
+    decoder: type[ImageFile.ImageFile]
+    reduce: Callable[[bytes, int], Reduced]
+    pixel_share: int = 1  # the decoders of WebP and AVIF hold about twice as much a pixel as the others
+
+
 # Opening by class rather than by Image.open keeps the bytes from every other decoder, and the outcome from
-# Image.MAX_IMAGE_PIXELS, which any library in the process may have changed. Of an MPO (several JPEGs) the first opens.
-_DECODERS: Final[tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...]] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImageFile),
-    (re.compile(rb"BM"), BmpImageFile),
-    (re.compile(rb"II\*\x00|MM\x00\*"), TiffImageFile),
-    (re.compile(rb".{4}ftyp(avif|avis|mif1|msf1)", re.DOTALL), AvifImageFile),
+# Image.MAX_IMAGE_PIXELS, which any library in the process may have changed.
+_FORMATS: Final = (
+    _Format(re.compile(rb"\xff\xd8\xff"), JpegImageFile, reduce_jpeg),
+    _Format(re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, reduce_png),
+    _Format(re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile, reduce_webp, 2),
+    _Format(re.compile(rb"GIF8[79]a"), GifImageFile, reduce_gif),
+    _Format(re.compile(rb"BM"), BmpImageFile, reduce_bmp),
+    _Format(re.compile(rb"II\*\x00|MM\x00\*"), TiffImageFile, reduce_tiff),
+    _Format(re.compile(rb".{4}ftyp(avif|avis|mif1|msf1)", re.DOTALL), AvifImageFile, reduce_avif, 2),
 )
-_JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffing, nor a restart, nor a fill byte
 
 
 def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decodes a picture from anywhere into upright RGB.
+    """Decode a picture from anywhere into upright RGB.
 
-    Orientation (EXIF, all eight) is applied; transparency is laid over white; of an animation the first frame is
-    taken; 16-bit greys are divided by 257; other wide greys are scaled as `_eight_bit_grey` says.
+    The orientation that the metadata states (all eight) is applied; transparency is laid over white; of an animation
+    the first frame is taken; 16-bit greys are divided by 257; other wide greys are scaled as `to_rgb` says.
 
     Args:
         source: A path, a file's bytes, a PIL image (not changed), or an (H, W, 3) uint8 RGB array (taken as upright).
-        max_pixels: Largest width x height; a WebP or AVIF may have half as many. No side may exceed 32,768.
+        max_pixels: Largest width x height. A WebP or AVIF may have half as many, a run-length encoded BMP a fifth. No
+            side may exceed 32,768.
         max_bytes: Largest file, in bytes.
 
     Returns:
@@ -81,17 +92,19 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
     name = "the picture"
     try:
         if isinstance(source, Image.Image):
-            return _upright_rgb(source, name, max_pixels)
+            return _from_pil(source, name, max_pixels)
         if isinstance(source, np.ndarray):
             return _from_array(source, max_pixels)
         if isinstance(source, bytes | bytearray | memoryview):
             _check_bytes(memoryview(source).nbytes, name, max_bytes)
-            return _decode(bytes(source), name, max_pixels)
+            return _from_bytes(bytes(source), name, max_pixels)
         if isinstance(source, str | os.PathLike):
             name = f"{os.fspath(source)!r}"
-            return _decode(_read(source, name, max_bytes), name, max_pixels)
+            return _from_bytes(_read(source, name, max_bytes), name, max_pixels)
     except ImageDecodeError:
         raise
+    except RefusedError as error:
+        raise ImageDecodeError(f"{name} {error}") from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged data, MemoryError and RecursionError among them
         raise ImageDecodeError(f"{name} is damaged, cut off or of a rare kind ({_reason(error)}). {_ADVICE}") from error
     raise ImageDecodeError(
@@ -125,7 +138,7 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
 
 
 def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
-    """The file's bytes, if it is a plain file within the limit."""
+    """Return the file's bytes, if it is a plain file within the limit."""
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+:/", str(path)) or str(path).startswith("data:"):
         raise ImageDecodeError(f"{name[:80]} is an address, not a file. Download it and give its path or bytes.")
     try:
@@ -146,69 +159,8 @@ def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
-    decoder = next((decoder for signature, decoder in _DECODERS if signature.match(data)), None)
-    if decoder is None:
-        raise ImageDecodeError(f"{name} is not a {_READABLE} picture, whatever its name ends in. {_ADVICE}")
-    if decoder is JpegImageFile:
-        _check_jpeg(data, name)
-    if decoder is TiffImageFile:
-        _check_tiff(data, name, max_pixels)
-    limit = max_pixels // _PIXEL_SHARE.get(decoder.format or "", 1)
-    with _PILLOW_WARNINGS_IGNORED, decoder(_MeteredBytes(data)) as image:
-        return _upright_rgb(image, name, limit)
-
-
-def _check_jpeg(data: bytes, name: str) -> None:
-    """Counts segments and scans, which libjpeg does not: without a limit, 1 MB of empty scans takes minutes."""
-    position, scans = 2, 0
-    for _ in range(_MAX_JPEG_SEGMENTS):
-        found = _JPEG_MARKER.search(data, position)
-        if found is None or found[1] == b"\xd9":
-            return
-        scans += found[1] == b"\xda"
-        if scans > _MAX_JPEG_SCANS:
-            break
-        length = 0 if found[1] in b"\x01\xd8" else int.from_bytes(data[found.end() : found.end() + 2], "big")
-        position = found.end() + length
-    raise ImageDecodeError(f"{name} is a JPEG of more scans or segments than any camera writes. Save it again as JPEG.")
-
-
-def _check_tiff(data: bytes, name: str, max_pixels: int) -> None:
-    """Refuses tables and tiles that are out of all proportion, from the first directory alone."""
-    endian = "<" if data.startswith(b"II") else ">"
-    tile = {322: 1, 323: 1}  # TileWidth, TileLength
-    try:
-        (start,) = struct.unpack_from(endian + "L", data, 4)
-        (entries,) = struct.unpack_from(endian + "H", data, start)
-        for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(endian + "HHL", data, entry)
-            if kind not in (1, 2, 6, 7) and count > _MAX_TIFF_VALUES:  # bytes and text (ICC, XMP) are one value
-                raise ImageDecodeError(f"{name} is a TIFF of {count:,} values in tag {tag}. Save it again as PNG.")
-            if tag in tile:
-                (tile[tag],) = struct.unpack_from(endian + ("H" if kind == 3 else "L"), data, entry + 8)
-    except struct.error as error:
-        raise ImageDecodeError(f"{name} looks like a TIFF picture but is cut off. {_ADVICE}") from error
-    if math.prod(tile.values()) > max_pixels:
-        raise ImageDecodeError(f"{name} is a TIFF of tiles beyond {max_pixels:,} pixels. Save it again as PNG.")
-
-
-class _MeteredBytes(io.BytesIO):
-    """A file in memory that refuses to be read in too many small pieces: a bound on the work that a header asks for."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._reads_left = _MAX_READS
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._reads_left -= 1
-        if self._reads_left < 0:
-            raise ImageDecodeError("the picture is cut into far more pieces than it needs. Save it again as PNG.")
-        return super().read(size)
-
-
 class _PillowWarningsIgnored:
-    """Keeps Pillow's complaints about tags and sizes from becoming the caller's.
+    """Keep Pillow's warnings about tags and sizes from becoming the caller's.
 
     `warnings.catch_warnings` swaps the whole filter list, and threads that overlap leave the wrong one behind. This
     adds one filter that concerns Pillow's modules alone, and takes out that one when the last thread has left.
@@ -243,58 +195,36 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
     return Image.fromarray(np.array(array, order="C"))  # a copy: the picture must not follow later writes
 
 
-def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     _check_size(image.size, name, max_pixels)
     with _PILLOW_WARNINGS_IGNORED:
         image.load()
-        rgb = _rgb(image, name)
-        rgb.info = {}  # its EXIF may be damaged, and an orientation left in it would turn the picture again later
-        rgb.getexif()[ExifTags.Base.Orientation] = _orientation(image)
-        ImageOps.exif_transpose(rgb, in_place=True)
-    rgb.getexif().clear()
-    return rgb
+        rgb = to_rgb(image)
+        try:
+            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        except Exception:  # damaged EXIF raises struct.error, SyntaxError, TypeError and more; the pixels may be good
+            orientation = 1
+    return turned(rgb, orientation)
 
 
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where the EXIF is damaged, since the picture itself may be good."""
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF raises struct.error, SyntaxError, TypeError and more
-        return 1
+def _from_bytes(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    form = next((form for form in _FORMATS if form.signature.match(data)), None)
+    if form is None:
+        raise ImageDecodeError(f"{name} is not a {_READABLE} picture, whatever its name ends in. {_ADVICE}")
+    reduced = form.reduce(data, max_pixels)
+    del data  # a file of 32 MiB need not be there twice while it is decoded
+    with _PILLOW_WARNINGS_IGNORED:
+        rgb, orientation = _decode(form.decoder, reduced, name, max_pixels // form.pixel_share)
+    return turned(rgb, orientation)  # only now: the decoder has let go of its memory
 
 
-def _rgb(image: Image.Image, name: str) -> Image.Image:
-    """A new image of mode RGB; transparency becomes white."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _eight_bit_grey(image, name).convert("RGB")
-    if image.has_transparency_data:
-        rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba)
-        return white
-    return image.convert("RGB")
-
-
-def _eight_bit_grey(image: Image.Image, name: str) -> Image.Image:
-    """Scales wide greys to 0..255, in steps of about a megapixel to bound the memory.
-
-    16 bits: 0..65535. 32-bit integers: 0..255 or 0..65535 if all values are within, else smallest to largest. Floats:
-    0..1 if all finite values are within, else smallest to largest; NaN and -inf become black, inf white.
-    """
-    values = np.asarray(image)  # (H, W)
-    rows = max(1, 2**20 // image.width)
-    bands = [slice(top, top + rows) for top in range(0, image.height, rows)]
-    ends = [(part.min(), part.max()) for band in bands if (part := values[band][np.isfinite(values[band])]).size]
-    if not ends:
-        raise ImageDecodeError(f"{name} has no finite value in it: there is no picture to see. Export it again.")
-    low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
-    spans = {"F": (1,), "I": (255, 65535)}.get(image.mode, (65535,))
-    span = next((span for span in spans if low >= 0 and high <= span), None)
-    if span is not None:
-        low, high = 0.0, float(span)
-    width = high - low or 1.0  # all values the same: black
-    grey = np.empty(values.shape, np.uint8)  # (H, W)
-    for band in bands:
-        finite = np.nan_to_num(values[band].astype(np.float64), nan=low, posinf=high, neginf=low)
-        grey[band] = np.rint((finite - low) / width * 255)
-    return Image.fromarray(grey)
+def _decode(
+    decoder: type[ImageFile.ImageFile], reduced: Reduced, name: str, max_pixels: int
+) -> tuple[Image.Image, int]:
+    """Return the pixels as they are stored, and the orientation that turns them upright."""
+    with decoder(MeteredBytes(reduced.data)) as image:
+        _check_size(image.size, name, max_pixels)
+        image.load()
+        rgb = to_rgb(image, white_is_zero=reduced.white_is_zero)
+        made_by_decoder = image.info.get("exif", b"")  # of an AVIF's properties; any other is gone with the metadata
+        return rgb, reduced.orientation or exif_orientation(made_by_decoder) or 1

@@ -32,7 +32,7 @@ def near_duplicate_groups(pixels: Tensor, *, threshold: float = _SAME_PICTURE) -
     groups = torch.arange(len(pixels))  # (N,)
     for start in range(0, len(pixels), _BLOCK):
         block = thumbnails[start : start + _BLOCK]  # (B, 768)
-        # Mirroring either picture of a pair gives the same cosine: each pair is compared once.
+        # Both products are symmetric: a block needs no columns before it.
         alike = torch.maximum(block @ thumbnails[start:].T, block @ flipped[start:].T) > threshold  # (B, N - start)
         _join(groups, alike, torch.arange(start, start + len(block)), torch.arange(start, len(pixels)))
     plain, colours = _plain_pictures(pixels)  # (P,), (P, 3)

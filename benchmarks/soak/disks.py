@@ -1,4 +1,4 @@
-"""A disk that is full, and a place that is read-only: a clear error, the old folder as it was, and no hang."""
+"""Check that a full or read-only disk gives a clear error and no hang, and leaves the old folder as it was."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def check_disks(folder: Path) -> list[str]:
     """Build a gallery where there is no room, and where nothing may be written.
 
     Raises:
-        SoakError: it succeeded, changed what was there, or said nothing of use.
+        SoakError: it succeeded, changed the folder that was there, or hung.
     """
     material = Material.make(folder)
     out = folder / "built"
@@ -39,7 +39,7 @@ def check_disks(folder: Path) -> list[str]:
         subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
         error, _ = run_whole(build_gallery, material.model, material.others, disk / "built")
         if error:
-            raise SoakError(f"build-gallery still failed after there was room again: {error}")
+            raise SoakError(f"visim build still failed after there was room again: {error}")
     return facts
 
 
@@ -47,17 +47,17 @@ def _refused(what: str, out: Path, job: object, material: Material, *more: int) 
     before = files_of(out)
     error, seconds = run_whole(job, material.model, material.others, out, *more)  # type: ignore[arg-type]
     if not error or files_of(out) != before:
-        raise SoakError(f"{what}: build-gallery ended with {error!r}, and the folder is not as it was before")
-    return f"{what}: refused in {seconds:.1f} s, the old folder stands: {' '.join(error.split())[-110:]}"
+        raise SoakError(f"{what}: visim build ended with {error!r}, and the folder is not as it was before")
+    return f"{what}: refused in {seconds:.1f} s, the old folder is unchanged: {' '.join(error.split())[-110:]}"
 
 
 @contextmanager
-def _small_disk(place: Path) -> Iterator[Path | None]:
-    """A file system of 2 MB in memory, or None where this user may not mount one."""
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True)
+def _small_disk(folder: Path) -> Iterator[Path | None]:
+    """Mount a file system of 2 MB in memory, or yield None where this user may not mount one."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True)
     try:
-        yield place if mounted.returncode == 0 else None
+        yield folder if mounted.returncode == 0 else None
     finally:
         if mounted.returncode == 0:
-            subprocess.run(["umount", place], check=True)
+            subprocess.run(["umount", folder], check=True)

@@ -1,4 +1,4 @@
-"""Kill -9 while a folder is written: the old one or the new one stands, and the same command completes."""
+"""Check that kill -9 leaves the old folder or the new one, and that the same command then completes."""
 
 import random
 import shutil
@@ -15,7 +15,11 @@ __all__ = ["check_kills"]
 
 
 def check_kills(folder: Path, *, kills: int) -> list[str]:
-    """Kill export, build-gallery and publish so many times each.
+    """Kill the export, `visim build` and publish at random moments.
+
+    Args:
+        folder: an empty folder to work in.
+        kills: how often to kill each of them.
 
     Raises:
         SoakError: a folder is a mix, or the next run does not complete.
@@ -49,7 +53,7 @@ def _kill_writer(job: Job, out: Path, two: list[tuple[Any, ...]], kills: int) ->
         replaced += now == after
         _complete(job, arguments)
         if files_of(out) != after:
-            raise SoakError(f"{job.__name__} was killed, and the next run gave something else than a first one")
+            raise SoakError(f"{job.__name__} was killed, and the next run gave another folder than a first one")
     return f"{job.__name__}: killed {met} times at work; {replaced} new folders, {kills - replaced} old ones, no mix"
 
 

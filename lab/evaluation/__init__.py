@@ -1,10 +1,9 @@
 """The figures that a model card states, each measured on pictures that neither training nor tuning saw.
 
-`python -m lab.evaluate REPO --data DATA` prints them, `--write` keeps them as metrics.json in the repo
-folder, `--check` measures again and compares. `figures.py` documents the form of metrics.json.
+`python -m lab.evaluate` is the command. `evaluation.py` says what is measured, `figures.py` how far a figure may move,
+`visim_models/metrics.py` the form in which figures are kept.
 """
 
-from lab.evaluation.run import evaluate
-from visim_models.metrics import Figure, Metrics
+from lab.evaluation.evaluation import evaluate
 
-__all__ = ["Figure", "Metrics", "evaluate"]
+__all__ = ["evaluate"]

@@ -1,7 +1,7 @@
-"""What the figures are compared with: raw pixels, and the principal components of the training pictures."""
+"""Baselines of retrieval and reconstruction: raw pixels, and the principal components of the training pictures."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,21 @@ from tqdm import tqdm
 
 __all__ = ["COMPONENTS", "PrincipalComponents", "nearest", "raw_pixels"]
 
-COMPONENTS = 1000
+COMPONENTS: Final = 1000
 """As many as the autoencoder's code has numbers."""
 
-_BLOCK = 512
-_OVERSAMPLING = 100
-_POWER_ITERATIONS = 4
-_PIXEL_SIDE = 32
+_BLOCK: Final = 512
+_OVERSAMPLING: Final = 100
+_POWER_ITERATIONS: Final = 4
+_PIXEL_SIDE: Final = 32
 
 
 @dataclass(frozen=True)
 class PrincipalComponents:
-    """Principal component analysis of pictures on the scale [-1, 1].
+    """Principal component analysis of pictures on the scale from -1 to 1.
 
     Attributes:
-        mean: (P,) of the pictures it was fitted to.
+        mean: (P,) of the pictures that it was fitted to.
         basis: (P, C) orthonormal columns, C at most `COMPONENTS`.
     """
 
@@ -33,10 +33,10 @@ class PrincipalComponents:
 
     @classmethod
     def fit(cls, images: Tensor) -> Self:
-        """The leading components of (N, 3, S, S) uint8 pictures.
+        """Fit the leading components to (N, 3, S, S) uint8 pictures.
 
-        Exact where a picture has fewer numbers than there are pictures, else by randomised iterations (Halko et al.
-        2011), whose random start is fixed and leaves the global generator alone.
+        They are exact where a picture has fewer numbers than there are pictures; else they are found by randomised
+        iterations (Halko et al. 2011), whose random start is fixed and leaves the global generator alone.
         """
         count, width = len(images), images[0].numel()
         components = min(COMPONENTS, width, max(count - 1, 1))
@@ -56,11 +56,11 @@ class PrincipalComponents:
         return cls(mean, basis[:, :components].contiguous())
 
     def encode(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8 -> (N, C)."""
+        """Return the (N, C) components of (N, 3, S, S) uint8 pictures."""
         return torch.cat([(_scaled(block) - self.mean) @ self.basis for block in images.split(_BLOCK)])
 
     def errors(self, images: Tensor) -> Tensor:
-        """(N,) mean squared error, on the scale [-1, 1], of (N, 3, S, S) uint8 rebuilt from their components."""
+        """Return the (N,) mean squared errors, on the scale from -1 to 1, of (N, 3, S, S) uint8 pictures rebuilt."""
         parts = []
         for block in images.split(_BLOCK):
             rows = _scaled(block) - self.mean  # (B, P)
@@ -69,19 +69,30 @@ class PrincipalComponents:
 
 
 def raw_pixels(images: Tensor) -> Tensor:
-    """(N, 3, S, S) uint8 -> (N, 3072): the pixels at 32 x 32, averaged over areas where the pictures are larger."""
+    """Return the pixels at 32 x 32, (N, 3072), of (N, 3, S, S) uint8 pictures; larger ones are averaged over areas."""
     return torch.cat(
         [F.interpolate(block.float(), size=_PIXEL_SIDE, mode="area").flatten(1) for block in images.split(_BLOCK)]
     )
 
 
 def nearest(queries: Tensor, rows: Tensor, *, top_k: int) -> Tensor:
-    """(Q, k) places of the rows (N, P) with the smallest Euclidean distance from each query (Q, P), nearest first."""
+    """Find the rows with the smallest Euclidean distance from each query.
+
+    Args:
+        queries: (Q, P).
+        rows: (N, P).
+        top_k: how many to find.
+
+    Returns:
+        (Q, k) int64 indices of the rows, nearest first.
+    """
+    centre = rows.mean(dim=0)  # (P,); distances between centred rows are smaller numbers, with more exact differences
+    queries, rows = queries - centre, rows - centre
     lengths = rows.square().sum(dim=1)  # (N,)
     found = [(lengths - 2 * block @ rows.T).topk(top_k, largest=False).indices for block in queries.split(_BLOCK)]
     return torch.cat(found)
 
 
 def _scaled(images: Tensor) -> Tensor:
-    """(B, 3, S, S) uint8 -> (B, P) float on [-1, 1]."""
+    """Convert (B, 3, S, S) uint8 to (B, P) floats on the scale from -1 to 1."""
     return images.flatten(1).float() / 127.5 - 1

@@ -1,54 +1,71 @@
 """How well the car classifier tells body types."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from lab.data import ImageSet
-from visim_models.metrics import Figure, share_figure
-from visim_models.models.car_classifier import CAR_CLASSES, CarFeatureExtractor
+from lab.evaluation.figures import share_figure
+from visim_models.metrics import Figure
+from visim_models.models import CarFeatureExtractor
 
 __all__ = ["accuracy", "body_probabilities", "classification_tables"]
 
-_SURE = 0.9
+_SURE: Final = 0.9
 """Probability of another body type from which on a label is suspected to be wrong."""
+_TARGET: Final = 95.0
 
 
 def body_probabilities(model: CarFeatureExtractor, features: Tensor) -> Tensor:
-    """(N, 514) features -> (N, 4) probabilities, in the order of `CAR_CLASSES`."""
+    """Return the (N, C) probabilities of (N, 514) features, in the order of the model's class names."""
     with torch.inference_mode():
         return model.classify(features).exp()
 
 
-def accuracy(probabilities: Tensor, targets: Tensor, *, method: str = "") -> Figure:
-    """The share of pictures whose likeliest body type is that of their label: (N, 4) and (N,) int64."""
+def accuracy(probabilities: Tensor, targets: Tensor, *, groups: Sequence[int], method: str = "") -> Figure:
+    """Return the share of pictures whose likeliest body type is that of their label.
+
+    Args:
+        probabilities: (N, C).
+        targets: (N,) int64 indices of the right body types.
+        groups: the group of near-duplicates of each picture.
+        method: the method, for a baseline.
+    """
     return share_figure(
         (probabilities.argmax(dim=1) == targets).float(),
         name="accuracy",
         what="Share of held-out photographs whose body type is told as labelled; near-duplicates were kept together.",
-        target=None if method else {"at_least": 95.0},
+        groups=groups,
+        target=None if method else {"at_least": _TARGET},
         method=method,
     )
 
 
-def classification_tables(images: ImageSet, probabilities: Tensor, targets: Tensor) -> dict[str, Any]:
-    """`confusion`: counts, a row a true class; `suspected_labels`: pictures surely told to be another body type."""
-    predicted = probabilities.argmax(dim=1)
-    size = len(CAR_CLASSES)
+def classification_tables(images: ImageSet, probabilities: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
+    """Count the confusions, and list the labels that are probably wrong.
+
+    Args:
+        images: N pictures.
+        probabilities: (N, C).
+        class_names: the C classes.
+
+    Returns:
+        `confusion`: its classes and counts, a row a true class; `suspected_labels`: the pictures that the network is
+        sure are of another class.
+    """
+    size = len(class_names)
+    targets, predicted = images.targets(class_names), probabilities.argmax(dim=1)  # (N,)
     counts = torch.bincount(targets * size + predicted, minlength=size * size).view(size, size)
-    return {
-        "confusion": {"classes": list(CAR_CLASSES), "counts": counts.tolist()},
-        "suspected_labels": _suspected(images.file_names, images.labels, probabilities),
-    }
-
-
-def _suspected(names: Sequence[str], labels: Sequence[str], probabilities: Tensor) -> list[dict[str, Any]]:
-    best = probabilities.max(dim=1)
-    rows = zip(names, labels, best.values.tolist(), best.indices.tolist(), strict=True)
-    return [
-        {"file_name": name, "label": label, "predicted": CAR_CLASSES[place], "probability": round(probability, 3)}
-        for name, label, probability, place in rows
-        if CAR_CLASSES[place] != label and probability > _SURE
+    suspected = [
+        {"file_name": name, "label": label, "predicted": class_names[index], "probability": round(probability, 3)}
+        for name, label, probability, index in zip(
+            images.file_names, images.labels, probabilities.amax(dim=1).tolist(), predicted.tolist(), strict=True
+        )
+        if class_names[index] != label and probability > _SURE
     ]
+    return {
+        "confusion": {"classes": list(class_names), "counts": counts.tolist()},
+        "suspected_labels": suspected,
+    }

@@ -1,87 +1,83 @@
-"""How well a repo tells what is not its kind of picture, beside the article's rule and k nearest neighbours."""
+"""How well a repo tells pictures that are not of its kind, beside the article's rule and the k nearest neighbours."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from lab.evaluation.measures import auroc, auroc_error, histogram
-from lab.evaluation.subject import Subject
-from visim_models.metrics import Figure, share_figure
-from visim_models.ood import OutOfDistributionDetector, Term
-from visim_models.pipeline import Observation
+from lab.evaluation.evaluated_repo import EvaluatedRepo
+from lab.evaluation.figures import area_figure, share_figure
+from lab.evaluation.measures import histogram
+from lab.evaluation.outlier_kinds import DESCRIPTIONS
+from visim_models.gallery import Gallery
+from visim_models.measurements import Measured
+from visim_models.metrics import Figure
+from visim_models.ood import OutOfDistributionDetector, Weighting
 
-__all__ = ["Seen", "outlier_baselines", "outlier_figures", "strangeness_table"]
+__all__ = ["MeasuredParts", "outlier_baselines", "outlier_figures", "strangeness_table"]
 
-_RATES = (0.05, 0.01)
-_NEIGHBOUR = 50
-_NEIGHBOUR_DISTANCE = "kth_neighbour_distance"
-_TARGET_KINDS = frozenset({"photographs", "animals", "noise", "text", "plain"})
-_FOUND_TARGETS = {0.05: 98.0, 0.01: 95.0}
-_AUROC_TARGET = 0.995
-_BINS = 40
-
-_WHAT = {
-    "photographs": "photographs of other things (one of each ImageNet class; the half that no tuning saw)",
-    "animals": "animals of CIFAR-10, enlarged",
-    "noise": "drawn noise",
-    "plain": "drawn plain colours",
-    "gradient": "drawn gradients",
-    "stripes": "drawn stripes and chequerboards",
-    "text": "drawn pages of text",
-    "plot": "drawn charts",
-}
+_RATES: Final = (0.05, 0.01)
+_NEIGHBOUR: Final = 50
+_NEIGHBOUR_DISTANCE: Final = "kth_neighbour_distance"
+_TARGET_KINDS: Final = frozenset({"photographs", "animals", "noise", "text", "plain"})
+_FOUND_TARGETS: Final = {0.05: 98.0, 0.01: 95.0}
+_AUROC_TARGET: Final = 0.995
+_BINS: Final = 40
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was observed, all of it compared with the gallery without held-out pictures.
+class MeasuredParts:
+    """All that detectors are judged by, measured against the gallery without held-out pictures.
 
     Attributes:
         calibration: held-out pictures that the detector was calibrated on.
-        test: held-out pictures that nothing has seen.
-        kinds: kind of other things -> observation.
+        test: held-out pictures that nothing was fitted to.
+        test_groups: the group of near-duplicates of each test picture.
+        kinds: kind of outliers -> its pictures.
     """
 
-    calibration: Observation
-    test: Observation
-    kinds: Mapping[str, Observation]
+    calibration: Measured
+    test: Measured
+    test_groups: Sequence[int]
+    kinds: Mapping[str, Measured]
 
 
-def outlier_figures(subject: Subject, seen: Seen) -> list[Figure]:
-    """The figures of the repo's own detector."""
-    return _figures(subject, subject.similarity.ood, seen, method="")
+def outlier_figures(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]:
+    """Return the figures of the repo's own detector."""
+    return _figures(repo, repo.similarity.ood, parts, method="")
 
 
-def outlier_baselines(subject: Subject, seen: Seen) -> list[Figure]:
-    """The same of the article's rule, and of the distance to the 50th neighbour (Sun et al. 2022).
+def outlier_baselines(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]:
+    """Return the figures of the article's rule, and of the distance to the 50th neighbour (Sun et al. 2022).
 
-    The second is thresholded on the same calibration pictures as the repo's own detector.
+    The threshold of the second is from the same calibration pictures as that of the repo's own detector.
     """
     rule = OutOfDistributionDetector.top_score_rule()
-    figures = _figures(subject, rule, seen, method="top score under 0.50")
-    seen = Seen(
-        _with_neighbour(seen.calibration, subject),
-        _with_neighbour(seen.test, subject),
-        {kind: _with_neighbour(observed, subject) for kind, observed in seen.kinds.items()},
+    figures = _figures(repo, rule, parts, method="top score under 0.50")
+    parts = MeasuredParts(
+        _with_neighbour(parts.calibration, repo.known),
+        _with_neighbour(parts.test, repo.known),
+        parts.test_groups,
+        {kind: _with_neighbour(measured, repo.known) for kind, measured in parts.kinds.items()},
     )
     neighbour = OutOfDistributionDetector(
-        {_NEIGHBOUR_DISTANCE: Term(weight=1, mean=0, std=1)},
-        calibration_scores=seen.calibration.evidence[_NEIGHBOUR_DISTANCE],
+        {_NEIGHBOUR_DISTANCE: Weighting(weight=1, mean=0, std=1)},
+        calibration_scores=parts.calibration.values[_NEIGHBOUR_DISTANCE],
     )
-    return figures + _figures(subject, neighbour, seen, method=f"distance to neighbour {_NEIGHBOUR}")
+    return figures + _figures(repo, neighbour, parts, method=f"distance to neighbour {_NEIGHBOUR}")
 
 
-def strangeness_table(subject: Subject, seen: Seen) -> dict[str, Any]:
-    """Histograms of the detector's score: `edges`, and for "held-out" pictures and each kind the counts between them.
+def strangeness_table(detector: OutOfDistributionDetector, parts: MeasuredParts) -> dict[str, Any]:
+    """Count the detector's scores in bins, for a plot.
 
-    `threshold` is the score above which a picture is called strange. What lies beyond the edges is in the end bins.
+    Returns:
+        `edges` of the bins; `threshold`, the score above which a picture is out of distribution; and `counts`, kind ->
+        pictures between the edges, "held-out" among the kinds. The end bins also hold the pictures beyond them.
     """
-    detector = subject.similarity.ood
-    inside = detector.score(seen.test.evidence, seen.test.embeddings)
-    scores = {kind: detector.score(each.evidence, each.embeddings) for kind, each in seen.kinds.items()}
+    inside = detector.score(parts.test)
+    scores = {kind: detector.score(measured) for kind, measured in parts.kinds.items()}
     low = min(inside.min().item(), *(values.quantile(0.02).item() for values in scores.values()))
     high = max(values.quantile(0.5).item() for values in scores.values())
     high = max(high, inside.max().item(), low + 1e-6)
@@ -91,28 +87,40 @@ def strangeness_table(subject: Subject, seen: Seen) -> dict[str, Any]:
     return {"edges": edges, "threshold": float(f"{_threshold(detector):.6g}"), "counts": counts}
 
 
-def _figures(subject: Subject, detector: OutOfDistributionDetector, seen: Seen, *, method: str) -> list[Figure]:
-    inside = detector.score(seen.test.evidence, seen.test.embeddings)
+def _figures(
+    repo: EvaluatedRepo, detector: OutOfDistributionDetector, parts: MeasuredParts, *, method: str
+) -> list[Figure]:
+    inside = detector.score(parts.test)
     rates = _RATES if detector.threshold is None else _RATES[:1]
     figures = [
         share_figure(
-            _flagged(detector, seen.test, rate),
+            _flagged(detector, parts.test, rate),
             name=f"ood_false_alarms_at_{100 * rate:.0f}",
             what=f"Share of held-out pictures called strange, set for {100 * rate:.0f} % false alarms.",
+            groups=parts.test_groups,
             target={"at_least": 3.0, "at_most": 7.0} if rate == _RATES[0] and not method else None,
             method=method,
         )
         for rate in rates
     ]
-    for kind, observed in seen.kinds.items():
-        targeted = subject.classifies and not method and kind in _TARGET_KINDS
-        figures.append(_area(inside, detector.score(observed.evidence, observed.embeddings), kind, targeted, method))
+    for kind, measured in parts.kinds.items():
+        has_target = repo.classifies_bodies and not method and kind in _TARGET_KINDS
+        figures.append(
+            area_figure(
+                inside,
+                detector.score(measured),
+                name=f"ood_auroc_{kind}",
+                what=f"Area under the ROC curve of held-out pictures against {DESCRIPTIONS[kind]}.",
+                target={"at_least": _AUROC_TARGET} if has_target else None,
+                method=method,
+            )
+        )
         figures += [
             share_figure(
-                _flagged(detector, observed, rate),
+                _flagged(detector, measured, rate),
                 name=f"ood_found_at_{100 * rate:.0f}_{kind}",
-                what=f"Share called strange of {_WHAT[kind]}, set for {100 * rate:.0f} % false alarms.",
-                target={"at_least": _FOUND_TARGETS[rate]} if targeted else None,
+                what=f"Share called strange of {DESCRIPTIONS[kind]}, set for {100 * rate:.0f} % false alarms.",
+                target={"at_least": _FOUND_TARGETS[rate]} if has_target else None,
                 method=method,
             )
             for rate in rates
@@ -120,37 +128,23 @@ def _figures(subject: Subject, detector: OutOfDistributionDetector, seen: Seen, 
     return figures
 
 
-def _area(inside: Tensor, strange: Tensor, kind: str, targeted: bool, method: str) -> Figure:
-    area = auroc(inside, strange)
-    return Figure(
-        name=f"ood_auroc_{kind}",
-        value=area,
-        noise=auroc_error(area, len(inside), len(strange)),
-        unit="",
-        n=len(strange),
-        what=f"Area under the ROC curve of held-out pictures against {_WHAT[kind]}.",
-        target={"at_least": _AUROC_TARGET} if targeted else None,
-        method=method,
-    )
-
-
-def _flagged(detector: OutOfDistributionDetector, observed: Observation, rate: float) -> Tensor:
-    """(N,) 1 where a picture is called strange at this rate of false alarms, or by the detector's own threshold."""
-    verdicts = detector.verdicts(observed.evidence, observed.embeddings)
+def _flagged(detector: OutOfDistributionDetector, measured: Measured, rate: float) -> Tensor:
+    """Return (N,) ones where a picture is called strange at this rate, or by the detector's own threshold."""
+    verdicts = detector.verdicts(measured)
     if detector.threshold is not None:
         return torch.tensor([float(verdict.is_ood) for verdict in verdicts])
     return torch.tensor([float(verdict.p_value <= rate) for verdict in verdicts])
 
 
-def _with_neighbour(observed: Observation, subject: Subject) -> Observation:
-    """With the distance, 1 - cosine, of the 50th neighbour; normalised features have no other distance."""
-    scores, _ = subject.known.search(observed.embeddings, top_k=min(_NEIGHBOUR, len(subject.known)))
+def _with_neighbour(measured: Measured, known: Gallery) -> Measured:
+    """Add the distance, 1 - cosine, of the 50th neighbour."""
+    scores, _ = known.search(measured.embeddings, top_k=min(_NEIGHBOUR, len(known)))
     distance = 1 - torch.from_numpy(scores[:, -1].copy())  # (N,)
-    return Observation(observed.embeddings, {**observed.evidence, _NEIGHBOUR_DISTANCE: distance})
+    return Measured(measured.embeddings, {**measured.values, _NEIGHBOUR_DISTANCE: distance})
 
 
 def _threshold(detector: OutOfDistributionDetector) -> float:
-    """The score above which a picture is called strange."""
+    """Return the score above which a picture is out of distribution."""
     if detector.threshold is not None:
         return detector.threshold
     scores = detector.calibration_scores  # (n,), rising

@@ -1,72 +1,81 @@
-"""How often the matches of a held-out picture have its label: the repo's own search, and other ways to search."""
+"""How often the matches of a held-out picture have its label: by the repo's own search, and by other ways to search."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from lab.data import ImageSet
 from lab.evaluation.baselines import nearest, raw_pixels
+from lab.evaluation.evaluated_repo import EvaluatedRepo
+from lab.evaluation.figures import loss_figure, share_figure
 from lab.evaluation.measures import histogram, label_share
-from lab.evaluation.subject import CARS, Family, Subject
 from lab.training.augmentation import paint_decorations
 from visim_models.gallery import Gallery
-from visim_models.metrics import Figure, share_figure
+from visim_models.metrics import Figure
 
 __all__ = [
+    "RAW_PIXELS",
     "decorated_retrieval",
     "match_tables",
     "paint_around",
     "pixel_retrieval",
-    "ranks_of",
     "retrieval_figures",
     "retrieval_shares",
 ]
 
-_MATCHES = 10
+RAW_PIXELS: Final = "raw pixels, Euclidean"
+
+_MATCHES: Final = 10
 """Matches of each query that the plots count."""
-_PAINT_SEED = 2023
-_BIN = 5
-_CAR_TARGET = 95.0
-_LARGEST_LOSS = 2.0
+_PAINT_SEED: Final = 2023
+_BIN: Final = 5
+_CAR_TARGET: Final = 95.0
+_LARGEST_LOSS: Final = 2.0
 
 
-def ranks_of(family: Family) -> tuple[int, ...]:
-    """The numbers of matches that are looked at: the app's four for cars, the first and ten for CIFAR-10."""
-    return (4,) if family is CARS else (1, 10)
+def retrieval_shares(labels: Sequence[str], indices: Tensor, gallery: Gallery, top_k: int) -> Tensor:
+    """Return the share of each query's first `top_k` matches that have its label.
 
+    Args:
+        labels: Q labels of the queries.
+        indices: (Q, >= top_k) of their matches in the gallery, nearest first.
+        gallery: what was searched.
+        top_k: how many matches are looked at.
 
-def retrieval_shares(labels: Sequence[str], places: Tensor, gallery: Gallery, top_k: int) -> Tensor:
-    """(Q,) share of each query's first `top_k` matches that have its label; `places` (Q, >= top_k) in the gallery."""
-    found = [[gallery.labels[place] for place in row[:top_k]] for row in places.tolist()]
+    Returns:
+        (Q,) float32.
+    """
+    found = [[gallery.labels[index] for index in row[:top_k]] for row in indices.tolist()]
     return label_share(labels, found)
 
 
 def retrieval_figures(
-    labels: Sequence[str], places: Tensor, subject: Subject, *, method: str = "", beat: Sequence[Figure] = ()
+    queries: ImageSet, indices: Tensor, repo: EvaluatedRepo, *, method: str = "", beat: Sequence[Figure] = ()
 ) -> list[Figure]:
-    """One figure a rank.
+    """Return one figure for each of the benchmark's ranks.
 
     Args:
-        labels: of the queries.
-        places: (Q, >= 10) the matches in `subject.known`, nearest first.
-        subject: whose gallery was searched.
-        method: what searched, for a baseline.
-        beat: figures of a baseline that are the targets, where there are no others.
+        queries: Q pictures of the split.
+        indices: (Q, k) of their matches in `repo.known`, nearest first.
+        repo: the repo whose gallery was searched.
+        method: the method that searched, for a baseline.
+        beat: figures of a baseline that are the targets where there are no others.
     """
     figures = []
     beaten = {figure.name: figure.value for figure in beat}
-    label = "body type" if subject.family is CARS else "class"
-    for top_k in ranks_of(subject.family):
+    for top_k in repo.benchmark.ranks:
         name = f"retrieval_top_{top_k}"
-        goal = _CAR_TARGET if subject.classifies else beaten.get(name)
+        goal = _CAR_TARGET if repo.classifies_bodies else beaten.get(name)
         figures.append(
             share_figure(
-                retrieval_shares(labels, places, subject.known, top_k),
+                retrieval_shares(queries.labels, indices, repo.known, top_k),
                 name=name,
-                what=f"Share of the first {top_k} matches that have the {label} of a held-out query, in a gallery of "
-                f"{len(subject.known)} without held-out pictures.",
+                what=f"Share of the first {top_k} matches that have the {repo.benchmark.label_name} of a held-out "
+                f"query, in a gallery of {len(repo.known)} without held-out pictures.",
+                decisions=top_k,
+                groups=repo.groups(queries),
                 target=None if method or goal is None else {"at_least": goal},
                 method=method,
             )
@@ -74,61 +83,74 @@ def retrieval_figures(
     return figures
 
 
-def pixel_retrieval(queries: ImageSet, known: ImageSet, subject: Subject) -> list[Figure]:
-    """The figures of the nearest neighbours in raw pixels, by Euclidean distance at 32 x 32."""
-    top_k = max(ranks_of(subject.family))
-    places = nearest(raw_pixels(queries.pixels), raw_pixels(known.pixels), top_k=top_k)
-    return retrieval_figures(queries.labels, places, subject, method="raw pixels, Euclidean")
+def pixel_retrieval(queries: ImageSet, repo: EvaluatedRepo) -> list[Figure]:
+    """Return the figures of the nearest neighbours in raw pixels, by Euclidean distance at 32 x 32."""
+    top_k = min(max(repo.benchmark.ranks), len(repo.known))
+    indices = nearest(raw_pixels(queries.pixels), raw_pixels(repo.known_images.pixels), top_k=top_k)
+    return retrieval_figures(queries, indices, repo, method=RAW_PIXELS)
 
 
 def paint_around(images: Tensor) -> Tensor:
-    """(N, 3, S, S) uint8 -> the same with a dealer's frame, banner or logo painted on, the same ones each time."""
+    """Paint a dealer's frame, banner or logo on each of (N, 3, S, S) uint8 pictures, the same ones each time."""
+    painted = images.clone()
+    rest = torch.arange(len(images))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_PAINT_SEED)
-        return paint_decorations(images.float(), 1.0).round().clamp(0, 255).to(torch.uint8)
+        while len(rest):  # of those that are painted at random, some get nothing
+            painted[rest] = paint_decorations(images[rest].float(), 1.0).round().clamp(0, 255).to(torch.uint8)
+            rest = rest[(painted[rest] == images[rest]).flatten(1).all(dim=1)]
+    return painted
 
 
-def decorated_retrieval(labels: Sequence[str], clean: Tensor, painted: Tensor, subject: Subject) -> list[Figure]:
-    """Retrieval by pictures that a frame, banner or logo was painted on, and what that loses.
+def decorated_retrieval(queries: ImageSet, clean: Tensor, painted: Tensor, repo: EvaluatedRepo) -> list[Figure]:
+    """Return the retrieval by pictures that a frame, banner or logo was painted on, and how much lower it is.
 
     Args:
-        labels: of the queries.
-        clean: (Q, >= 4) matches of the pictures as they are.
-        painted: (Q, >= 4) matches of the painted ones.
-        subject: whose gallery was searched.
+        queries: Q pictures of the split, as they are.
+        clean: (Q, k) indices of their matches in `repo.known`.
+        painted: (Q, k) indices of the matches of the painted ones.
+        repo: the repo whose gallery was searched.
     """
-    top_k = ranks_of(subject.family)[-1]
-    before, after = (retrieval_shares(labels, places, subject.known, top_k) for places in (clean, painted))
+    top_k = repo.benchmark.ranks[-1]
+    groups = repo.groups(queries)
+    before, after = (
+        retrieval_shares(queries.labels, indices, repo.known, top_k) for indices in (clean, painted)
+    )  # (Q,) each
     return [
         share_figure(
             after,
             name=f"decorated_retrieval_top_{top_k}",
             what="The same share after a dealer's frame, banner or logo was painted on the query.",
+            decisions=top_k,
+            groups=groups,
         ),
-        share_figure(
-            before - after,
+        loss_figure(
+            before,
+            after,
             name="decoration_loss",
-            what=f"What painting on the query loses of the share of the first {top_k}.",
-            unit="points",
-            target={"at_most": _LARGEST_LOSS} if subject.classifies else None,
+            what=f"How much lower the share of the first {top_k} is after painting on the query.",
+            decisions=top_k,
+            groups=groups,
+            target={"at_most": _LARGEST_LOSS} if repo.classifies_bodies else None,
         ),
     ]
 
 
-def match_tables(labels: Sequence[str], scores: Tensor, places: Tensor, gallery: Gallery) -> dict[str, Any]:
-    """What the plots of scores and percents are drawn from, over the ten nearest of each query.
-
-    `match_scores`: how many true and false matches (of the query's label, or of another) have each whole percent.
-    `reliability`: the share of true matches in bins of 5 percent, null where a bin is empty.
+def match_tables(labels: Sequence[str], scores: Tensor, indices: Tensor, gallery: Gallery) -> dict[str, Any]:
+    """Count true and false matches, of the query's label or of another, over the ten nearest of each query.
 
     Args:
-        labels: of the queries.
+        labels: Q labels of the queries.
         scores: (Q, k) cosines.
-        places: (Q, k) in the gallery.
-        gallery: that was searched.
+        indices: (Q, k) in the gallery.
+        gallery: what was searched.
+
+    Returns:
+        `match_scores`: how many true and false matches have each whole percent; `reliability`: the share of true
+        matches in bins of 5 percent, null where a bin is empty.
     """
-    scores, places = scores[:, :_MATCHES], places[:, :_MATCHES]
-    found = [[gallery.labels[place] for place in row] for row in places.tolist()]
+    scores, indices = scores[:, :_MATCHES], indices[:, :_MATCHES]
+    found = [[gallery.labels[index] for index in row] for row in indices.tolist()]
     truth = torch.tensor([[match == label for match in row] for label, row in zip(labels, found, strict=True)])
     percent = (100 * scores.double()).round()  # (Q, k)
     edges = [float(edge) for edge in range(102)]

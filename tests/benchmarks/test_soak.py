@@ -1,4 +1,4 @@
-"""The soak sees what it must: wrong answers, mixes, hanging and dying jobs. It runs in full in `make soak`."""
+"""The soak notices wrong answers, mixes and dying jobs. It runs in full in `make soak`."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ FOLDER_NAMES = ("old", "new")
 
 
 def write(out: Path, text: str) -> None:
-    """Writes two files as no command of visim's may: one after the other, in place."""
+    """Write two files as no command of visim may: one after the other, in place."""
     out.mkdir(exist_ok=True)
     (out / "a").write_text(text)
     time.sleep(0.2)
@@ -83,5 +83,5 @@ def test_answers_of_another_picture_are_seen(address: str, repos: dict[str, Path
 def test_the_command_line_names_the_checks(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--only", "nothing"])
-    said = capsys.readouterr().err
-    assert all(name in said for name in CHECKS)
+    refusal = capsys.readouterr().err
+    assert all(name in refusal for name in CHECKS)

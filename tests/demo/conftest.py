@@ -1,33 +1,36 @@
 """Tiny collections made with the real classes, and the demo served for them on a free port."""
 
 import io
+import json
 import random
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+import httpx
 import pytest
 import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
 import hub
-from demo.app import launch_options
+from demo.app import launch_options, queue_options
 from demo.collection import Collection
 from demo.page import build_demo
 from demo.settings import Settings
 from demo.tiles import Tiles
+from lab.fitting import fit_detector
 from visim_models import (
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
     Gallery,
     ImageProcessor,
-    OutOfDistributionDetector,
     VisualSimilarity,
 )
 from visim_models.models.base import PretrainedModel
-from visim_models.ood import fit_probe
 
 LABELS = ("coupe", "sedan", "suv", "truck")
 A_LABEL = 5
@@ -68,18 +71,21 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
     with torch.inference_mode():
         model.train().embed(pixels)
         gallery = Gallery(names, labels, model.eval().embed(pixels))
-    undecided = OutOfDistributionDetector.top_score_rule()
-    similarity = VisualSimilarity(model, processor, gallery, undecided)
-    inside = similarity.observe(torch.stack([processor(drawn_picture(number)) for number in range(100, 160)]))
-    outside = similarity.observe(torch.stack([processor(noise(number)) for number in range(100, 160)]))
-    similarity.ood = OutOfDistributionDetector.fit(
-        inside.evidence,
-        outside.evidence,
-        inside_embeddings=inside.embeddings,
-        outside_embeddings=outside.embeddings,
-        probe=fit_probe(inside.embeddings, outside.embeddings, penalty=1e-2),
+    kinds = ((drawn_picture, range(100, 130)), (drawn_picture, range(130, 190)), (noise, range(100, 160)))
+    fit, calibration, outliers = (
+        torch.stack([processor.resize(draw(number)) for number in numbers]) for draw, numbers in kinds
     )
-    return similarity
+    detector = fit_detector(gallery, model, processor, fit=fit, calibration=calibration, outliers=outliers)
+    return VisualSimilarity(model, processor, gallery, detector)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where Gradio puts visitors' files: nothing of the tests stays on the machine."""
+    folder = tmp_path_factory.mktemp("gradio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -125,13 +131,74 @@ def demo(collections: list[Collection]) -> gr.Blocks:
     return build_demo(collections)
 
 
-@pytest.fixture(scope="session")
-def address(demo: gr.Blocks) -> Iterator[str]:
-    """The page, served as `demo/app.py` serves it; its address."""
+@contextmanager
+def served(page: gr.Blocks, **chosen: Any) -> Iterator[str]:
+    """Serve a page as `demo/app.py` serves it, on a free port; its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    demo.queue(default_concurrency_limit=2)
-    _, url, _ = demo.launch(**launch_options(Settings(port=port)), prevent_thread_lock=True, quiet=True)
+    settings = Settings(port=port, concurrency=2, **chosen)
+    page.queue(**queue_options(settings))
+    _, url, _ = page.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
     yield url
-    demo.close()
+    page.close()
+
+
+@pytest.fixture(scope="session")
+def address(demo: gr.Blocks) -> Iterator[str]:
+    """The address of the page, served."""
+    with served(demo) as url:
+        yield url
+
+
+@pytest.fixture
+def http(address: str) -> Iterator[httpx.Client]:
+    """A visitor who writes their own requests."""
+    with httpx.Client(base_url=address, timeout=30, verify=False) as client:
+        yield client
+
+
+def upload(http: httpx.Client, picture: Image.Image) -> dict[str, Any]:
+    """Upload a picture, and the input that names it."""
+    answer = http.post("gradio_api/upload", files={"files": ("picture.png", png_bytes(picture))})
+    return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
+
+
+def end_of(http: httpx.Client, events: str) -> tuple[str, Any]:
+    """The last of the events at a path: its name ("complete" or "error") and its data."""
+    name, data = "", ""
+    for line in http.get(events).text.splitlines():
+        key, _, value = line.partition(": ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            data = value
+    return name, json.loads(data)
+
+
+def ask(http: httpx.Client, function: str, data: list[Any], **more: Any) -> tuple[str, Any]:
+    """Call an endpoint through the queue: the name and the data of the last event, or the status of a refusal."""
+    answer = http.post(f"gradio_api/call/{function}", json={"data": data, **more})
+    if answer.status_code != 200:
+        return str(answer.status_code), answer.json()["detail"]
+    return end_of(http, f"gradio_api/call/{function}/{answer.json()['event_id']}")
+
+
+def ask_page(http: httpx.Client, index: int, data: list[Any], **more: Any) -> tuple[str, Any]:
+    """Call a function of the page by its index, as the page does; as `ask`."""
+    session = f"session-{random.random()}"
+    body = {"data": data, "fn_index": index, "session_hash": session, **more}
+    answer = http.post("gradio_api/queue/join", json=body)
+    if answer.status_code != 200:
+        return str(answer.status_code), answer.json()["detail"]
+    for line in http.get("gradio_api/queue/data", params={"session_hash": session}).text.splitlines():
+        message = json.loads(line.removeprefix("data: ")) if line else {}
+        if message.get("msg") == "process_completed":
+            output = message["output"]
+            return ("complete", output["data"]) if message["success"] else ("error", output)
+    raise AssertionError("the page's function gave no answer")
+
+
+def function_index(page: gr.Blocks, name: str) -> int:
+    """The index of a function of the page, of the first tab unless the name says otherwise."""
+    return next(number for number, function in page.fns.items() if function.api_name == name)

@@ -1,28 +1,22 @@
 """The program: which repos it loads, how it starts and how it refuses to."""
 
 import importlib
-import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 
 import hub
-from demo.app import launch_options, main
-from demo.collection import Collection, load_collections
+from demo.app import launch_options, main, queue_options
+from demo.collection import load_collections
 from demo.examples import make_examples
-from demo.search import search_picture
 from demo.settings import Settings
-from demo.tiles import Tiles
-from tests.demo.conftest import drawn_picture
+from tests.demo.conftest import drawn_picture, png_bytes
 from visim_models import ImageSourceError, RepositoryError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,65 +79,29 @@ def test_the_examples_are_five_and_one_is_strange(tmp_path: Path) -> None:
 
 
 def test_the_launch_options_are_known_to_gradio() -> None:
-    options = launch_options(Settings(max_size=7, auth=("a", "b"), root_path="/visim"))
-    known = gr.Blocks.launch.__code__.co_varnames
-    assert set(options) <= set(known)
+    settings = Settings(max_size=7, auth=("a", "b"), root_path="/visim")
+    options = launch_options(settings)
+    assert set(options) <= set(gr.Blocks.launch.__code__.co_varnames)
+    assert set(queue_options(settings)) <= set(gr.Blocks.queue.__code__.co_varnames)
     assert (options["server_name"], options["max_file_size"], options["auth"]) == ("127.0.0.1", "7mb", ("a", "b"))
 
 
-def test_the_program_serves_the_bundled_repos(tmp_path: Path) -> None:
-    """As a Space starts it: by path, from the repository's root."""
-    if not all((ROOT / "hub" / "pretrained" / repo).is_dir() for repo in hub.REPO_NAMES.values()):
-        pytest.skip("the trained repos are not in hub/pretrained yet")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    environment = os.environ | {"VISIM_PORT": str(port), "XDG_CACHE_HOME": str(tmp_path), "TMPDIR": str(temporary)}
-    log = (tmp_path / "log").open("wb")
-    with (
-        log,
-        subprocess.Popen([sys.executable, "demo/app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log) as app,
-    ):
-        try:
-            deadline = time.monotonic() + 120
-            while not _is_healthy(port):
-                assert app.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
-                assert time.monotonic() < deadline, "the demo did not start within two minutes"
-                time.sleep(0.3)
-            page = httpx.get(f"http://127.0.0.1:{port}/", timeout=30)
-            assert "visim" in page.text
-            assert list(temporary.glob("visim-*"))
-        finally:
-            app.terminate()
-            app.wait(30)
-    assert list(temporary.glob("visim-*")) == []  # the temporary files go with the program
-
-
-def _is_healthy(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).text == "ok"
-    except httpx.HTTPError:
-        return False
-
-
-def test_every_query_runs_in_the_function_that_is_marked_for_zero_gpu(
-    repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
+def test_no_query_asks_for_a_gpu_on_zero_gpu(repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of a marked function costs the visitor's quota, and visim computes on the CPU; a Space needs one."""
+    marked, called = [], []
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        def marked(*arguments: Any) -> Any:
-            asked.append(arguments[0])
-            return function(*arguments)
+        marked.append(function)
+        return lambda *_: called.append(function)
 
-        return marked
-
-    monkeypatch.setattr("demo.collection.gpu", mark)
-    cars = hub.load(repos["car-extractor"])
-    collection = Collection(
-        key="cars", title="Cars", one="a car", many="cars", ways={"by body": cars}, tiles=Tiles(None, None)
-    )
-    search_picture(collection, drawn_picture(1), way="by body", top_k=2)
-    assert asked == ["by body"]
+    spaces = types.ModuleType("spaces")
+    spaces.GPU = mark  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
+    launched: list[gr.Blocks] = []
+    monkeypatch.setattr(gr.Blocks, "launch", lambda page, **_: launched.append(page))
+    assert main(["--cifar10-repo", str(repos["cifar10-autoencoder"]), "--car-repo", str(repos["car-extractor"])]) == 0
+    assert len(marked) == 1
+    (page,) = launched
+    (endpoint,) = [function.fn for function in page.fns.values() if function.api_name == "search_cifar10"]
+    assert len(endpoint(png_bytes(drawn_picture(1)), 2)["matches"]) == 2
+    assert called == []

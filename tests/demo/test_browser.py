@@ -173,7 +173,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> 
 
 def test_an_address_is_fetched_and_searched_with(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """The download itself, from real servers, is tested in tests/visim_models/test_download.py."""
-    monkeypatch.setattr("demo.upload.download", lambda url, **_: png_bytes(drawn_picture(7)))
+    monkeypatch.setattr("demo.fetching.download", lambda url, **_: png_bytes(drawn_picture(7)))
     page.get_by_role("tab", name="Cars").click()
     page.locator("#cars-address input, #cars-address textarea").fill("https://somewhere.example/sedan.png")
     page.locator("#cars-address button").click()

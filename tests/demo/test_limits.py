@@ -11,6 +11,7 @@ import pytest
 import demo.app
 from benchmarks.visitor import RefusedError, Visitor
 from demo.collection import Collection
+from demo.search import QUERIES
 from demo.settings import Settings
 from tests.demo.conftest import drawn_picture, png_bytes
 
@@ -35,6 +36,8 @@ def test_the_queue_is_limited(collections: list[Collection], monkeypatch: pytest
     ((page, options),) = launched
     assert page._queue.max_size == 3 * 64
     assert page._queue.default_concurrency_limit == 3
+    assert page.api_open is False
+    assert {function.concurrency_id for function in page.fns.values() if function.queue} == {QUERIES}
     assert options["state_session_capacity"] <= 1000  # each is remembered at about 150 kB
     assert (options["server_name"], options["max_file_size"]) == ("127.0.0.1", "32mb")
 

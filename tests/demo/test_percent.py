@@ -1,6 +1,7 @@
 """What is said of a percent comes from the measured table, and nothing is said where there is none."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -37,12 +38,26 @@ def test_scores_below_zero_stay_on_the_plot() -> None:
         "{}", "[]", "no json", '{"tables": {"match_scores": {"true": 3, "false": []}}}',
         '{"tables": {"match_scores": {"true": ["<b>"], "false": [1]}}}',
         '{"tables": {"match_scores": {"true": [1, 2], "false": [1, 2]}}}',
+        '{"tables": {"match_scores": {"true": [Infinity], "false": [1]}}}',
+        '{"tables": {"match_scores": {"true": [NaN], "false": [-Infinity]}}}',
+        f'{{"tables": {{"match_scores": {{"true": {[10**400] * 101}, "false": {[1] * 101}}}}}}}',
+        f'{{"tables": {{"match_scores": {{"true": {[-1] * 101}, "false": {[1] * 101}}}}}}}',
+        "[" * 100_000, '{"tables": ' * 100_000, " " * (5 * 2**20), "9" * 10_000,
     ],
 )  # fmt: skip
-def test_a_table_that_is_none_is_left_out(content: str, tmp_path: Path) -> None:
+def test_a_table_that_is_none_is_left_out(content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert read_percent_table(tmp_path) is None
+    assert caplog.text == ""
     (tmp_path / "metrics.json").write_text(content)
     assert read_percent_table(tmp_path) is None
+    assert "metrics.json cannot be used" in caplog.text
+    assert len(caplog.text) < 1000
+
+
+def test_a_table_that_is_no_regular_file_does_not_hang(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(tmp_path / "metrics.json")
+    assert read_percent_table(tmp_path) is None
+    assert "no regular file" in caplog.text
 
 
 def test_a_table_is_read(tmp_path: Path) -> None:

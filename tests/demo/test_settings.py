@@ -2,6 +2,7 @@
 
 import pytest
 
+from demo.app import launch_options
 from demo.settings import Settings, parse_settings
 
 
@@ -24,6 +25,7 @@ def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
         "VISIM_CIFAR10_REPO": "cifar",
         "VISIM_MAX_SIZE": "5",
         "VISIM_CONCURRENCY": "2",
+        "VISIM_KEEP": "60",
         "VISIM_AUTH": "name:pass:word",
         "VISIM_IMAGES_CARS": "photos.zip",
         "VISIM_IMAGES_CIFAR10": "folder",
@@ -38,11 +40,25 @@ def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
         cifar10_repo="cifar",
         max_size=5,
         concurrency=2,
+        keep=60,
         auth=("name", "pass:word"),
         images={"cars": "photos.zip", "cifar10": "folder"},
     )
     chosen = parse_settings(["--port", "99", "--images", "cars=a=b"], environment)
     assert (chosen.port, chosen.images) == (99, {"cars": "a=b", "cifar10": "folder"})
+
+
+def test_gradios_own_variables_are_honoured_where_nothing_else_is_said() -> None:
+    gradio = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "4321", "GRADIO_ROOT_PATH": "/below"}
+    settings = parse_settings([], gradio)
+    assert (settings.host, settings.port, settings.root_path) == ("0.0.0.0", 4321, "/below")
+    settings = parse_settings([], {**gradio, "VISIM_HOST": "::1", "VISIM_PORT": "99", "VISIM_ROOT_PATH": "/v"})
+    assert (settings.host, settings.port, settings.root_path) == ("::1", 99, "/v")
+    settings = parse_settings(["--host", "1.2.3.4", "--port", "7", "--root-path", ""], {**gradio, "VISIM_PORT": "99"})
+    assert (settings.host, settings.port, settings.root_path) == ("1.2.3.4", 7, "")
+    assert launch_options(settings)["root_path"] == ""  # None would have Gradio read its variable again
+    assert parse_settings([], {"SPACE_ID": "a/b", "GRADIO_SERVER_NAME": "::"}).host == "::"
+    assert parse_settings([], dict.fromkeys(gradio, "")) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +81,8 @@ def test_an_option_that_does_not_fit_is_explained(
     assert said in capsys.readouterr().err
 
 
-def test_a_variable_that_does_not_fit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("variable", ["VISIM_PORT", "GRADIO_SERVER_PORT", "VISIM_KEEP"])
+def test_a_variable_that_does_not_fit_is_explained(variable: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse_settings([], {"VISIM_PORT": "many"})
+        parse_settings([], {variable: "many"})
     assert "whole number" in capsys.readouterr().err

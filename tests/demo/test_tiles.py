@@ -4,10 +4,12 @@ import gc
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradio.utils import is_static_file
 from PIL import Image
 
 from demo.collection import Collection
-from demo.tiles import Tiles, enlarged
+from demo.pixels import enlarged
+from demo.tiles import Tiles
 from tests.demo.conftest import drawn_picture, png_bytes
 from visim_models import ImageStore
 
@@ -52,6 +54,29 @@ def test_a_picture_is_fetched_once(collections: list[Collection]) -> None:
     first = tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg"])
     assert tiles.make(["suv/suv_0001.jpg", "suv/suv_0002.jpg"]) == first
     assert source.asked == ["suv/suv_0001.jpg", "suv/suv_0002.jpg"]
+
+
+def test_the_folder_is_bounded_and_the_least_recently_used_go(collections: list[Collection]) -> None:
+    names = [f"{label}/{label}_{number:04d}.jpg" for label in ("coupe", "suv") for number in range(5)]
+    unbounded = Tiles(None, collections[1].decoder)
+    size = Path(unbounded.make(names[:1])[0].path).stat().st_size
+    tiles = Tiles(None, collections[1].decoder, max_bytes=4 * size)
+    first = tiles.make(names[:1])[0]
+    folder = Path(first.path).parent
+    for name in names[1:]:
+        assert tiles.make([names[0]]) == [first]  # used again and again
+        (shown,) = tiles.make([name])
+        assert Path(shown.path).exists()
+        assert sum(file.stat().st_size for file in folder.iterdir()) <= 5 * size
+    assert 2 <= len(list(folder.iterdir())) < 8
+    assert Path(first.path).exists()
+    assert all(Path(tile.path).exists() for tile in tiles.make(names))  # all that are shown at once stay
+
+
+def test_tiles_are_served_from_where_they_are() -> None:
+    """Gradio copies nothing of them into its cache, where it would delete them."""
+    tiles = Tiles(None, None)
+    assert is_static_file(tiles.make(["a.jpg"])[0].path)
 
 
 def test_the_files_go_with_the_tiles() -> None:

@@ -27,14 +27,13 @@ print(json.dumps(answers))
 """
 
 
-def test_whoever_runs_the_demo_can_use_all_but_training_commands() -> None:
+def test_whoever_runs_the_demo_can_ask_every_command_for_help() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_MATPLOTLIB], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    assert {name for name, (status, _) in answers.items() if status} == {"card"}
-    assert "needs matplotlib: python -m pip install" in answers["card"][1]
+    assert answers == {name: [0, ""] for name in COMMANDS}
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""The detector's p-values can be counted by hand, its false alarms are as rare as it says, its files strict."""
+"""The detector's p-values and false alarms can be counted, and its files are read strictly."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.fitting import fit_detector, fit_probe
 from tests.builders import edit_json, write_part
 from visim_models import ConfigurationError, OutOfDistributionDetector, QueryError, VisimError, WeightsError
 from visim_models.measurements import Measured
@@ -112,83 +111,88 @@ def test_detectors_that_cannot_be(arguments: dict[str, Any]) -> None:
         OutOfDistributionDetector(**{"weightings": ONE, "threshold": 0.5, **arguments})
 
 
-# --- fitting and calibration
+# --- calibration
 
 
-def clouds(count: int, shift: float, seed: int) -> Measured:
-    """Gaussian measurements and embeddings: two measurements that move with `shift`, one that does not."""
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.randn(count, 3, generator=generator)
-    values = {"near": draws[:, 0] + shift, "far": 5 * (draws[:, 1] + shift), "blind": draws[:, 2]}
-    return Measured(torch.randn(count, 6, generator=generator) + shift / 3, values)
+def between(scores: torch.Tensor) -> torch.Tensor:
+    """One score in each gap that sorted (n,) scores leave, below and above all of them too: (n + 1,)."""
+    ends = torch.tensor([scores[0] - 1]), torch.tensor([scores[-1] + 1])
+    return torch.cat([ends[0], (scores[1:] + scores[:-1]) / 2, ends[1]])
 
 
-def fitted(*, shift: float, seed: int = 0, calibration: int = 400, rate: float = 0.05) -> OutOfDistributionDetector:
-    inside, outside = clouds(calibration, 0, seed), clouds(400, shift, seed + 1)
-    probe = fit_probe(clouds(300, 0, seed + 2).embeddings, clouds(300, shift, seed + 3).embeddings, penalty=1e-3)
-    return fit_detector(inside, outside, probe=probe, false_alarm_rate=rate)
+def alarms(detector: OutOfDistributionDetector, scores: torch.Tensor) -> int:
+    return sum(one.is_ood for one in detector.verdicts(Measured(torch.zeros(len(scores), 1), {"x": scores})))
 
 
-def test_outliers_that_can_be_told_are_found() -> None:
-    found = fitted(shift=3).verdicts(clouds(500, 3, 50))
-    assert sum(one.is_ood for one in found) / 500 > 0.98
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("size", [1, 18, 19, 99, 399, 434])
+def test_false_alarms_are_as_rare_as_stated(size: int, rate: float) -> None:
+    """A query that is drawn as the calibration pictures were is in each gap between their scores equally often."""
+    detector = OutOfDistributionDetector(ONE, threshold=0.0, false_alarm_rate=rate).calibrated(
+        torch.arange(size) ** 1.5
+    )
+    queries = between(detector.calibration_scores)
+    count = alarms(detector, queries)
+    assert count == int(rate * (size + 1) + 1e-9)
+    assert count / len(queries) <= rate < (count + 1) / len(queries)
 
 
-def test_a_measurement_that_tells_nothing_weighs_little() -> None:
-    weightings = fitted(shift=3).weightings
-    assert weightings["blind"].weight < 0.2 * min(weightings["near"].weight, weightings["far"].weight)
-    assert all(each.weight >= 0 for each in weightings.values())
+def test_any_of_forty_pictures_is_a_false_alarm_as_often_as_stated() -> None:
+    """Each in turn is the query and the other 39 the calibration: 2 of 40 are alarms at 5 %, whatever the scores."""
+    scores = torch.randn(40, generator=torch.Generator().manual_seed(0)).exp()
+    detector = OutOfDistributionDetector(ONE, threshold=0.0)
+    others = [torch.cat([scores[:index], scores[index + 1 :]]) for index in range(40)]
+    assert sum(alarms(detector.calibrated(rest), scores[i : i + 1]) for i, rest in enumerate(others)) == 2
 
 
-@pytest.mark.parametrize("rate", [0.05, 0.2])
-def test_false_alarms_are_as_rare_as_stated(rate: float) -> None:
-    """Over 8 calibrations of 400: the share has a standard error of about sqrt(r (1 - r) / 400 / 8) = 0.4 or 0.7 %."""
-    alarms = [
-        one.is_ood
-        for seed in range(0, 80, 10)
-        for one in fitted(shift=2, seed=seed, rate=rate).verdicts(clouds(1000, 0, 1000 + seed))
-    ]
-    assert sum(alarms) / len(alarms) == pytest.approx(rate, abs=0.015 if rate < 0.1 else 0.025)
+def test_p_values_are_uniform() -> None:
+    detector = OutOfDistributionDetector(ONE, calibration_scores=torch.arange(24.0).square())
+    queries = between(detector.calibration_scores)
+    found = [one.p_value for one in detector.verdicts(Measured(torch.zeros(25, 1), {"x": queries}))]
+    assert found == pytest.approx([rank / 25 for rank in range(25, 0, -1)])
 
 
-def test_p_values_are_uniform_inside() -> None:
-    values = torch.tensor([one.p_value for one in fitted(shift=2, calibration=1500).verdicts(clouds(1500, 0, 77))])
-    largest_gap = (values.sort().values - torch.linspace(0, 1, 1500)).abs().max().item()
-    assert largest_gap < 1.63 * (2 / 1500) ** 0.5  # Kolmogorov-Smirnov of two samples, at 1 %
-
-
-def test_the_probe_separates_and_is_on_the_raw_scale() -> None:
-    inside, outside = clouds(200, 0, 1).embeddings, clouds(300, 6, 2).embeddings
-    weight, bias = fit_probe(100 + 10 * inside, 100 + 10 * outside, penalty=1e-3)
-    assert ((100 + 10 * inside) @ weight + bias < 0).float().mean() > 0.98
-    assert ((100 + 10 * outside) @ weight + bias > 0).float().mean() > 0.98
-
-
-def test_a_feature_that_never_changes_does_no_harm() -> None:
-    inside, outside = torch.randn(50, 3), torch.randn(50, 3) + 4
-    inside[:, 1] = outside[:, 1] = 2.0
-    weight, bias = fit_probe(inside, outside, penalty=1e-3)
-    assert weight.isfinite().all()
-    assert ((outside @ weight + bias) > 0).float().mean() > 0.9
+def test_calibrating_again_keeps_the_score_and_the_rate() -> None:
+    first = OutOfDistributionDetector(
+        {"x": Weighting(2, 1, 4), "probe": Weighting(1, 0, 1)},
+        calibration_scores=torch.arange(9.0),
+        false_alarm_rate=0.1,
+        probe_weight=torch.tensor([0.5]),
+        probe_bias=3.0,
+    )
+    again = first.calibrated(torch.arange(50.0))
+    query = Measured(torch.ones(1, 1), {"x": torch.tensor([7.0])})
+    assert torch.equal(again.score(query), first.score(query))
+    assert (len(again.calibration_scores), again.false_alarm_rate, again.threshold) == (50, 0.1, None)
 
 
 # --- files
 
 
+def probing() -> OutOfDistributionDetector:
+    """A detector with a probe of six numbers and 400 calibration scores."""
+    return OutOfDistributionDetector(
+        {"near": Weighting(1.5, 0.0, 1.0), "far": Weighting(0.5, 2.0, 5.0), "probe": Weighting(2.0, -1.0, 3.0)},
+        calibration_scores=torch.arange(400.0).sin(),
+        probe_weight=torch.arange(6.0) - 2,
+        probe_bias=0.25,
+    )
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    write_part(fitted(shift=3), tmp_path)
+    write_part(probing(), tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize("rule", [False, True])
 def test_round_trip(rule: bool, tmp_path: Path) -> None:
-    detector = OutOfDistributionDetector.top_score_rule() if rule else fitted(shift=3)
+    detector = OutOfDistributionDetector.top_score_rule() if rule else probing()
     write_part(detector, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     again = OutOfDistributionDetector.load(RepoFolder(tmp_path))
-    seen = clouds(50, 1, 9)
-    seen = Measured(seen.embeddings, {**seen.values, "top_distance": seen.values["near"]})
+    draws = torch.randn(50, 9, generator=torch.Generator().manual_seed(9))
+    seen = Measured(draws[:, :6], dict(zip(("near", "far", "top_distance"), draws[:, 6:].T, strict=True)))
     assert again.verdicts(seen) == detector.verdicts(seen)
     write_part(again, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +112,11 @@ class WorkFolder:
             ) from error
 
     def remove(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the parts, and the folder if nothing else is in it."""
+        with suppress(OSError):
+            for path in self.path.glob("part-*"):
+                path.unlink()
+            self.path.rmdir()
 
 
 @contextmanager

@@ -6,6 +6,6 @@ manifest, and a process killed at any moment leaves the old repo or the new one.
 """
 
 from visim_models.repo_folder.reader import RepoFolder
-from visim_models.repo_folder.writer import RepoDraft, check_output, drafting, is_repo
+from visim_models.repo_folder.writer import RepoDraft, check_apart, check_output, drafting, is_repo
 
-__all__ = ["RepoDraft", "RepoFolder", "check_output", "drafting", "is_repo"]
+__all__ = ["RepoDraft", "RepoFolder", "check_apart", "check_output", "drafting", "is_repo"]

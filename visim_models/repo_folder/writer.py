@@ -27,7 +27,7 @@ from visim_models.repo_folder.manifest import (
 )
 from visim_models.repo_folder.reader import RepoFolder
 
-__all__ = ["RepoDraft", "check_output", "drafting", "is_repo"]
+__all__ = ["RepoDraft", "check_apart", "check_output", "drafting", "is_repo"]
 
 _CARD_MARK: Final = "<!-- visim wrote this card and replaces it unless it is edited: {} -->"
 
@@ -149,6 +149,35 @@ def check_output(path: str | os.PathLike[str], *, inputs: Sequence[str | os.Path
     Raises:
         OutputError: the folder is a file, holds files and is no repo, or is, holds or is in one of the inputs.
     """
+    target = check_apart(path, inputs=inputs)
+    if os.path.lexists(target) and not target.is_dir():
+        raise OutputError(f"The output {path} is a file: choose another name.", path=target)
+    try:
+        is_empty = not target.exists() or not any(target.iterdir())
+    except OSError as error:
+        raise OutputError(f"The output {path} cannot be read ({one_line(error)}).", path=target) from error
+    if not is_empty and not is_repo(target):
+        raise OutputError(
+            f"The output {path} holds files that visim did not write, and is no visim repo: nothing was changed. "
+            "Choose a new or empty folder.",
+            path=target,
+        )
+    return target
+
+
+def check_apart(path: str | os.PathLike[str], *, inputs: Sequence[str | os.PathLike[str]]) -> Path:
+    """Refuse an output that is, holds or is in one of its inputs.
+
+    Args:
+        path: the output, which may not exist yet. A symbolic link is followed.
+        inputs: folders and files that the output is made from.
+
+    Returns:
+        The output, without symbolic links.
+
+    Raises:
+        OutputError: the output and an input are not apart.
+    """
     target = Path(path).resolve()
     for source in (Path(item).resolve() for item in inputs):
         relation = (
@@ -162,18 +191,6 @@ def check_output(path: str | os.PathLike[str], *, inputs: Sequence[str | os.Path
                 f"The output {path} {relation} the input {source}: choose another folder, outside the input.",
                 path=target,
             )
-    if os.path.lexists(target) and not target.is_dir():
-        raise OutputError(f"The output {path} is a file: choose another name.", path=target)
-    try:
-        is_empty = not target.exists() or not any(target.iterdir())
-    except OSError as error:
-        raise OutputError(f"The output {path} cannot be read ({one_line(error)}).", path=target) from error
-    if not is_empty and not is_repo(target):
-        raise OutputError(
-            f"The output {path} holds files that visim did not write, and is no visim repo: nothing was changed. "
-            "Choose a new or empty folder.",
-            path=target,
-        )
     return target
 
 

@@ -1,0 +1,219 @@
+"""The guard in front of Gradio's routes: closed paths, logins, sizes, and pictures by address."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from demo.fetching import FetchBusyError, fetch, fetch_slot
+from demo.inputs import file_objects, is_remote
+from demo.upload import sentence
+from visim_models import VisimError
+
+__all__ = ["Guard"]
+
+_log = logging.getLogger(__name__)
+
+_API = "/gradio_api"
+_CLOSED = re.compile(
+    rf"{_API}/(file=[a-z][a-z0-9+.-]*://|file/|proxy=|process_recording|deep_link|component_server|custom_component/"
+    r"|stream/|dev/|run-history|runs|vibe)|/monitoring",
+    re.IGNORECASE,
+)
+"""Routes of Gradio's that this page has no use for. They fetch from the web for anyone (`file=http://...`, by
+`secure_url_stream_response`), write files that nobody deletes, or list the work of others."""
+_OPEN = re.compile(
+    r"/((login|config)/?|logout|healthz|favicon\.ico|manifest\.json|robots\.txt|theme\.css|pwa_icon.*"
+    rf"|(assets|static|svelte)/.*)?|{_API}/(theme\.css|startup-events|login_check/?)"
+)
+"""Paths that answer without a login: the page for the login itself, and those that check the login themselves."""
+_CALL = re.compile(rf"{_API}/(?:(?P<queued>call/v2|call)|run|api)/(?P<name>[^/]+)/?|{_API}/(?P<join>queue/join)")
+
+_MAX_BODY = 2**20
+_MAX_MESSAGE = 4 * 2**20  # of MCP, which sets the same limit on one of its transports
+_LARGE_AT_ONCE = 4
+
+
+class Guard:
+    """ASGI middleware that refuses requests which the page never sends, and fetches pictures by address for the others.
+
+    Args:
+        app: the routes behind it. The `app` of each scope must be Gradio's `App`.
+        max_upload: largest picture, in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_upload: int) -> None:
+        self._app = app
+        self._max_upload = max_upload
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or hand it on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        try:
+            if _CLOSED.match(path):
+                raise HTTPException(403, "This address is closed.")
+            _require_login(scope, path)
+            if scope["method"] not in ("POST", "PUT", "PATCH"):
+                await self._app(scope, receive, send)
+            elif path == f"{_API}/upload":
+                await self._app(scope, _limited(receive, self._max_upload + _MAX_BODY), send)
+            elif path.startswith(f"{_API}/mcp"):
+                await self._hand_on_message(scope, receive, send)
+            elif path.startswith(_API):
+                await self._hand_on_call(path, scope, receive, send)
+            else:
+                await self._app(scope, _limited(receive, _MAX_BODY), send)
+        except HTTPException as refusal:
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
+
+    async def _hand_on_message(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a message of MCP, which may hold a picture in base64: a few large ones at once, the others wait."""
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdecimal() and int(length) <= _MAX_BODY:
+            await self._app(scope, _limited(receive, _MAX_BODY), send)
+            return
+        async with self._large:
+            await self._app(scope, _limited(receive, _MAX_MESSAGE), send)
+
+    async def _hand_on_call(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a call of a function, with the picture fetched that it names by address."""
+        body = await _read(_limited(receive, _MAX_BODY))
+        values = _parse(body)
+        if call := _CALL.fullmatch(path):
+            _refuse_function(scope["app"].get_blocks(), call, values)
+        if await _fetch_file(scope["app"], values):
+            body = json.dumps(values).encode()
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, _replay(body, receive), watched)
+        except Exception as error:
+            if begun:
+                raise
+            # Only a body that does not fit makes Gradio's own routes raise: the work itself is done elsewhere.
+            _log.info("a request to %.99r was refused (%s)", path, type(error).__name__)
+            raise HTTPException(400, f"The request does not fit: {_API}/info lists the functions.") from error
+
+
+def _require_login(scope: Scope, path: str) -> None:
+    """Refuse a request without a login where the host asks for one.
+
+    Gradio asks for none on the routes of MCP, nor on `cancel`, `reset` and `heartbeat` (`App.create_app`).
+    """
+    app = scope["app"]
+    if app.auth is None or _OPEN.fullmatch(path):
+        return
+    cookies = Request(scope).cookies
+    tokens = [cookies.get(f"access-token-{kind}{app.cookie_id}") for kind in ("", "unsecure-")]
+    if not any(token in app.tokens for token in tokens if token):
+        raise HTTPException(401, "Log in first, at /login.")
+
+
+def _refuse_function(page: Any, call: re.Match[str], values: Any) -> None:
+    """Refuse a call of a function that there is not, or not in this way."""
+    index = values.get("fn_index") if isinstance(values, dict) and not call["queued"] else None
+    found = [
+        function
+        for number, function in page.fns.items()
+        if (number == index if index is not None else function.api_name == call["name"])
+    ]
+    is_hidden = found and call["queued"] and found[0].api_visibility != "public"
+    if not found or is_hidden or isinstance(index, bool):
+        raise HTTPException(404, f"There is no such function: {_API}/info lists them.")
+    if call["join"] and not found[0].queue:
+        raise HTTPException(400, f"This function has a queue of its own: call it at {_API}/run.")
+
+
+async def _fetch_file(app: Any, values: Any) -> bool:
+    """Fetch the file that a call names by its address, and put the path of the file in its place.
+
+    Returns:
+        Whether there was one.
+    """
+    files = [file for file in file_objects(values) if is_remote(file.get("path") or file.get("url"))]
+    if not files:
+        return False
+    if len(files) > 1:
+        raise HTTPException(400, "More than one file is named by its address: send one picture a call.")
+    address = files[0].get("path") or files[0]["url"]
+    try:
+        path = await run_in_threadpool(_keep_file, app, address)
+    except FetchBusyError as error:
+        raise HTTPException(503, sentence(error)) from error
+    except VisimError as error:
+        # The form in which Gradio's clients show a reason.
+        reason = {"__type__": "validate", "is_valid": False, "parameter_name": "image", "message": sentence(error)}
+        raise HTTPException(422, [reason]) from error  # type: ignore[arg-type]
+    files[0].clear()
+    files[0].update(path=path, meta={"_type": "gradio.FileData"})
+    return True
+
+
+def _keep_file(app: Any, address: str) -> str:
+    with fetch_slot():
+        content = fetch(address)
+    path = Path(app.uploaded_file_dir) / hashlib.sha256(content).hexdigest() / "picture"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    app.get_blocks().upload_file_set.add(str(path))  # as an upload: deleted after a while
+    return str(path)
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body of the request is not JSON, or is nested too deeply.") from error
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Receive a body up to so many bytes; beyond it, the request is refused."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise HTTPException(413, f"The request is too large: its body may have {limit:,} bytes.")
+        return message
+
+    return limited
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give out a body that was read already, and after it the messages that follow."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay

@@ -1,0 +1,66 @@
+"""The kinds of outliers, and the figures of detectors on measurements made by hand."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.evaluation.data_folder import DataFolder
+from lab.evaluation.evaluated_repo import EvaluatedRepo
+from lab.evaluation.outlier_kinds import outliers_of
+from lab.evaluation.outliers import MeasuredParts, outlier_figures, strangeness_table
+from visim_models import ImageProcessor, OutOfDistributionDetector
+from visim_models.measurements import Measured
+from visim_models.ood import Weighting
+
+
+def measured(*values: float) -> Measured:
+    return Measured(torch.ones(len(values), 514), {"x": torch.tensor(values)})
+
+
+@pytest.fixture
+def parts() -> MeasuredParts:
+    return MeasuredParts(
+        calibration=measured(*range(100)),
+        test=measured(*range(90), *range(95, 105)),
+        test_groups=list(range(100)),
+        kinds={"noise": measured(50.0, 97.5, 200.0, 300.0)},
+    )
+
+
+@pytest.fixture
+def detector() -> OutOfDistributionDetector:
+    return OutOfDistributionDetector({"x": Weighting(1, 0, 1)}, calibration_scores=torch.arange(100.0))
+
+
+def test_outliers_are_of_the_reporting_half(drawn_data: Path, car_repo: Path, autoencoder_repo: Path) -> None:
+    data = DataFolder(drawn_data, limit=24)
+    kinds = dict(outliers_of(EvaluatedRepo.load(car_repo, data)))
+    every = data.read("not_cars/imagenet.zip", ImageProcessor(size=100))
+    assert torch.equal(kinds["photographs"], every.pixels[8:])
+    assert len(kinds["animals"]) == 24
+    assert list(kinds) == ["photographs", "animals", "noise", "plain", "gradient", "stripes", "text", "plot"]
+    assert "animals" not in dict(outliers_of(EvaluatedRepo.load(autoencoder_repo, DataFolder(drawn_data, limit=2))))
+
+
+def test_false_alarms_and_findings_by_hand(
+    drawn_data: Path, car_repo: Path, parts: MeasuredParts, detector: OutOfDistributionDetector
+) -> None:
+    """Of 100 calibration scores 0 to 99, p-values up to 0.05 are those of scores above 95."""
+    repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data, limit=2))
+    repo.similarity.ood = detector
+    figures = {figure.name: figure for figure in outlier_figures(repo, parts)}
+    assert figures["ood_false_alarms_at_5"].value == pytest.approx(9)
+    assert figures["ood_false_alarms_at_1"].value == pytest.approx(5)
+    assert figures["ood_found_at_5_noise"].value == pytest.approx(75)
+    assert figures["ood_found_at_1_noise"].value == pytest.approx(50)
+    # 50 is above 50 of the 100 and equal to one, 97.5 above 93, the others above all.
+    assert figures["ood_auroc_noise"].value == pytest.approx((50.5 + 93 + 100 + 100) / 400)
+    assert figures["ood_auroc_noise"].target == {"at_least": 0.995}
+
+
+def test_the_table_of_scores_counts_every_picture(parts: MeasuredParts, detector: OutOfDistributionDetector) -> None:
+    table = strangeness_table(detector, parts)
+    assert {kind: sum(counts) for kind, counts in table["counts"].items()} == {"held-out": 100, "noise": 4}
+    assert len(table["edges"]) == len(table["counts"]["noise"]) + 1
+    assert table["threshold"] == 95
