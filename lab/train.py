@@ -69,7 +69,7 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
     images = ImageSet.concatenate(list(sources.values()))
     outliers = _outliers(options, recipe, images)
 
-    split = run.split() if options.resume else split_images(images, recipe.shares, seed=options.seed)
+    split = run.split() if options.resume else _split(images, recipe, seed=options.seed)
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,
@@ -107,6 +107,11 @@ def _device(name: str | None) -> torch.device:
         return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise DataError(f"--device {name}: torch has no such device.") from error
+
+
+def _split(images: ImageSet, recipe: Recipe, *, seed: int) -> Split:
+    print(f"looking for near-duplicates among {len(images):,} pictures", flush=True)
+    return split_images(images, recipe.shares, seed=seed)
 
 
 def _outliers(options: argparse.Namespace, recipe: Recipe, images: ImageSet) -> Outliers:
