@@ -15,15 +15,15 @@ from lab.outlier_data import left_out_labels, load_outliers
 from lab.record import ABOUT_KEYS, read_about
 from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, Split
+from lab.splits import not_held_out
 from visim_models import Gallery, ImageProcessor
 from visim_models.embedding import keep_freed_memory, prepared
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
-from visim_models.near_duplicates import near_duplicate_groups
 from visim_models.repo_folder import RepoFolder, check_output
 from visim_models.repo_folder.manifest import CONFIG
 
-__all__ = ["export_run", "main", "not_held_out"]
+__all__ = ["export_run", "main"]
 
 _DESCRIPTION: Final = """\
 Turn a training run into a repo folder: weights, processor, gallery, detector, split and record of the training.
@@ -127,31 +127,6 @@ def export_run(
         losses=run.losses,
         inputs=inputs,
     )
-
-
-def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[int]:
-    """Return the indices of a gallery's pictures that held-out ones may be compared with.
-
-    Left out are the pictures that the split holds out, by the content of their files, and near-duplicates of them: the
-    same picture in another size or file format has another content.
-
-    Args:
-        gallery: the gallery's pictures.
-        held_out: the held-out pictures, of the same size.
-        split: which says what is held out.
-
-    Raises:
-        DataError: no picture of the gallery is left.
-    """
-    groups = near_duplicate_groups(torch.cat([gallery.pixels, held_out.pixels]))
-    alike = set(groups[len(gallery) :])
-    left_out = {
-        *split.indices(gallery.sha256, HELD_OUT, with_copies=True),
-        *(i for i in range(len(gallery)) if groups[i] in alike),
-    }
-    if len(left_out) == len(gallery):
-        raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
-    return [index for index in range(len(gallery)) if index not in left_out]
 
 
 def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:

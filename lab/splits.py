@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 import torch
 
 from lab.data import ImageSet
-from lab.split_file import Split
+from lab.split_file import HELD_OUT, Split
+from visim_models.errors import DataError
 from visim_models.near_duplicates import near_duplicate_groups
 
-__all__ = ["Shares", "deal", "keep_one_of_each_group", "split_images"]
+__all__ = ["Shares", "deal", "keep_one_of_each_group", "not_held_out", "split_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,3 +95,28 @@ def keep_one_of_each_group(parts: Mapping[str, str], groups: Mapping[str, int]) 
                 kept[sha256] = "unused"
             seen.add(groups[sha256])
     return kept
+
+
+def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[int]:
+    """Return the indices of a gallery's pictures that held-out ones may be compared with.
+
+    Left out are the pictures that the split holds out, by the content of their files, and near-duplicates of them: the
+    same picture in another size or file format has another content.
+
+    Args:
+        gallery: the gallery's pictures.
+        held_out: the held-out pictures, of the same size.
+        split: which says what is held out.
+
+    Raises:
+        DataError: no picture of the gallery is left.
+    """
+    groups = near_duplicate_groups(torch.cat([gallery.pixels, held_out.pixels]))
+    alike = set(groups[len(gallery) :])
+    left_out = {
+        *split.indices(gallery.sha256, HELD_OUT, with_copies=True),
+        *(i for i in range(len(gallery)) if groups[i] in alike),
+    }
+    if len(left_out) == len(gallery):
+        raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
+    return [index for index in range(len(gallery)) if index not in left_out]

@@ -7,8 +7,8 @@ from typing import Final, Self
 from lab.data import ImageSet
 from lab.evaluation.benchmark import Benchmark, benchmark_for
 from lab.evaluation.data_folder import DataFolder
-from lab.export import not_held_out
 from lab.split_file import HELD_OUT, PARTS, Split
+from lab.splits import not_held_out
 from visim_models import CarFeatureExtractor, Gallery, VisualSimilarity
 from visim_models.errors import ConfigurationError, DataError
 from visim_models.repo_folder import RepoFolder

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from lab.data import load_images
-from lab.export import main, not_held_out
+from lab.export import main
 from lab.fitting import measure_images
 from lab.record import TrainingRecord
 from lab.split_file import Split
+from lab.splits import not_held_out
 from lab.train import main as train
 from tests.builders import drawn_picture, edit_json, files_of, write_pictures
 from visim_models import DataError, ImageProcessor, VisualSimilarity
