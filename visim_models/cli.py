@@ -1,6 +1,7 @@
 """The command `visim`: build a gallery of pictures, search it, and show what a repo folder holds."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if it went well, 2 after an error, 130 after an interruption.
     """
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal cannot show
     try:
         status: int = options.run(options)
         sys.stdout.flush()

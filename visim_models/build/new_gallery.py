@@ -7,7 +7,14 @@ from visim_models.build.changes import Changes
 from visim_models.build.embed_store import embed_store
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.report import BuildReport
-from visim_models.build.sources import image_root_of, list_pictures, local_inputs, open_store, unreadable_in
+from visim_models.build.sources import (
+    checked_root,
+    image_root_of,
+    list_pictures,
+    local_inputs,
+    open_store,
+    unreadable_in,
+)
 from visim_models.build.update import sync
 from visim_models.build.work_folder import WorkFolder, keeping_work
 from visim_models.errors import DataError
@@ -100,6 +107,7 @@ def _embed_all(
     work: WorkFolder | None = None,
     progress: bool,
 ) -> BuiltGallery:
+    root = image_root_of(store) if image_root is None else checked_root(image_root)
     names = list_pictures(store)
     if len(names) == 1:
         raise DataError(f"{store.root} has one picture file, {names[0]!r}: a gallery needs at least two.")
@@ -109,7 +117,7 @@ def _embed_all(
     return BuiltGallery.of_pictures(
         pictures,
         parts,
-        image_root=image_root_of(store) if image_root is None else image_root,
+        image_root=root,
         skipped=[*unreadable_in(store), *skipped],
         progress=progress,
     )

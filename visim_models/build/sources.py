@@ -12,7 +12,15 @@ from visim_models.decoding import decode_ahead
 from visim_models.errors import DataError, ImageHostError, VisimError
 from visim_models.image_store import ImageStore
 
-__all__ = ["hash_pictures", "image_root_of", "list_pictures", "local_inputs", "open_store", "unreadable_in"]
+__all__ = [
+    "checked_root",
+    "hash_pictures",
+    "image_root_of",
+    "list_pictures",
+    "local_inputs",
+    "open_store",
+    "unreadable_in",
+]
 
 _SECONDS_A_FILE: Final = 30.0
 _FILES_AT_ONCE: Final = 64
@@ -33,8 +41,25 @@ def open_store(pictures: str | os.PathLike[str]) -> ImageStore:
 
 
 def image_root_of(store: ImageStore) -> str:
-    """Return the image root under which others on this machine find the pictures of a store."""
-    return store.root if store.is_remote else str(Path(store.root).resolve())
+    """Return the image root under which others on this machine find the pictures of a store.
+
+    Raises:
+        DataError: no gallery can store it.
+    """
+    return checked_root(store.root if store.is_remote else str(Path(store.root).resolve()))
+
+
+def checked_root(image_root: str) -> str:
+    """Return an image root that a gallery can store.
+
+    Raises:
+        DataError: it is not UTF-8.
+    """
+    try:
+        image_root.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The path {image_root!a} is not UTF-8: rename the folder, or name an --image-root.") from error
+    return image_root
 
 
 def list_pictures(store: ImageStore) -> list[str]:

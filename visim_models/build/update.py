@@ -8,7 +8,14 @@ from visim_models.build.embed_store import embed_store
 from visim_models.build.existing_gallery import ExistingGallery
 from visim_models.build.report import BuildReport
 from visim_models.build.skipped import Skipped, read_skipped
-from visim_models.build.sources import hash_pictures, list_pictures, local_inputs, open_store, unreadable_in
+from visim_models.build.sources import (
+    checked_root,
+    hash_pictures,
+    list_pictures,
+    local_inputs,
+    open_store,
+    unreadable_in,
+)
 from visim_models.build.work_folder import WorkFolder, keeping_work
 from visim_models.errors import DataError, OutputError, RepositoryError
 from visim_models.gallery import Gallery
@@ -120,7 +127,7 @@ def _move(repo: RepoFolder, image_root: str | None) -> BuildReport:
     """Change the image root alone."""
     gallery, detector = Gallery.load(repo), OutOfDistributionDetector.load(repo)
     if image_root is not None and image_root != gallery.image_root:
-        gallery.image_root = image_root
+        gallery.image_root = checked_root(image_root)
         with drafting(repo.path) as draft:
             gallery.write_files(draft)
     return BuildReport.of_gallery(gallery, detector, repo=repo.path)
@@ -152,7 +159,7 @@ def _apply(
     repo = existing.repo
     if not changes.rows:
         raise DataError(f"That would remove all pictures of {repo.path}: delete the folder instead.", path=repo.path)
-    root = existing.gallery.image_root if image_root is None else image_root
+    root = existing.gallery.image_root if image_root is None else checked_root(image_root)
     work = WorkFolder(repo.path, existing.parts, store) if store else None
     with keeping_work(work):
         fresh = None

@@ -93,7 +93,7 @@ class WorkFolder:
             RepositoryError: the folder cannot be written.
         """
         header = {
-            "root": self._root,
+            "root": json.dumps(self._root),  # a path may hold what no text file can
             "file_names": json.dumps(part.pictures.file_names if part.pictures else []),
             "skipped": json.dumps([[item.file_name, item.reason] for item in part.skipped]),
             "fingerprints": json.dumps({name: fingerprints[name] for name in part.file_names}),
@@ -139,4 +139,4 @@ def _read(path: Path) -> tuple[Part, str, dict[str, Any]]:
     skipped = [Skipped(*row) for row in json.loads(header["skipped"])]
     file_names = json.loads(header["file_names"])
     pictures = EmbeddedPictures.from_tensors(file_names, tensors.pop("embeddings"), tensors) if file_names else None
-    return Part(pictures, skipped), header["root"], dict(json.loads(header["fingerprints"]))
+    return Part(pictures, skipped), json.loads(header["root"]), dict(json.loads(header["fingerprints"]))

@@ -154,6 +154,17 @@ def test_a_pipe_a_broken_link_and_odd_names_are_left_out(model: Path, pictures: 
     assert sorted(skipped_in(tmp_path / "mine")) == ["broken.png", "latin\\udce9.png", "new\\nline.png", "pipe.png"]
 
 
+def test_a_folder_whose_path_is_not_utf8_needs_a_root(
+    model: Path, pictures: Path, tmp_path: Path, embedded: list[str]
+) -> None:
+    odd = pictures.rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(DataError, match=r"caf\\udce9.*--image-root"):
+        build(odd, tmp_path / "mine", model=model, progress=False)
+    assert not embedded
+    assert build(odd, tmp_path / "mine", model=model, image_root="", progress=False).pictures == 16
+    assert not list(tmp_path.glob(".mine*"))
+
+
 def test_a_file_and_a_folder_without_permission_are_left_out(model: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "suv" / "0001.png").chmod(0)
     if os.access(pictures / "suv" / "0001.png", os.R_OK):
