@@ -72,7 +72,7 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')
 	$(BIN)/python -m benchmarks --data '$(DATA)' $(ARGS)
 
-soak: $(VENV)/.dev-stamp  ## four minutes of many users, hostile uploads, kill -9 and full disks (ARGS=)
+soak: $(VENV)/.dev-stamp  ## five minutes of many users, hostile uploads, attacks, kill -9 and full disks (ARGS=)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 $(VENV)/.venv-stamp:

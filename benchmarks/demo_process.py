@@ -36,6 +36,7 @@ class DemoProcess:
 def running_demo(
     folder: Path,
     *,
+    program: str = "demo/app.py",
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     wait: float = 120.0,
@@ -44,6 +45,7 @@ def running_demo(
 
     Args:
         folder: for its log and its cache.
+        program: path of the program that serves it, from the repository's root.
         options: of its command line.
         environment: variables besides those of this process.
         wait: longest time until it is healthy, in seconds.
@@ -56,7 +58,7 @@ def running_demo(
         port = probe.getsockname()[1]
     log = folder / "demo.log"
     variables = {**os.environ, "XDG_CACHE_HOME": str(folder), "GRADIO_TEMP_DIR": str(folder / "uploads")}
-    command = [sys.executable, "demo/app.py", "--port", str(port), *options]
+    command = [sys.executable, program, "--port", str(port), *options]
     with (
         log.open("wb") as file,
         subprocess.Popen(

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from visim_models import ImageSourceError
 from visim_models.download import download
 
-__all__ = ["FetchBusyError", "FetchLimit", "fetch", "fetch_slot"]
+__all__ = ["FetchBusyError", "FetchLimit", "check_for_room", "fetch", "fetch_slot"]
 
 _SECONDS = 8.0
 _MAX_LENGTH = 2000
@@ -27,7 +27,8 @@ class FetchLimit:
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
         self._running = threading.BoundedSemaphore(at_once)
-        self._admitted = threading.BoundedSemaphore(at_once + waiting)
+        self._room = at_once + waiting
+        self._lock = threading.Lock()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -36,15 +37,26 @@ class FetchLimit:
         Raises:
             FetchBusyError: too many wait already.
         """
-        if not self._admitted.acquire(blocking=False):
-            raise FetchBusyError(
-                "too many pictures are being fetched: try again in some seconds, or upload the file itself."
-            )
+        with self._lock:
+            self.check()
+            self._room -= 1
         try:
             with self._running:
                 yield
         finally:
-            self._admitted.release()
+            with self._lock:
+                self._room += 1
+
+    def check(self) -> None:
+        """Check that there is room for another fetch, to run or to wait.
+
+        Raises:
+            FetchBusyError: there is none.
+        """
+        if self._room <= 0:
+            raise FetchBusyError(
+                "too many pictures are being fetched: try again in some seconds, or upload the file itself."
+            )
 
 
 _limit = FetchLimit(at_once=4, waiting=8)  # of the whole process, which has one connection to the outside
@@ -59,6 +71,15 @@ def fetch_slot() -> AbstractContextManager[None]:
     return _limit.slot()
 
 
+def check_for_room() -> None:
+    """Check that another fetch may run, or wait, in this process.
+
+    Raises:
+        FetchBusyError: too many wait already.
+    """
+    _limit.check()
+
+
 def fetch(address: str | None) -> bytes:
     """Fetch the file at a public web address; to be called inside `fetch_slot`.
 
@@ -66,10 +87,15 @@ def fetch(address: str | None) -> bytes:
         ImageSourceError: the address is refused, or cannot be reached in time.
     """
     if not (url := (address or "").strip()):
-        raise ImageSourceError("no address was given: paste one like https://host/picture.jpg.")
+        raise ImageSourceError("no address was given: paste one like https://host/picture.jpg.", key="address")
     if len(url) > _MAX_LENGTH:
-        raise ImageSourceError(f"the address is longer than {_MAX_LENGTH} characters: give a shorter one.")
+        raise ImageSourceError(
+            f"the address is longer than {_MAX_LENGTH} characters: give a shorter one.", key="address"
+        )
     try:
         return download(url, timeout=_SECONDS)
-    except FileNotFoundError as error:
-        raise ImageSourceError(f"{url} leads to no file: check the address.") from error
+    except FileNotFoundError:
+        refusal = ImageSourceError(f"{url} leads to no file: check the address.", path=url)
+    except ImageSourceError as error:
+        refusal = type(error)(str(error), path=url)
+    raise refusal  # a new one: the frames of the first hold all that was read, and others may keep it for a while

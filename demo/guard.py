@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from gradio.block_function import BlockFunction
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.fetching import FetchBusyError, fetch, fetch_slot
+from demo.fetching import FetchBusyError, check_for_room, fetch, fetch_slot
 from demo.inputs import file_objects, is_remote
 from demo.upload import sentence
 from visim_models import VisimError
@@ -78,7 +79,9 @@ class Guard:
             else:
                 await self._app(scope, _limited(receive, _MAX_BODY), send)
         except HTTPException as refusal:
-            await JSONResponse({"detail": refusal.detail}, refusal.status_code)(scope, receive, send)
+            # The page shows the "error" of a call outside the queue, beside the input; other clients show the "detail".
+            error = [_reason(refusal.detail)] if isinstance(refusal.detail, str) else refusal.detail
+            await JSONResponse({"detail": refusal.detail, "error": error}, refusal.status_code)(scope, receive, send)
 
     async def _hand_on_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a message of MCP, which may hold a picture in base64: a few large ones at once, the others wait."""
@@ -94,7 +97,9 @@ class Guard:
         body = await _read(_limited(receive, _MAX_BODY))
         values = _parse(body)
         if call := _CALL.fullmatch(path):
-            _refuse_function(scope["app"].get_blocks(), call, values)
+            function = _find_function(scope["app"].get_blocks(), call, values)
+            if not function.queue:  # it fetches: a refusal by the function itself takes Gradio ten times as long
+                _check_for_room()
         if await _fetch_file(scope["app"], values):
             body = json.dumps(values).encode()
         begun = False
@@ -128,10 +133,10 @@ def _require_login(scope: Scope, path: str) -> None:
         raise HTTPException(401, "Log in first, at /login.")
 
 
-def _refuse_function(page: Any, call: re.Match[str], values: Any) -> None:
-    """Refuse a call of a function that there is not, or not in this way."""
+def _find_function(page: Any, call: re.Match[str], values: Any) -> BlockFunction:
+    """Find the function that a request calls; refuse one that does not exist, or is not called in this way."""
     index = values.get("fn_index") if isinstance(values, dict) and not call["queued"] else None
-    found = [
+    found: list[BlockFunction] = [
         function
         for number, function in page.fns.items()
         if (number == index if index is not None else function.api_name == call["name"])
@@ -141,6 +146,14 @@ def _refuse_function(page: Any, call: re.Match[str], values: Any) -> None:
         raise HTTPException(404, f"There is no such function: {_API}/info lists them.")
     if call["join"] and not found[0].queue:
         raise HTTPException(400, f"This function has a queue of its own: call it at {_API}/run.")
+    return found[0]
+
+
+def _check_for_room() -> None:
+    try:
+        check_for_room()
+    except FetchBusyError as error:
+        raise HTTPException(503, sentence(error)) from error
 
 
 async def _fetch_file(app: Any, values: Any) -> bool:
@@ -160,12 +173,15 @@ async def _fetch_file(app: Any, values: Any) -> bool:
     except FetchBusyError as error:
         raise HTTPException(503, sentence(error)) from error
     except VisimError as error:
-        # The form in which Gradio's clients show a reason.
-        reason = {"__type__": "validate", "is_valid": False, "parameter_name": "image", "message": sentence(error)}
-        raise HTTPException(422, [reason]) from error  # type: ignore[arg-type]
+        raise HTTPException(422, [_reason(sentence(error))]) from error  # type: ignore[arg-type]
     files[0].clear()
     files[0].update(path=path, meta={"_type": "gradio.FileData"})
     return True
+
+
+def _reason(message: str) -> dict[str, Any]:
+    """Return a reason why an input is refused, in the form that Gradio's clients show."""
+    return {"__type__": "validate", "is_valid": False, "parameter_name": "image", "message": message}
 
 
 def _keep_file(app: Any, address: str) -> str:

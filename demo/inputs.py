@@ -76,7 +76,7 @@ def read_top_k(value: object, *, most: int) -> int:
         QueryError: it is not a whole number from 1 to `most`.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= most or value != int(value):
-        raise QueryError(f"the number of matches, top_k, must be a whole number from 1 to {most}.")
+        raise QueryError(f"the number of matches, top_k, must be a whole number from 1 to {most}.", key="top_k")
     return int(value)
 
 
@@ -91,7 +91,7 @@ def read_index(event: gr.EventData) -> int:
     except (AttributeError, TypeError):
         index = None
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-        raise QueryError("no tile was chosen: the event must hold the index of one.")
+        raise QueryError("no tile was chosen: the event must hold the index of one.", key="index")
     return index
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak`: three to four minutes; the exit status says whether visim stood it all."""
+"""`python -m benchmarks.soak`: four to five minutes; the exit status says whether visim stood it all."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from benchmarks.soak.attacks import check_attacks
 from benchmarks.soak.disks import check_disks
 from benchmarks.soak.errors import SoakError
 from benchmarks.soak.kills import check_kills
@@ -16,7 +17,7 @@ from benchmarks.soak.traffic import check_traffic
 
 __all__ = ["CHECKS", "main"]
 
-CHECKS = ("disks", "kills", "traffic")
+CHECKS = ("disks", "kills", "attacks", "traffic")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=50, help="users at once [%(default)s]")
     parser.add_argument("--seconds", type=float, default=120.0, help="how long they use the demo [%(default)s]")
     parser.add_argument("--kills", type=int, default=3, help="of each command [%(default)s]")
+    parser.add_argument("--attack", type=float, default=6.0, help="seconds of each attack [%(default)s]")
     options = parser.parse_args(arguments)
     checks: dict[str, Callable[[Path], list[str]]] = {
         "disks": check_disks,
         "kills": partial(check_kills, kills=options.kills),
+        "attacks": partial(check_attacks, seconds=options.attack),
         "traffic": partial(check_traffic, users=options.users, seconds=options.seconds),
     }
     # A killed process leaves its locks to Python's resource tracker, which clears them away and warns of each.

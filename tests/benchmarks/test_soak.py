@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 
 import hub
+from benchmarks.demo_process import DemoProcess
 from benchmarks.pictures import jpegs
-from benchmarks.soak import children, kills
+from benchmarks.soak import attacks, children, kills
 from benchmarks.soak.__main__ import CHECKS, main
+from benchmarks.soak.bad_host import BEHAVIOURS, BadHost
 from benchmarks.soak.errors import SoakError
 from benchmarks.soak.traffic import Question
 from benchmarks.visitor import Visitor
 from tests.builders import files_of
-from visim_models import DataError
+from visim_models import DataError, ImageSourceError
+from visim_models.download import download, origin
 
 FOLDER_NAMES = ("old", "new")
 
@@ -78,6 +81,29 @@ def test_answers_of_another_picture_are_seen(address: str, repos: dict[str, Path
         ):
             with pytest.raises(AssertionError):
                 wrong.ask(visitor)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_a_bad_host_never_completes_an_answer(behaviour: str) -> None:
+    with BadHost(behaviour) as host, pytest.raises(ImageSourceError, match=r"too slow|more than"):
+        download(host.address, timeout=1.0, max_bytes=2**20, trusted_origin=origin(host.address))
+
+
+def test_slow_and_wrong_answers_during_an_attack_are_seen(
+    address: str, repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = DemoProcess(address, os.getpid(), tmp_path / "log")
+    picture = jpegs("cars", 1, data=repos["car-extractor"])[0]
+    right = Question("one", picture, "cars", hub.load(repos["car-extractor"]).search(picture))
+    for attack in attacks.attacks():
+        fact = attacks.check_attack(demo, attack, [right], 0.2)
+        assert "answers to another visitor" in fact
+        assert "got nothing" not in fact
+    with pytest.raises(SoakError, match="no right answer"):
+        attacks.check_attack(demo, attack, [replace(right, expected=None)], 0.2)
+    monkeypatch.setattr(attacks, "_LONGEST", 0.0)
+    with pytest.raises(SoakError, match="the slowest in"):
+        attacks.check_attack(demo, attack, [right], 0.2)
 
 
 def test_the_command_line_names_the_checks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where Gradio puts visitors' files: nothing of the tests stays on the machine."""
+    """Give Gradio a folder for visitors' files that goes with the tests."""
     folder = tmp_path_factory.mktemp("gradio")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
@@ -133,7 +133,7 @@ def demo(collections: list[Collection]) -> gr.Blocks:
 
 @contextmanager
 def served(page: gr.Blocks, **chosen: Any) -> Iterator[str]:
-    """Serve a page as `demo/app.py` serves it, on a free port; its address."""
+    """Serve a page as `demo/app.py` serves it, on a free port, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -146,26 +146,26 @@ def served(page: gr.Blocks, **chosen: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def address(demo: gr.Blocks) -> Iterator[str]:
-    """The address of the page, served."""
+    """Serve the page and yield its address."""
     with served(demo) as url:
         yield url
 
 
 @pytest.fixture
 def http(address: str) -> Iterator[httpx.Client]:
-    """A visitor who writes their own requests."""
+    """Make a client for requests that the page would not send."""
     with httpx.Client(base_url=address, timeout=30, verify=False) as client:
         yield client
 
 
 def upload(http: httpx.Client, picture: Image.Image) -> dict[str, Any]:
-    """Upload a picture, and the input that names it."""
+    """Upload a picture and return the input that names it."""
     answer = http.post("gradio_api/upload", files={"files": ("picture.png", png_bytes(picture))})
     return {"path": answer.json()[0], "meta": {"_type": "gradio.FileData"}}
 
 
 def end_of(http: httpx.Client, events: str) -> tuple[str, Any]:
-    """The last of the events at a path: its name ("complete" or "error") and its data."""
+    """Return the last event at a path: its name ("complete" or "error") and its data."""
     name, data = "", ""
     for line in http.get(events).text.splitlines():
         key, _, value = line.partition(": ")
@@ -177,7 +177,7 @@ def end_of(http: httpx.Client, events: str) -> tuple[str, Any]:
 
 
 def ask(http: httpx.Client, function: str, data: list[Any], **more: Any) -> tuple[str, Any]:
-    """Call an endpoint through the queue: the name and the data of the last event, or the status of a refusal."""
+    """Call an endpoint through the queue and return the last event as `end_of` does, or the status and the refusal."""
     answer = http.post(f"gradio_api/call/{function}", json={"data": data, **more})
     if answer.status_code != 200:
         return str(answer.status_code), answer.json()["detail"]
@@ -185,7 +185,7 @@ def ask(http: httpx.Client, function: str, data: list[Any], **more: Any) -> tupl
 
 
 def ask_page(http: httpx.Client, index: int, data: list[Any], **more: Any) -> tuple[str, Any]:
-    """Call a function of the page by its index, as the page does; as `ask`."""
+    """Call a function of the page by its index, as the page does, and return the same as `ask`."""
     session = f"session-{random.random()}"
     body = {"data": data, "fn_index": index, "session_hash": session, **more}
     answer = http.post("gradio_api/queue/join", json=body)
@@ -200,5 +200,5 @@ def ask_page(http: httpx.Client, index: int, data: list[Any], **more: Any) -> tu
 
 
 def function_index(page: gr.Blocks, name: str) -> int:
-    """The index of a function of the page, of the first tab unless the name says otherwise."""
+    """Return the index of a function of the page, by its name; of two tabs, the first has the plain name."""
     return next(number for number, function in page.fns.items() if function.api_name == name)

@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from gradio.route_utils import delete_files_created_by_app
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from demo.fetching import FetchLimit
 from tests.demo.conftest import drawn_picture, noise, png_bytes
 
 OPTIONS = [
@@ -199,6 +200,15 @@ def test_an_address_that_is_refused(page: Page, given: str, reason: str) -> None
     field.fill(given)
     field.press("Enter")
     expect(page.locator("#cars-verdict .visim-error")).to_contain_text(reason, timeout=PATIENCE)
+
+
+def test_an_address_that_may_not_even_wait(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demo.fetching._limit", FetchLimit(at_once=0, waiting=0))
+    page.get_by_role("tab", name="Cars").click()
+    field = page.locator("#cars-address input, #cars-address textarea")
+    field.fill("https://somewhere.example/sedan.png")
+    field.press("Enter")
+    expect(page.get_by_text("Too many pictures are being fetched").first).to_be_visible(timeout=PATIENCE)
 
 
 def test_why_two_pictures_match(page: Page) -> None:

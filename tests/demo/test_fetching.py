@@ -22,7 +22,7 @@ ROOM = 12  # fetches at once, and those that wait
 
 @pytest.fixture
 def slow_host(monkeypatch: pytest.MonkeyPatch) -> Iterator["SlowHost"]:
-    """A download that hangs until it is released."""
+    """Replace the download by one that hangs until it is released."""
     host = SlowHost()
     monkeypatch.setattr("demo.fetching.download", host.download)
     yield host

@@ -21,7 +21,7 @@ OWN_PICTURE = "sedan/sedan_0002.jpg"  # of the gallery: drawn_picture(7)
 
 @pytest.fixture(autouse=True)
 def gradio_downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that Gradio downloads by itself, without a limit: there must be none."""
+    """List the addresses that Gradio downloads by itself, without a limit: there must be none."""
     asked: list[str] = []
 
     async def download(url: str, cache_dir: str) -> str:
@@ -41,7 +41,7 @@ def gradio_downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that visim's own download is asked for; it answers with a picture of the gallery."""
+    """List the addresses that visim's own download is asked for; it answers with a picture of the gallery."""
     asked: list[str] = []
 
     def download(url: str, *, timeout: float) -> bytes:

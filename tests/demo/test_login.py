@@ -20,7 +20,7 @@ MCP_HEADERS = {"Accept": "application/json, text/event-stream"}
 
 @pytest.fixture(scope="module")
 def closed(collections: list[Collection]) -> Iterator[str]:
-    """The address of a demo that asks for a login, with MCP where that is installed."""
+    """Serve a demo that asks for a login, with MCP where that is installed, and yield its address."""
     with pytest.MonkeyPatch.context() as patch:
         try:
             import mcp  # noqa: F401

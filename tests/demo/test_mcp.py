@@ -1,4 +1,4 @@
-"""The tools of MCP: they answer, take pictures by address through visim's own download, and leave no file for good."""
+"""The tools of MCP: they answer, and take pictures by address through visim's own limited download."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ HEADERS = {"Accept": "application/json, text/event-stream"}
 
 @pytest.fixture(scope="module")
 def tools(collections: list[Collection]) -> Iterator[httpx.Client]:
-    """A client of a demo with MCP."""
+    """Make a client of a demo with MCP."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_MCP_SERVER", "True")
         with (
@@ -33,7 +33,7 @@ def tools(collections: list[Collection]) -> Iterator[httpx.Client]:
 
 
 def use(tools: httpx.Client, **arguments: Any) -> dict[str, Any]:
-    """Use the tool `search_cars`; its result."""
+    """Use the tool `search_cars` and return its result."""
     call = {"name": "search_cars", "arguments": arguments}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
     answer = tools.post("gradio_api/mcp/", json=message)
@@ -44,7 +44,7 @@ def use(tools: httpx.Client, **arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def gradio_downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that Gradio downloads by itself, without a limit: there must be none."""
+    """List the addresses that Gradio downloads by itself, without a limit: there must be none."""
     asked: list[str] = []
 
     async def download(url: str, cache_dir: str) -> str:

@@ -26,7 +26,7 @@ sys.stdin.read()
 
 
 def start(parent: Path, variable: str = "GRADIO_TEMP_DIR") -> "tuple[subprocess.Popen[str], Path]":
-    """A process that holds a private folder in `parent` until its input ends; and that folder."""
+    """Start a process that holds a private folder in `parent` until its input ends; return it with the folder."""
     environment = {**os.environ, "GRADIO_TEMP_DIR": "", variable: str(parent)}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER], cwd=ROOT, env=environment, text=True,

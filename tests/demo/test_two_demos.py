@@ -20,7 +20,7 @@ KEEP = 4
 
 
 def icons(address: str) -> list[str]:
-    """The addresses of the pictures on the example buttons of a demo."""
+    """List the addresses of the pictures on the example buttons of a demo."""
     components = httpx.get(f"{address}config", timeout=30).json()["components"]
     return [icon["url"] for component in components if (icon := component["props"].get("icon"))]
 
