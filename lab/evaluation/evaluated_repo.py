@@ -10,7 +10,7 @@ from lab.evaluation.data_folder import DataFolder
 from lab.split_file import HELD_OUT, PARTS, Split
 from lab.splits import not_held_out
 from visim_models import CarFeatureExtractor, Gallery, VisualSimilarity
-from visim_models.errors import ConfigurationError, DataError
+from visim_models.errors import DataError
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING
 
@@ -70,14 +70,6 @@ class EvaluatedRepo:
     def name(self) -> str:
         """Return the folder's name without "visim-": the short name of a bundled repo."""
         return self.repo.path.resolve().name.removeprefix("visim-")
-
-    @property
-    def recipe(self) -> str:
-        """Return the recipe that the network was trained by; the repo's name where training.json names none."""
-        try:
-            return str(self.repo.json(TRAINING).get("recipe") or self.name)
-        except ConfigurationError:
-            return self.name
 
     @property
     def classifies_bodies(self) -> bool:

@@ -125,6 +125,6 @@ def test_a_gallery_of_other_labels_is_refused(drawn_data: Path, tmp_path: Path) 
         EvaluatedRepo.load(repo, DataFolder(drawn_data))
 
 
-def test_the_name_and_the_recipe(car_repo: Path, drawn_data: Path) -> None:
+def test_the_name_is_that_of_the_folder(car_repo: Path, drawn_data: Path) -> None:
     repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data))
     assert repo.name == "drawn-cars"
