@@ -64,9 +64,11 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 		--about lab/about/car-extractor.json
 	$(EXPORT) --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES) \
 		--about lab/about/car-autoencoder.json
-	$(MEASURE) cifar10-autoencoder --data '$(DATA)' --compare runs/repos/article-autoencoder --write
-	$(MEASURE) car-extractor --data '$(DATA)' --compare runs/repos/article-car-classifier --write
+	$(MEASURE) cifar10-autoencoder --data '$(DATA)' --write
+	$(MEASURE) car-extractor --data '$(DATA)' --write
 	$(MEASURE) car-autoencoder --data '$(DATA)' --write
+	$(MEASURE) runs/repos/article-autoencoder --data '$(DATA)' --write
+	$(MEASURE) runs/repos/article-car-classifier --data '$(DATA)' --write
 	$(BIN)/python -m hub card cifar10-autoencoder car-extractor car-autoencoder
 
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')

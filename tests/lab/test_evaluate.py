@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from lab.evaluate import command_for, main
 from tests.builders import edit_json, files_of
 from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def test_the_command_in_the_file_measures_every_figure_and_baseline_of_it(
     process = subprocess.run(
         [sys.executable, "-m", command, *arguments, "--check"],
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
@@ -166,6 +170,17 @@ def test_what_cannot_be_measured_is_an_error(
 def test_a_repo_of_the_hub_is_not_written_into(drawn_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["someone/their-repo", "--data", str(drawn_data), "--write"]) == 2
     assert "download the repo first" in capsys.readouterr().err
+
+
+def test_the_makefile_asks_for_nothing_that_the_command_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = re.findall(r"^\t\$\(MEASURE\) (.+)$", makefile, re.MULTILINE)
+    assert len(commands) >= 3
+    for command in commands:
+        assert main(shlex.split(command.replace("$(DATA)", str(tmp_path / "nowhere")))) == 2  # no unknown option
+        assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_the_help_says_what_the_options_do(capsys: pytest.CaptureFixture[str]) -> None:
