@@ -67,6 +67,7 @@ class Attack:
                 yield counts
             finally:
                 over.set()
+                host.hang_up()  # the attackers need not wait for the demo's own deadline
                 for thread in threads:
                     thread.join()
 

@@ -83,12 +83,16 @@ class BadHost:
         """The address of a picture on this host."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/picture.jpg"
 
+    def hang_up(self) -> None:
+        """Close each connection, now and from now on."""
+        self._over.set()
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self.hang_up()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
