@@ -22,7 +22,8 @@ help:  ## list the targets
 demo: $(VENV)/.$(if $(MCP_ON),mcp,demo)-stamp  ## serve the demo (CARS=, CIFAR10=, IMAGES=, MCP=1, ARGS=)
 	$(if $(MCP_ON),GRADIO_MCP_SERVER=True )$(BIN)/python demo/app.py $(strip $(DEMO_OPTIONS))
 
-test: $(VENV)/.dev-stamp  ## run the tests (ARGS= goes to pytest)
+test: export PYTHONDONTWRITEBYTECODE :=  # the many processes of the tests share what one of them has compiled
+test: $(VENV)/.dev-stamp  ## run the tests, in two processes (ARGS= goes to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev-stamp  ## lint, formatting and types

@@ -1,8 +1,13 @@
 """What several test modules share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The processes that the tests run in share the cores. torch and its children read this when they are first imported.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

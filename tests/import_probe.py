@@ -1,7 +1,7 @@
 """A program of test_architecture.py: imports modules one by one and writes down what else their import did.
 
-Usage: import_probe.py PACKAGES NAMES REPORT, from the folder that holds the packages. The first two are JSON lists;
-the report is a JSON object of each module's name and its list of faults.
+Usage: import_probe.py ROOTS PACKAGES NAMES REPORT. The first three are JSON lists: the folders that hold the packages,
+the packages, and the modules; the report is a JSON object of each module's name and its list of faults.
 """
 
 import importlib
@@ -96,12 +96,12 @@ def faults_of_import(name: str, packages: list[str], watch: Watch) -> list[str]:
 
 
 def main() -> None:
-    packages, names = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-    sys.path[0] = os.getcwd()  # a program's own folder stands there; a module of the house is found from its root
+    roots, packages, names = (json.loads(argument) for argument in sys.argv[1:4])
+    sys.path[:1] = roots  # a program's own folder comes first; a module of the house is found from its root
     watch = Watch()
     sys.addaudithook(watch)
     report = {name: faults_of_import(name, packages, watch) for name in names}
-    Path(sys.argv[3]).write_text(json.dumps(report), encoding="utf-8")
+    Path(sys.argv[4]).write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -286,45 +286,33 @@ def test_public_names_of_the_library() -> None:
     assert [name for name in visim_models.__all__ if not hasattr(visim_models, name)] == []
 
 
-def probe_imports(root: Path, packages: list[str], names: list[str], report: Path) -> dict[str, list[str]]:
-    """Imports each module in a fresh process: its name -> what its import did that it must not do."""
-    arguments = [json.dumps(packages), json.dumps(names), str(report)]
+FAULTY = {
+    "printing": "print('hello')",
+    "seeding": "import torch; torch.manual_seed(1)",
+    "connecting": "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)",
+    "limiting": "import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None",
+    "quiet": "x = 1",
+}
+
+
+def test_importing_does_nothing_else(tmp_path: Path) -> None:
+    """Each module is imported without the others in memory; modules with faults show that the probe sees them."""
+    (tmp_path / "faulty").mkdir()
+    for name, source in FAULTY.items():
+        (tmp_path / "faulty" / f"{name}.py").write_text(source, encoding="utf-8")
+    names = [*(module_name(path) for path in SOURCES), *(f"faulty.{name}" for name in FAULTY)]
+    arguments = [json.dumps(each) for each in ([str(ROOT), str(tmp_path)], [*PACKAGES, "faulty"], names)]
     process = subprocess.run(
-        [sys.executable, str(IMPORT_PROBE), *arguments], cwd=root, capture_output=True, text=True, timeout=300
-    )
+        [sys.executable, str(IMPORT_PROBE), *arguments, str(tmp_path / "report.json")],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert process.returncode == 0, process.stderr
-    found: dict[str, list[str]] = json.loads(report.read_text(encoding="utf-8"))
-    return found
-
-
-@pytest.fixture(scope="module")
-def import_faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    report = tmp_path_factory.mktemp("imports") / "report.json"
-    return probe_imports(ROOT, list(PACKAGES), [module_name(path) for path in SOURCES], report)
-
-
-@each_source
-def test_importing_does_nothing_else(path: Path, import_faults: dict[str, list[str]]) -> None:
-    assert import_faults[module_name(path)] == []
-
-
-def test_the_import_probe_sees(tmp_path: Path) -> None:
-    sources = {
-        "printing": "print('hello')",
-        "seeding": "import torch; torch.manual_seed(1)",
-        "connecting": "import socket; socket.create_connection(('127.0.0.1', 9), timeout=1)",
-        "limiting": "import PIL.Image; PIL.Image.MAX_IMAGE_PIXELS = None",
-        "quiet": "x = 1",
-    }
-    (tmp_path / "house").mkdir()
-    for name, source in sources.items():
-        (tmp_path / "house" / f"{name}.py").write_text(source, encoding="utf-8")
-    found = probe_imports(tmp_path, ["house"], [f"house.{name}" for name in sources], tmp_path / "report.json")
-    assert found["house.printing"] == ["prints 'hello\\n'"]
-    assert found["house.seeding"] == ["changes torch's random state", "changes torch's seed"]
-    assert any(fault.startswith("triggers socket.") for fault in found["house.connecting"])
-    assert found["house.limiting"] == ["changes Pillow's pixel limit"]
-    assert found["house.quiet"] == []
+    found: dict[str, list[str]] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert found.pop("faulty.printing") == ["prints 'hello\\n'"]
+    assert found.pop("faulty.seeding") == ["changes torch's random state", "changes torch's seed"]
+    assert any(fault.startswith("triggers socket.") for fault in found.pop("faulty.connecting"))
+    assert found.pop("faulty.limiting") == ["changes Pillow's pixel limit"]
+    assert found == {name: [] for name in names if name in found}
 
 
 def test_no_photograph_and_no_pickle_in_the_repository() -> None:

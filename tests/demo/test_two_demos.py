@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -37,12 +38,13 @@ def test_two_demos(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     options = ["--keep", str(KEEP)]
     with ExitStack() as stack:
-        demos = []
+        environment = {"GRADIO_TEMP_DIR": str(shared), "OMP_NUM_THREADS": "1"}
+        starting = []
         for name in ("first", "second"):
             (tmp_path / name).mkdir()
-            environment = {"GRADIO_TEMP_DIR": str(shared), "OMP_NUM_THREADS": "1"}
-            demos.append(stack.enter_context(running_demo(tmp_path / name, options=options, environment=environment)))
-        first, second = demos
+            starting.append(running_demo(tmp_path / name, options=options, environment=environment))
+        with ThreadPoolExecutor() as pool:
+            first, second = pool.map(stack.enter_context, starting)
         folders = set(shared.iterdir())
         assert len(folders) == 2
         assert "visim" in httpx.get(first.url, timeout=30).text

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 __all__ = ["FlakyNetwork", "commit", "flaky_network", "installed_olah", "serving_checkouts"]
 
@@ -22,9 +23,13 @@ VERSION = "0.5.4"
 def installed_olah() -> Path:
     """The program, installed once, inside the environment that runs the tests; skips the test where it cannot be."""
     home = Path(sys.prefix) / f"olah-{VERSION}"
-    program = home / "bin" / "olah-cli"
-    if (home / "installed").exists():
-        return program
+    with FileLock(f"{home}.lock"):  # the tests run in several processes
+        if not (home / "installed").exists():
+            _install(home)
+    return home / "bin" / "olah-cli"
+
+
+def _install(home: Path) -> None:
     steps = [
         [sys.executable, "-m", "venv", home],
         [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"olah=={VERSION}"],
@@ -35,7 +40,6 @@ def installed_olah() -> Path:
             reason = (done.stderr or done.stdout).strip().splitlines()[-1:]
             pytest.skip(f"olah {VERSION}, which serves the Hub's protocol, cannot be installed here: {reason}")
     (home / "installed").touch()
-    return program
 
 
 def commit(checkout: Path, *, tag: str = "") -> None:

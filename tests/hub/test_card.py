@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ from hub.card import LIBRARY_NAME, write_card
 from hub.card_figures import figures_section
 from lab.evaluation import evaluate
 from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_similarity, write_part
+from tests.processes import ROOT, run_program
 from visim_models import OutOfDistributionDetector
 from visim_models.build.card import card_text
 from visim_models.errors import ConfigurationError
@@ -30,7 +30,6 @@ from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
 
 ONE_NEIGHBOUR = {"top_distance": Weighting(1, 0, 1)}
-ROOT = Path(__file__).resolve().parents[2]
 ABOUT = json.loads((ROOT / "lab" / "about" / "car-extractor.json").read_text(encoding="utf-8"))
 
 
@@ -174,9 +173,7 @@ def test_the_code_in_the_card_runs_with_the_library_alone(own_repo: Path, tmp_pa
     Image.fromarray(drawn_picture(3)).save(elsewhere / "photo.jpg")
     program = code.replace("namespace/my-things", str(own_repo))
     environment = {**os.environ, "PYTHONPATH": str(elsewhere)}
-    process = subprocess.run(
-        [sys.executable, "-c", program], cwd=elsewhere, env=environment, capture_output=True, text=True, timeout=120
-    )
+    process = run_program(program, cwd=elsewhere, environment=environment)
     assert process.returncode == 0, process.stderr
     assert "Match(" in process.stdout
     assert "OODVerdict(" in process.stdout

@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +16,9 @@ import hub
 from tests.builders import edit_json, raw_safetensors, tiny_car_repo, tiny_repo
 from tests.hub.olah_server import commit, flaky_network, serving_checkouts
 from tests.hub.recording_hub import RecordingHub, serving
+from tests.processes import ROOT, run_program
 from visim_models import ImageSourceError, RepositoryError
 from visim_models.download import download, origin
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # In a process of its own: the client reads its address and its switches when it is imported.
 PROGRAM = """
@@ -117,10 +114,7 @@ def ask(
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "VISIM_"))}
     kept |= {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
     home.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(largest_file), json.dumps(requests)],
-        cwd=home, env={**kept, **environment}, capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
+    done = run_program(PROGRAM, str(largest_file), json.dumps(requests), cwd=home, environment={**kept, **environment})
     assert done.returncode == 0, done.stderr[-3000:]
     answers: list[int | str | list[str]] = json.loads(done.stdout)
     return answers

@@ -1,15 +1,11 @@
 """`python -m hub`: its commands, and what each of them needs."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from hub.__main__ import COMMANDS, main
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import run_program
 
 WITHOUT_MATPLOTLIB = """
 import contextlib, io, json, sys
@@ -28,9 +24,7 @@ print(json.dumps(answers))
 
 
 def test_whoever_runs_the_demo_can_ask_every_command_for_help() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_MATPLOTLIB], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    done = run_program(WITHOUT_MATPLOTLIB)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     assert answers == {name: [0, ""] for name in COMMANDS}

@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +18,13 @@ from hub.publish import ZERO_GPU, publish
 from hub.publish_plan import PARTS, make_plan, read_front_matter
 from tests.builders import files_of, tiny_repo
 from tests.hub.recording_hub import RecordingHub, Repo, serving
+from tests.processes import ROOT, run_module
 from visim_models import ConfigurationError, RepositoryError
 
 # What goes by Xet, the client's usual way for large files, has servers and a protocol of its own: no test covers it.
 # The client's own LFS upload hands its HTTP library a file in a way that the library has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
-ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "hf_" + "Secret" * 5
 FRONT_MATTER = """---
 title: visim
@@ -246,10 +245,8 @@ def command_line(server: RecordingHub, home: Path, *options: str) -> subprocess.
     """`python -m hub publish` in a process of its own: the client reads its address when it is imported."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     environment |= {"HF_ENDPOINT": server.address, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home)}
-    return subprocess.run(
-        [sys.executable, "-m", "hub", "publish", "--namespace", "someone", "--only", "space", *options],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    arguments = ["publish", "--namespace", "someone", "--only", "space", *options]
+    return run_module("hub", *arguments, environment=environment)
 
 
 def test_the_command_line_takes_the_token_of_a_login(server: RecordingHub, tmp_path: Path) -> None:

@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ import pytest
 
 from lab.evaluate import command_for, main
 from tests.builders import edit_json, files_of
+from tests.processes import ROOT, run_module
 from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +106,8 @@ def test_the_command_in_the_file_measures_every_figure_and_baseline_of_it(
     program, module, command, *arguments = stated(measured_repo)["command"].split()
     assert (program, module) == ("python", "-m")
     assert arguments == [measured_repo.name, "--data", "../shared/data", "--limit", "9"]
-    process = subprocess.run(
-        [sys.executable, "-m", command, *arguments, "--check"],
-        cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = run_module(command, *arguments, "--check", cwd=checkout, environment=environment)
     assert process.returncode == 0, process.stderr
     count = len(stated(measured_repo)["figures"]), len(stated(measured_repo)["baselines"])
     assert f"checked: {count[0]} figures and {count[1]} baselines" in process.stdout

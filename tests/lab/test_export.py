@@ -1,8 +1,6 @@
 """The command that exports: held-out pictures are found by content, whatever folder or name they come in."""
 
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,10 +17,9 @@ from lab.split_file import Split
 from lab.splits import not_held_out
 from lab.train import main as train
 from tests.builders import drawn_picture, edit_json, files_of, write_pictures
+from tests.processes import run_program
 from visim_models import DataError, ImageProcessor, VisualSimilarity
 from visim_models.repo_folder.formats import read_json, write_json
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +29,7 @@ def _draw_few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("data") / "cars", 100, size=40)
+    return write_pictures(tmp_path_factory.mktemp("data") / "cars", 50, size=40)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +63,7 @@ def test_what_a_repo_has(repo: Path, run: Path) -> None:
 
 def test_it_can_be_searched(repo: Path, pictures: Path) -> None:
     found = VisualSimilarity.from_pretrained(repo)
-    assert len(found.gallery) == 400
+    assert len(found.gallery) == 200
     match = found.search(pictures / found.gallery.file_names[17], top_k=1).matches[0]
     assert (match.file_name, match.percent) == (found.gallery.file_names[17], 100)
 
@@ -260,10 +257,8 @@ def test_exporting_twice_gives_the_same_bytes(run: Path, pictures: Path, tmp_pat
     assert export(run, pictures, tmp_path / "one", "--limit", "4") == 0
     arguments = ["--limit", "4", "--run", str(run), "--gallery", str(pictures)]
     code = "import lab.outlier_data as o, lab.export as e, sys; o._PER_KIND = 5; sys.exit(e.main())"
-    subprocess.run(
-        [sys.executable, "-c", code, *arguments, "--out", str(tmp_path / "two")],
-        cwd=ROOT, check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+    done = run_program(code, *arguments, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
 

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import files_of, tiny_repo, write_pictures
+from tests.processes import ROOT, run_program
 from visim_models import VisimError, VisualSimilarity
 from visim_models.cli import main
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, WEIGHTS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -252,14 +251,7 @@ sys.path[:] = [{str(tmp_path)!r}, *(path for path in sys.path if not os.path.exi
 from visim_models.cli import main
 sys.exit(main(["info", "car-extractor"]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={"VISIM_NAMESPACE": ""},
-    )
+    done = run_program(script, cwd=tmp_path, environment={"VISIM_NAMESPACE": ""})
     assert done.returncode == status, done.stderr
     if with_hub:
         assert "car-classifier" in done.stdout

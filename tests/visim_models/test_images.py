@@ -250,7 +250,11 @@ def test_an_array_of_another_shape_or_dtype_is_named(array: Any) -> None:
     assert str(array.dtype) in str(caught.value)
 
 
-@pytest.mark.parametrize("source", [None, 7, 1.5, [1, 2], {"path": "a.png"}, object(), (b"a",), Image], ids=repr)
+@pytest.mark.parametrize(
+    "source",
+    [None, 7, 1.5, [1, 2], {"path": "a.png"}, object(), (b"a",), Image],
+    ids=lambda source: type(source).__name__,
+)
 def test_other_kinds_of_source_are_refused(source: Any) -> None:
     with pytest.raises(ImageDecodeError, match="give a path"):
         decode_image(source)

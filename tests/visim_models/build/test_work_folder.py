@@ -13,14 +13,13 @@ import torch
 
 import visim_models.build.embed_store as embed_store_module
 from tests.builders import write_pictures
+from tests.processes import ROOT, run_module
 from visim_models import ImageHostError, ImageStore, RepositoryError, VisualSimilarity, WeightsError
 from visim_models.build import build
 from visim_models.build.embed_store import embed_store
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.work_folder import WorkFolder
 from visim_models.measurements import measure_network
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +39,13 @@ def test_a_killed_build_goes_on_where_it_stopped(model: Path, tmp_path: Path) ->
     drawn = (folder / "suv" / "0000.png").read_bytes()
     for number in range(1100):  # bytes after a picture's end make another file of the same picture
         (folder / f"{number:04d}.png").write_bytes(drawn + str(number).encode())
-    command = [sys.executable, "-m", "visim_models.cli", "build", folder, "--model", model, "--out", tmp_path / "mine"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = ["visim_models.cli", "build", folder, "--model", model, "--out", tmp_path / "mine"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob(".mine.work-*/part-*.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
@@ -51,7 +55,7 @@ def test_a_killed_build_goes_on_where_it_stopped(model: Path, tmp_path: Path) ->
     parts = list(tmp_path.glob(".mine.work-*/part-*.safetensors"))
     assert 1 <= len(parts) < 5
     assert not (tmp_path / "mine").exists()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = run_module(*map(str, command))
     assert done.returncode == 0, done.stderr
     assert f"going on: {256 * len(parts):,} of 1,104 files" in done.stderr
     assert len(VisualSimilarity.from_pretrained(tmp_path / "mine").gallery) == 1104

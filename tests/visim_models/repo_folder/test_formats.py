@@ -11,18 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import raw_safetensors
+from tests.processes import ROOT, run_program
 from visim_models import ConfigurationError, VisimError, WeightsError
 from visim_models.repo_folder import formats
 
-ROOT = Path(__file__).resolve().parents[3]
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7), "empty": torch.empty(0)}
-
-
-def run_python(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
-        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
 
 
 # --- JSON
@@ -94,8 +87,8 @@ write_nine(Path(sys.argv[1]))
 
 def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     write_nine(tmp_path / "here.safetensors")
-    process = run_python(WRITE, str(tmp_path / "there.safetensors"), PYTHONHASHSEED="7")
-    assert process.returncode == 0, process.stderr
+    command = [sys.executable, "-c", WRITE, tmp_path / "there.safetensors"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "7"}, check=True)
     assert (tmp_path / "here.safetensors").read_bytes() == (tmp_path / "there.safetensors").read_bytes()
 
 
@@ -247,7 +240,7 @@ def test_many_empty_tensors_are_refused_before_they_are_created(count: int, tmp_
     header = ",".join(f'"t{number}":{{"dtype":"F16","shape":[0],"data_offsets":[0,0]}}' for number in range(count))
     path = tmp_path / "model.safetensors"
     path.write_bytes(raw_safetensors(f"{{{header}}}".encode()))
-    process = run_python(A_MILLION_TENSORS, str(path))
+    process = run_program(A_MILLION_TENSORS, path)
     assert process.returncode == 0, process.stderr
     megabytes, seconds = (float(value) for value in process.stdout.split())
     assert megabytes < 100

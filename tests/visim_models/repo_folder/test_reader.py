@@ -2,27 +2,17 @@
 
 import os
 import socket
-import subprocess
-import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 import visim_models.repo_folder.reader as reader
+from tests.processes import run_program
 from visim_models import RepositoryError
 from visim_models.models import MODEL_TYPES
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import MANIFEST, MODEL_TYPE_NAMES
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def run_python(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, *arguments],
-        cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -58,7 +48,7 @@ def test_a_repo_that_cannot_be_had_says_what_to_do(way: str, tmp_path: Path) -> 
     environment = {"HF_HUB_OFFLINE": "1" if way == "switched off" else "0"}
     environment["HF_ENDPOINT"] = f"http://127.0.0.1:{closed_port()}"
     environment["HF_HOME"] = str(tmp_path / "home")
-    process = run_python(RESOLVE, "someone/visim-car-extractor", str(tmp_path), **environment)
+    process = run_program(RESOLVE, "someone/visim-car-extractor", tmp_path, environment={**os.environ, **environment})
     assert process.returncode == 0, process.stderr
     assert process.stdout.startswith("RepositoryError 'someone/visim-car-extractor'")
     assert "give a folder" in process.stdout

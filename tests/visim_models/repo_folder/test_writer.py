@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 
 import visim_models.repo_folder.atomic as atomic
 from tests.builders import TINY_SIZE, files_of, tiny_autoencoder, tiny_repo
+from tests.processes import run_program
 from visim_models import (
     ConvolutionalAutoencoder,
     GalleryMismatchError,
@@ -24,8 +23,6 @@ from visim_models import (
 )
 from visim_models.repo_folder import RepoDraft, RepoFolder, check_output, drafting
 from visim_models.repo_folder.manifest import CARD, LOSSES, METRICS, SKIPPED
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def write_old(folder: Path) -> dict[str, bytes]:
@@ -368,9 +365,7 @@ with drafting(folder) as draft:
 )
 def test_kill_9_leaves_the_old_repo_or_the_new_one_and_the_next_run_cleans_up(step: str, tmp_path: Path) -> None:
     old = write_old(tmp_path / "repo")
-    process = subprocess.run(
-        [sys.executable, "-c", KILLED, step, str(tmp_path / "repo")], cwd=ROOT, capture_output=True, timeout=120
-    )
+    process = run_program(KILLED, step, tmp_path / "repo")
     assert process.returncode == -signal.SIGKILL, process.stderr
     new = {**old, SKIPPED: b"new"}
     assert files_of(tmp_path / "repo") == (new if step in ("after the exchange", "while discarding") else old)
