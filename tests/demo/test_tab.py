@@ -12,9 +12,8 @@ from demo.tab import SearchTab
 from tests.demo.conftest import drawn_picture, png_bytes
 
 
-@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "none.jpg", ""])
 def test_only_a_match_is_explained(
-    name: str, collections: list[Collection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collections: list[Collection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
@@ -30,4 +29,5 @@ def test_only_a_match_is_explained(
         raise AssertionError(f"{names} were looked up")
 
     monkeypatch.setattr(type(collections[1].tiles), "make", look_up)
-    assert [value["visible"] for value in tab._on_why(search, str(upload), name).values()] == [False]
+    for name in ("../../../etc/passwd", "/etc/passwd", "none.jpg", ""):
+        assert [value["visible"] for value in tab._on_why(search, str(upload), name).values()] == [False]

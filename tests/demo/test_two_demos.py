@@ -8,13 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import pytest
 
-import hub
 from benchmarks.demo_process import running_demo
 from benchmarks.visitor import Visitor
 from demo.temporary import delete_dead_folders
-from hub.locate import BUNDLED
 from tests.demo.conftest import drawn_picture, png_bytes
 
 KEEP = 4
@@ -31,12 +28,11 @@ def all_there(address: str) -> bool:
     return len(found) == 10 and all(answer.status_code == 200 and answer.content[:4] == b"\x89PNG" for answer in found)
 
 
-def test_two_demos(tmp_path: Path) -> None:
-    """Started as a Space starts it: by path, from the repository's root, with the bundled repos."""
-    if not all((BUNDLED / repo).is_dir() for repo in hub.REPO_NAMES.values()):
-        pytest.skip("the trained repos are not in hub/pretrained yet")
+def test_two_demos(repos: dict[str, Path], tmp_path: Path) -> None:
+    """Started as a Space starts it: by path, from the repository's root."""
     shared = tmp_path / "shared"
-    options = ["--keep", str(KEEP)]
+    of_repos = ["--car-repo", str(repos["car-extractor"]), "--cifar10-repo", str(repos["cifar10-autoencoder"])]
+    options = ["--keep", str(KEEP), *of_repos]
     with ExitStack() as stack:
         environment = {"GRADIO_TEMP_DIR": str(shared), "OMP_NUM_THREADS": "1"}
         starting = []

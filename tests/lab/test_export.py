@@ -274,7 +274,6 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
 REAL = {
     "cifar10-autoencoder": ("autoencoder", "cifar10/train.zip", 260),
     "car-extractor": ("car-classifier", "cars/photos.zip", 60),
-    "car-autoencoder": ("autoencoder", "cars/photos.zip", 60),
 }
 
 

@@ -11,8 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional
 
 from tests.builders import drawn_picture, edit_json, write_part
 from visim_models import ConfigurationError, ImageDecodeError, ImageProcessor, VisimError
@@ -69,6 +67,9 @@ def test_antialias_averages_and_its_lack_does_not() -> None:
 @pytest.mark.parametrize("resample", [0, 2, 3])
 @pytest.mark.parametrize("shape", [(480, 640), (31, 7), (8, 200), (1, 1), (2, 3)])
 def test_the_pixels_are_torchvisions(shape: tuple[int, int], resample: int, antialias: bool) -> None:
+    from torchvision.transforms import InterpolationMode  # takes four seconds
+    from torchvision.transforms.v2 import functional
+
     array = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     modes = {0: InterpolationMode.NEAREST, 2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}
     pixels = torch.from_numpy(array).permute(2, 0, 1)
