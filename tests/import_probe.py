@@ -22,7 +22,6 @@ import numpy
 import PIL.Image
 import safetensors.torch  # noqa: F401
 import torch
-import torchvision.transforms.v2  # noqa: F401
 
 
 class Watch:

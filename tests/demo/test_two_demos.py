@@ -3,8 +3,6 @@
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -13,6 +11,7 @@ from benchmarks.demo_process import running_demo
 from benchmarks.visitor import Visitor
 from demo.temporary import delete_dead_folders
 from tests.demo.conftest import drawn_picture, png_bytes
+from tests.demo.test_temporary import end, start
 
 KEEP = 4
 
@@ -29,37 +28,33 @@ def all_there(address: str) -> bool:
 
 
 def test_two_demos(repos: dict[str, Path], tmp_path: Path) -> None:
-    """Started as a Space starts it: by path, from the repository's root."""
+    """One is started as a Space starts it, by path from the repository's root; of the other, its private folder."""
     shared = tmp_path / "shared"
+    shared.mkdir()
     of_repos = ["--car-repo", str(repos["car-extractor"]), "--cifar10-repo", str(repos["cifar10-autoencoder"])]
     options = ["--keep", str(KEEP), *of_repos]
-    with ExitStack() as stack:
-        environment = {"GRADIO_TEMP_DIR": str(shared), "OMP_NUM_THREADS": "1"}
-        starting = []
-        for name in ("first", "second"):
-            (tmp_path / name).mkdir()
-            starting.append(running_demo(tmp_path / name, options=options, environment=environment))
-        with ThreadPoolExecutor() as pool:
-            first, second = pool.map(stack.enter_context, starting)
-        folders = set(shared.iterdir())
-        assert len(folders) == 2
-        assert "visim" in httpx.get(first.url, timeout=30).text
-        with Visitor(second.url) as visitor:
+    environment = {"GRADIO_TEMP_DIR": str(shared), "OMP_NUM_THREADS": "1"}
+    other, folder = start(shared)
+    with running_demo(tmp_path, options=options, environment=environment) as demo:
+        assert folder in set(shared.iterdir())
+        assert len(set(shared.iterdir())) == 2
+        with Visitor(demo.url) as visitor:
             visitor.search(png_bytes(drawn_picture(7)), tab="cifar10")
         uploads = [path for path in shared.rglob("*") if path.name == "picture"]
         assert len(uploads) == 1
 
-        os.kill(first.pid, signal.SIGTERM)
+        end(other)
+        assert len(set(shared.iterdir())) == 1
         deadline = time.monotonic() + KEEP + 20
-        while uploads[0].exists() or len(set(shared.iterdir())) > 1:
-            assert time.monotonic() < deadline, "files are left beyond their time, or those of a demo that has ended"
+        while uploads[0].exists():
+            assert time.monotonic() < deadline, "an upload is left beyond its time"
             time.sleep(0.2)
-        assert all_there(second.url)
+        assert all_there(demo.url)
 
-        with Visitor(second.url) as visitor:
+        with Visitor(demo.url) as visitor:
             visitor.search(png_bytes(drawn_picture(8)), tab="cifar10")
         (left,) = shared.iterdir()
-        os.kill(second.pid, signal.SIGKILL)
+        os.kill(demo.pid, signal.SIGKILL)
         assert [path.name for path in left.rglob("picture")] == ["picture"]
     delete_dead_folders(shared)  # as the next demo does
     assert list(shared.iterdir()) == []

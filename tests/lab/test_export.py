@@ -21,6 +21,8 @@ from tests.processes import run_program
 from visim_models import DataError, ImageProcessor, VisualSimilarity
 from visim_models.repo_folder.formats import read_json, write_json
 
+pytestmark = pytest.mark.usefixtures("tiny_article")
+
 
 @pytest.fixture(autouse=True)
 def _draw_few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:

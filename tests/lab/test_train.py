@@ -14,6 +14,8 @@ from tests.builders import files_of, write_pictures
 from visim_models import CarClassifier, ImageProcessor
 from visim_models.repo_folder.formats import read_json
 
+pytestmark = pytest.mark.usefixtures("tiny_article")
+
 
 def train(task: str, data: Path | str, out: Path, *more: str) -> int:
     return main([task, "--data", str(data), "--out", str(out), "--epochs", "1", "--device", "cpu", *more])
