@@ -83,7 +83,8 @@ class ImageProcessor:
         mean, std = self._channel_constants(pixels.device)
         if self.do_flip_channel_order:
             pixels = pixels.flip(-3)
-        return (pixels.float() * self.rescale_factor - mean) / std
+        values = pixels.to(torch.float32, copy=True)
+        return values.mul_(self.rescale_factor).sub_(mean).div_(std)
 
     def denormalize(self, pixels: Tensor) -> Tensor:
         """Convert the network's input or output, (..., 3, S, S) float, to RGB, uint8, of the same shape."""
