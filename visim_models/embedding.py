@@ -1,6 +1,8 @@
 """Embed processed pictures: the one path of a query, of a batch and of a gallery."""
 
-from collections.abc import Iterable, Iterator, Sized
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import torch
@@ -13,12 +15,14 @@ from visim_models.images import ImageSource, decode_image
 from visim_models.models import PretrainedModel
 from visim_models.processing import ImageProcessor
 
-__all__ = ["decode_pictures", "device_of", "embed_pixels", "keep_freed_memory", "prepared"]
+__all__ = ["decode_pictures", "device_of", "embed_pixels", "keep_freed_memory", "map_batches", "prepared"]
 
 _LARGEST_DYNAMIC_BLOCK: Final = 2**25 - 2**14
 """Just below glibc's DEFAULT_MMAP_THRESHOLD_MAX."""
 
 _Model = TypeVar("_Model", bound=PretrainedModel)
+_Batch = TypeVar("_Batch")
+_Result = TypeVar("_Result")
 
 
 def prepared(model: _Model) -> _Model:
@@ -70,6 +74,42 @@ def decode_pictures(
         for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
             yield [result for _, result in batch]
             bar.update(len(batch))
+
+
+def map_batches(
+    work: Callable[[_Batch], _Result], batches: Iterable[_Batch], model: PretrainedModel
+) -> Iterator[_Result]:
+    """Apply a function that embeds to many batches, in their order; on the CPU to several at once.
+
+    Threads that compute one batch together wait for each other after each layer, and one of them is held up whenever
+    pictures are decoded beside. So there are as many batches at work as torch has threads, each with one thread.
+
+    Args:
+        work: embeds a batch.
+        batches: taken as they are needed.
+        model: what embeds them.
+
+    Yields:
+        The result of each batch.
+    """
+    threads = torch.get_num_threads()
+    if device_of(model).type != "cpu" or threads == 1:
+        yield from map(work, batches)
+        return
+    ahead: deque[Future[_Result]] = deque()
+    pool = ThreadPoolExecutor(
+        threads, thread_name_prefix="visim-embed", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        for batch in batches:
+            ahead.append(pool.submit(work, batch))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # what threads that start later are given
 
 
 def keep_freed_memory() -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import torch
@@ -12,7 +13,7 @@ from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
 from visim_models.build.work_folder import Part, WorkFolder
 from visim_models.decoding import pictures_at_once
-from visim_models.embedding import device_of, embed_pixels, keep_freed_memory
+from visim_models.embedding import device_of, embed_pixels, keep_freed_memory, map_batches
 from visim_models.errors import ImageHostError, VisimError, WeightsError
 from visim_models.image_store import DecodedBatch, DecodedPicture, ImageStore
 from visim_models.measurements import Measured, measure_network
@@ -84,8 +85,9 @@ def _embed_in_parts(
             yield name
 
     group: list[Part] = []
-    for batch in store.decode_many(taken(), parts.processor, at_once=pictures_at_once(parts.processor.size)):
-        group.append(_embed_batch(batch, parts))
+    batches = store.decode_many(taken(), parts.processor, at_once=pictures_at_once(parts.processor.size))
+    for part in map_batches(partial(_embed_batch, parts=parts), batches, parts.model):
+        group.append(part)
         if sum(len(part.file_names) for part in group) >= _FILES_A_PART:
             yield _kept(group, work, fingerprints)
             group = []
