@@ -69,7 +69,7 @@ class Guard:
                 raise HTTPException(403, "This address is closed.")
             _require_login(scope, path)
             if scope["method"] not in ("POST", "PUT", "PATCH"):
-                await self._app(scope, receive, send)
+                await self._answer(path, scope, receive, send)
             elif path == f"{_API}/upload":
                 await self._app(scope, _limited(receive, self._max_upload + _MAX_BODY), send)
             elif path.startswith(f"{_API}/mcp"):
@@ -102,6 +102,10 @@ class Guard:
                 _check_for_room()
         if await _fetch_file(scope["app"], values):
             body = json.dumps(values).encode()
+        await self._answer(path, scope, _replay(body, receive), send)
+
+    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on a request; one that does not fit leaves a line in the log, and no traceback."""
         begun = False
 
         async def watched(message: Message) -> None:
@@ -110,13 +114,16 @@ class Guard:
             await send(message)
 
         try:
-            await self._app(scope, _replay(body, receive), watched)
+            await self._app(scope, receive, watched)
         except Exception as error:
-            if begun:
+            # An event stream has begun its answer when Gradio finds that the event does not exist.
+            is_refusal = isinstance(error.__cause__, HTTPException) if begun else scope["method"] != "GET"
+            if not is_refusal:
                 raise
             # Only a body that does not fit makes Gradio's own routes raise: the work itself is done elsewhere.
             _log.info("a request to %.99r was refused (%s)", path, type(error).__name__)
-            raise HTTPException(400, f"The request does not fit: {_API}/info lists the functions.") from error
+            if not begun:
+                raise HTTPException(400, f"The request does not fit: {_API}/info lists the functions.") from error
 
 
 def _require_login(scope: Scope, path: str) -> None:

@@ -26,6 +26,7 @@ ADDRESS: Final = "ADDRESS"
 LIBRARY_NAME: Final = "visim-models"
 
 _TAGS: Final = ("visim", "visual-similarity", "image-retrieval", "out-of-distribution-detection", "pytorch")
+_PLOTS_FOLDER: Final = "plots"
 _MAIN_FIGURES: Final = ("accuracy", "reconstruction_", "retrieval_", "decorat", "ood_auroc_", "ood_false_alarms_")
 _METRIC_TYPES: Final = {"reconstruction_mse": "mse", "reconstruction_psnr": "psnr", "accuracy": "accuracy"}
 
@@ -65,10 +66,9 @@ def write_card(folder: Path, *, address: str = ADDRESS) -> bool:
     """
     repo = RepoFolder(folder)
     facts = CardFacts.read(repo)
-    plots_folder = PLOTS.rpartition("/")[0]
     with drafting(folder) as draft:
         plots = draw_card_plots(
-            repo, facts.similarity, facts.metrics, lambda name: draft.path(f"{plots_folder}/{name}")
+            repo, facts.similarity, facts.metrics, lambda name: draft.path(f"{_PLOTS_FOLDER}/{name}")
         )
         sections = [
             f"---\n{_metadata(facts).to_yaml()}\n---",
@@ -76,13 +76,13 @@ def write_card(folder: Path, *, address: str = ADDRESS) -> bool:
             use(facts, address=address),
             training(facts),
             figures_section(facts.metrics) if facts.metrics else "",
-            *(f"![{caption}]({plots_folder}/{name})\n\n{caption}" for name, caption in plots.items()),
+            *(f"![{caption}]({_PLOTS_FOLDER}/{name})\n\n{caption}" for name, caption in plots.items()),
             limits(facts),
             origin(facts),
         ]
         is_written = draft.write_card("\n\n".join(section for section in sections if section) + "\n")
         if is_written:  # a card that is kept may show plots that are not drawn any more
-            draft.drop(PLOTS)
+            draft.drop(*PLOTS)
     return is_written
 
 

@@ -51,8 +51,7 @@ def export_repo(
     """
     similarity = VisualSimilarity(model, processor, gallery, ood)
     with drafting(folder, inputs=inputs) as draft:
-        for name in (METRICS, PLOTS, LOSSES, SKIPPED, MEASUREMENTS):
-            draft.drop(name)
+        draft.drop(METRICS, *PLOTS, LOSSES, SKIPPED, MEASUREMENTS)
         similarity.write_files(draft)
         draft.write_text(SPLIT, split)
         draft.write_json(TRAINING, training)

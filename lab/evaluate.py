@@ -9,21 +9,19 @@ The pictures are found by their content, through the split.csv of the repo.
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from hub.locate import REPO_NAMES, local_folder, locate
 from lab.evaluation import evaluate
 from lab.evaluation.report import format_report
+from lab.record import command_line
 from visim_models.errors import ConfigurationError, VisimError
 from visim_models.metrics import Metrics, differences
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import METRICS
 
 __all__ = ["command_for", "main"]
-
-_DATA = "../shared/data"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folder = (local_folder if options.write else locate)(options.repo)
         stated = _stated(folder, options.limit) if options.check else None
-        command = command_for(options.repo, limit=options.limit)
+        command = command_for(options.repo, options.data, limit=options.limit)
         measured = evaluate(folder, options.data, command=command, limit=options.limit)
         print(format_report(measured))
         if options.write:
@@ -47,16 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
     return _report_check(stated, measured) if stated else 0
 
 
-def command_for(repo: str, *, limit: int | None = None) -> str:
-    """Return the command that measures a repo again, without a path of this machine.
+def command_for(repo: str, data: Path, *, limit: int | None = None) -> str:
+    """Return the command that measures a repo again, from the folder that this program runs in.
 
     Args:
-        repo: as given: a short name, a folder or "namespace/repo". Of an absolute path, its last part stays.
+        repo: as given: a short name, a folder or "namespace/repo". An absolute path is made relative.
+        data: the folder of pictures, likewise.
         limit: the number of pictures that a trial is limited to.
     """
-    is_path = repo not in REPO_NAMES and os.path.isdir(repo)
-    name = Path(repo).name if is_path and Path(repo).is_absolute() else repo
-    return f"python -m lab.evaluate {name} --data {_DATA}" + (f" --limit {limit}" if limit is not None else "")
+    more = [] if limit is None else ["--limit", str(limit)]
+    return command_line("lab.evaluate", [repo, "--data", str(data), *more])
 
 
 def _stated(folder: Path, limit: int | None) -> Metrics:

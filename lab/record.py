@@ -7,7 +7,7 @@
       "epochs": 120,
       "seed": 0,
       "limit": null,                     or how many pictures of each source were used at most, in a trial
-      "command": "python -m lab.train ...",     as given; "" if unknown
+      "command": "python -m lab.train ...",     that does the same again; "" if unknown
       "sources": [{"source": "cars/photos.zip", "pictures": 7600, "copies": 410,
                    "classes": {"coupe": 1900, ...}, "parts": {"train": 5740, ...}}, ...],
       "outliers": [{"source": "caltech101.zip", "part": "train", "pictures": 2200}, ...],
@@ -19,6 +19,7 @@ Sources are written as they were given. Parts are those of `split_file.py`, in w
 outliers are for "train" or for the "fit".
 """
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,9 @@ ABOUT_KEYS: Final[dict[str, type]] = {
 """Hand-written texts of a card: text, or a list of texts. `license` is an SPDX id, `datasets` are ids on the Hub."""
 
 
+_NOT_AGAIN: Final = ("--force", "--resume")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
     """What a network was trained by; the module's docstring shows the form.
@@ -58,7 +62,7 @@ class TrainingRecord:
         epochs: passes over the training pictures.
         seed: of the split, the first weights and the order of the pictures.
         limit: of the pictures of each source; None for all.
-        command: as given.
+        command: that does the same again.
         sources: a row for each source of training data.
         outliers: a row for each source of outliers.
         split_sha256: of the split that the network was trained by.
@@ -105,8 +109,13 @@ def source_row(source: str, images: ImageSet, split: Split) -> dict[str, Any]:
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:
-    """Return a command as it would be typed into a shell."""
-    return shlex.join(["python", "-m", module, *arguments])
+    """Return a command as it is typed into a shell to do the same again: absolute paths are made relative."""
+    again = [_relative(argument) for argument in arguments if argument not in _NOT_AGAIN]
+    return shlex.join(["python", "-m", module, *again])
+
+
+def _relative(argument: str) -> str:
+    return os.path.relpath(argument) if os.path.isabs(argument) else argument
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from visim_models.models import PretrainedModel
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder, check_apart, drafting
 from visim_models.repo_folder.atomic import replacing_files
-from visim_models.repo_folder.formats import one_line, write_json
+from visim_models.repo_folder.formats import listed, one_line, write_json
 from visim_models.repo_folder.manifest import LOSSES, SPLIT, TRAINING, is_in_manifest
 
 __all__ = ["TrainingRun"]
@@ -29,8 +30,8 @@ __all__ = ["TrainingRun"]
 _RECORD: Final = "run.json"
 _CHECKPOINT: Final = "checkpoint"
 _MODEL: Final = "model"
-_OWN = re.compile(
-    r"run\.json|split\.csv|losses\.(csv|png)|epoch_\d+\.png|checkpoint/(state\.safetensors|progress\.json)"
+_OWN: Final = re.compile(
+    r"run\.json|split\.csv|losses\.(csv|png)|epoch_(?P<epoch>\d+)\.png|checkpoint/(state\.safetensors|progress\.json)"
 )
 
 
@@ -76,6 +77,12 @@ class TrainingRun:
             )
         if resume and is_empty:
             raise DataError(f"There is no run in {path} to resume: leave --resume out.", path=target)
+        if strangers := run._strangers():
+            raise OutputError(
+                f"{target / _MODEL} holds {listed(strangers)}, which no run writes: move it away, for that folder "
+                "is written again.",
+                path=target / _MODEL,
+            )
         if not is_empty and not resume and not force:
             raise OutputError(
                 f"{path} is a training run already: continue it with --resume, start it again with --force (its files "
@@ -120,7 +127,8 @@ class TrainingRun:
         Raises:
             RepositoryError: the folder cannot be written.
         """
-        with replacing_files(self.path, owned=_is_own) as staged:
+        epochs = self.record().epochs if self.exists else 0
+        with replacing_files(self.path, owned=partial(_is_own, epochs=epochs)) as staged:
             split.write(staged / SPLIT)
             write_json(staged / _RECORD, record.to_dict())
 
@@ -186,6 +194,12 @@ class TrainingRun:
             )
         return repo
 
+    def _strangers(self) -> list[str]:
+        """List the files in the folder of the network that no run writes."""
+        folder = self.path / _MODEL
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+        return [name for name in names if not is_in_manifest(name)]
+
     @property
     def losses(self) -> Path:
         """Return the path of losses.csv."""
@@ -202,8 +216,8 @@ def _without_epochs(value: Any) -> Any:
     return {key: each for key, each in value.items() if key != "epochs"} if isinstance(value, dict) else value
 
 
-def _is_own(name: str) -> bool:
-    """Whether a path, relative to a run, is a file that a run writes."""
-    return bool(_OWN.fullmatch(name)) or (
-        name.startswith(f"{_MODEL}/") and is_in_manifest(name.removeprefix(f"{_MODEL}/"))
-    )
+def _is_own(name: str, *, epochs: int) -> bool:
+    """Return whether a path, relative to a run, is a file that a run of so many epochs writes."""
+    if found := _OWN.fullmatch(name):
+        return not found["epoch"] or int(found["epoch"]) <= epochs
+    return name.startswith(f"{_MODEL}/") and is_in_manifest(name.removeprefix(f"{_MODEL}/"))

@@ -28,6 +28,8 @@ _NOT_PUBLIC: Final = [
         "64:ff9b:1::/48",  # NAT64 of one site
         "2001::/32",  # Teredo
         "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
         "fec0::/10",  # site-local
     )
 ]

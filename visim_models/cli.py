@@ -28,8 +28,8 @@ examples:
   visim build --out my-gallery --remove chairs/oak_2.jpg --remove-list sold.txt
   visim build --out my-gallery --image-root hf://datasets/NAME/my-pictures
 
-A build that was killed goes on where it stopped when the same command is given again. Files that are not pictures are
-left out and listed in skipped.csv of the repo, with the reasons."""
+A build that was killed goes on where it stopped when the same command is given again. Files whose names end like those
+of pictures, but that cannot be used, are left out and listed in skipped.csv of the repo, with the reasons."""
 _SEARCH_EXAMPLES = """\
 examples:
   visim search my-gallery photo.jpg

@@ -7,7 +7,9 @@ from visim_models.errors import ImageSourceError
 
 __all__ = ["check_file_name", "is_picture_name"]
 
-_PICTURE_SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+_PICTURE_SUFFIXES: Final = {
+    ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 
 
 def check_file_name(name: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from visim_models.errors import GalleryError, GalleryMismatchError, ImageSourceError, QueryError, VisimError
 from visim_models.file_names import check_file_name
 from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder.formats import read_text
 from visim_models.repo_folder.manifest import EMBEDDINGS, METADATA
 from visim_models.results import Match
 from visim_models.search import ExactIndex
@@ -21,6 +23,9 @@ from visim_models.search import ExactIndex
 __all__ = ["Gallery"]
 
 _TENSOR = "embeddings"
+_HEAD_BYTES = 2**20
+_ROW_BYTES = 2**14
+"""Most bytes of metadata.csv beside its rows, and of each row."""
 _KEY_COLUMNS = ["file_name", "label"]
 
 
@@ -180,10 +185,18 @@ class Gallery:
             GalleryError: a file is missing or damaged, or the two do not fit together.
             GalleryMismatchError: the gallery is of other weights or of another processor.
         """
-        columns = _read_metadata(repo / METADATA)
         path = repo / EMBEDDINGS
         try:
+            shape = repo.shapes(EMBEDDINGS).get(_TENSOR, ())
+            columns = _read_metadata(repo / METADATA, most=shape[0] if shape else 0)
+            if len(columns["file_name"]) != shape[0]:  # before memory is taken for the embeddings
+                raise GalleryError(
+                    f"{repo / METADATA} has {len(columns['file_name']):,} pictures, and {path.name} {shape[0]:,}: they "
+                    "must be of one length.",
+                )
             tensors, header = repo.tensors(EMBEDDINGS, names=[_TENSOR]), repo.header(EMBEDDINGS)
+        except GalleryError:
+            raise
         except VisimError as error:
             raise GalleryError(str(error), path=path) from error
         for key, expected in (("weights_sha256", weights_sha256), ("processor_sha256", processor_sha256)):
@@ -210,10 +223,11 @@ class Gallery:
             raise GalleryError(f"{path.parent}: {error}", path=path.parent) from error
 
 
-def _read_metadata(path: Path) -> dict[str, list[str]]:
-    """Read metadata.csv: column -> values."""
+def _read_metadata(path: Path, *, most: int) -> dict[str, list[str]]:
+    """Read metadata.csv: column -> values. Its size is limited by that of a gallery with `most` pictures."""
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+        text = read_text(path, most=_HEAD_BYTES + most * _ROW_BYTES)
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), strict=True), most + 2))
     except FileNotFoundError as error:
         raise GalleryError(
             f"{path.parent} has no {path.name}: export or download the gallery again.", path=path

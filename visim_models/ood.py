@@ -18,6 +18,10 @@ __all__ = ["ARTICLE_TOP_SCORE", "PROBE", "OODVerdict", "OutOfDistributionDetecto
 ARTICLE_TOP_SCORE = 0.5
 """The second article's rule: a top score under this is out of distribution."""
 
+_LARGEST = 1e9
+_LEAST_STD = 1e-9
+"""Bounds of a detector's numbers: within them every score of a finite embedding is finite."""
+
 PROBE = "probe"
 """The measurement that a detector makes itself: a linear function of the embedding."""
 
@@ -76,16 +80,19 @@ class OutOfDistributionDetector:
         probe_bias: float = 0.0,
     ) -> None:
         scores = torch.empty(0) if calibration_scores is None else calibration_scores
-        if not weightings or not all(
-            each.std > 0 and math.isfinite(sum(vars(each).values())) for each in weightings.values()
+        numbers = [number for each in weightings.values() for number in vars(each).values()]
+        if not weightings or not all(each.std > _LEAST_STD for each in weightings.values()):
+            raise ConfigurationError(f"A detector needs weightings, each with a std above {_LEAST_STD:g}.")
+        if not all(abs(number) <= _LARGEST for number in (*numbers, probe_bias, threshold or 0.0)) or not all(
+            bool((tensor.abs() <= _LARGEST).all()) for tensor in (scores, probe_weight) if tensor is not None
         ):
-            raise ConfigurationError("A detector needs weightings with finite weights and means, and a std above 0.")
+            raise ConfigurationError(f"A detector's numbers must be finite, and not beyond {_LARGEST:g}.")
         if not 0 < false_alarm_rate < 1:
             raise ConfigurationError(f"false_alarm_rate is {false_alarm_rate!r}: it must be between 0 and 1.")
         if (PROBE in weightings) != (probe_weight is not None):
             raise ConfigurationError("A detector with a probe needs its weights, and one without has none.")
-        if threshold is not None and not math.isfinite(threshold):
-            raise ConfigurationError(f"threshold is {threshold!r}: it must be a finite number.")
+        if threshold is not None and len(scores):
+            raise ConfigurationError("A detector decides by its calibration or by a threshold, not by both.")
         if threshold is None and not len(scores):
             raise ConfigurationError("A detector needs calibration scores, or a threshold to decide by.")
         self.weightings = dict(weightings)

@@ -166,3 +166,10 @@ def test_a_body_beyond_the_limit_is_refused(http: httpx.Client) -> None:
     assert http.post("gradio_api/upload", files=many).status_code == 413
     assert http.post("login", data={"username": "a" * 2**20, "password": "b"}).status_code == 413
     assert ask(http, "search_cars", [upload(http, drawn_picture(7)), 2])[0] == "complete"
+
+
+def test_an_event_that_does_not_exist_leaves_no_traceback(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        answer = http.get("gradio_api/call/search_cars/None")
+    assert "404" in answer.text or answer.status_code == 404
+    assert not [record for record in caplog.records if record.exc_info]

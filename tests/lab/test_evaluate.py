@@ -95,21 +95,21 @@ def test_a_figure_or_baseline_that_is_not_what_is_measured_fails(
 
 
 def test_the_command_in_the_file_measures_every_figure_and_baseline_of_it(
-    drawn_data: Path, measured_repo: Path, tmp_path: Path
+    drawn_data: Path, measured_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Run as printed, from a folder that lies beside the data as a checkout does."""
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    (tmp_path / "shared").mkdir()
-    (tmp_path / "shared" / "data").symlink_to(drawn_data)
-    (checkout / measured_repo.name).symlink_to(measured_repo)
-    program, module, command, *arguments = stated(measured_repo)["command"].split()
+    """Run as printed, from the folder that it was written in."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    copy = Path(shutil.copytree(measured_repo, folder / measured_repo.name))
+    monkeypatch.chdir(folder)
+    assert run(copy, drawn_data, "--write") == 0
+    program, module, command, *arguments = shlex.split(stated(copy)["command"])
     assert (program, module) == ("python", "-m")
-    assert arguments == [measured_repo.name, "--data", "../shared/data", "--limit", "9"]
+    assert arguments == [copy.name, "--data", os.path.relpath(drawn_data, folder), "--limit", "9"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = run_module(command, *arguments, "--check", cwd=checkout, environment=environment)
+    process = run_module(command, *arguments, "--check", cwd=folder, environment=environment)
     assert process.returncode == 0, process.stderr
-    count = len(stated(measured_repo)["figures"]), len(stated(measured_repo)["baselines"])
+    count = len(stated(copy)["figures"]), len(stated(copy)["baselines"])
     assert f"checked: {count[0]} figures and {count[1]} baselines" in process.stdout
 
 
@@ -124,22 +124,16 @@ def test_a_sibling_beside_the_repo_is_a_baseline(drawn_data: Path, measured_repo
     assert run(copy, drawn_data, "--check") == 1  # a baseline that cannot be measured is not silently left out
 
 
-@pytest.mark.parametrize(
-    ("repo", "command"),
-    [
-        ("car-extractor", "python -m lab.evaluate car-extractor --data ../shared/data"),
-        ("runs/mine", "python -m lab.evaluate runs/mine --data ../shared/data"),
-        ("someone/cars", "python -m lab.evaluate someone/cars --data ../shared/data"),
-    ],
-)
-def test_the_command_names_the_repo_as_given(repo: str, command: str) -> None:
-    assert command_for(repo) == command
+@pytest.mark.parametrize("repo", ["car-extractor", "runs/mine", "someone/cars"])
+def test_the_command_names_repo_and_data_as_given(repo: str) -> None:
+    assert command_for(repo, Path("../shared/data")) == f"python -m lab.evaluate {repo} --data ../shared/data"
+    assert command_for(repo, Path("mine"), limit=3) == f"python -m lab.evaluate {repo} --data mine --limit 3"
 
 
-def test_the_command_has_no_path_of_one_machine(tmp_path: Path) -> None:
-    assert (
-        command_for(str(tmp_path), limit=3) == f"python -m lab.evaluate {tmp_path.name} --data ../shared/data --limit 3"
-    )
+def test_the_command_has_no_path_of_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    command = command_for(str(ROOT / "runs"), ROOT.parent / "shared" / "data")
+    assert command == "python -m lab.evaluate runs --data ../shared/data"
 
 
 def test_what_cannot_be_measured_is_an_error(

@@ -17,7 +17,7 @@ HASHES = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
 SPLIT = Split(dict(zip(HASHES, ["train", "train", "test", "fit"], strict=True)))
 OTHER_SPLIT = Split(dict(zip(HASHES, ["test", "train", "train", "fit"], strict=True)))
 RECORD = TrainingRecord(
-    task="autoencoder", recipe="article", settings={"epochs": 1, "batch_size": 2}, epochs=1, seed=0, limit=None,
+    task="autoencoder", recipe="article", settings={"epochs": 120, "batch_size": 2}, epochs=120, seed=0, limit=None,
     command="", sources=[], outliers=[], split_sha256=SPLIT.sha256,
 )  # fmt: skip
 OWN = [
@@ -25,7 +25,7 @@ OWN = [
     "checkpoint/state.safetensors", "checkpoint/progress.json",
     "model/config.json", "model/model.safetensors", "model/preprocessor_config.json", "model/training.json",
 ]  # fmt: skip
-FOREIGN = ["notes.txt", "epoch_x.png", "checkpoint/notes.txt", "model/thesis.txt", "photos/run.json", ".git/config"]
+FOREIGN = ["notes.txt", "epoch_x.png", "epoch_2024.png", "checkpoint/notes.txt", "photos/run.json", ".git/config"]
 
 
 def begun(path: Path) -> TrainingRun:
@@ -101,6 +101,25 @@ def test_a_link_leads_to_the_run(tmp_path: Path) -> None:
     begun(tmp_path / "run")
     assert set(files_of(tmp_path / "disk")) == {"run.json", "split.csv"}
     assert (tmp_path / "run").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "plots/holiday.png"])
+def test_a_file_of_somebody_else_beside_the_model_is_found_before_the_training(name: str, tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    (run.path / "model" / name).parent.mkdir(exist_ok=True)
+    (run.path / "model" / name).write_text("mine")
+    before = files_of(run.path)
+    for resume in (True, False):
+        with pytest.raises(OutputError, match=Path(name).name):
+            TrainingRun.for_output(run.path, resume=resume, force=not resume)
+    assert files_of(run.path) == before
+
+
+def test_an_empty_folder_beside_the_model_is_nothing_to_lose(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    (run.path / "model" / "plots").mkdir(parents=True)
+    TrainingRun.for_output(run.path, force=True).save_model(tiny_autoencoder(), ImageProcessor(size=8))
+    assert (run.path / "model" / "config.json").exists()
 
 
 def test_there_is_nothing_to_resume(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command that trains: what a run has, its split, resuming, starting again, classes of one's own, refusals."""
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_what_is_recorded(run: Path, pictures: Path) -> None:
         0,
         None,
     )
-    assert record.command == (f"python -m lab.train autoencoder --data {pictures} --out {run} --epochs 1 --device cpu")
+    there, out = os.path.relpath(pictures), os.path.relpath(run)
+    assert record.command == f"python -m lab.train autoencoder --data {there} --out {out} --epochs 1 --device cpu"
     (source,) = record.sources
     assert (source["source"], source["pictures"]) == (str(pictures), 120)
     assert source["classes"] == {"coupe": 30, "sedan": 30, "suv": 30, "truck": 30}

@@ -1,7 +1,10 @@
 """The gallery's cosines can be checked by hand; its files are read strictly and written whole."""
 
 import csv
+import json
 import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +346,36 @@ def test_a_row_that_no_search_could_use(value: float, saved: Path) -> None:
 
 
 # --- further columns
+
+
+def test_metadata_that_is_a_pipe_is_not_waited_for(saved: Path) -> None:
+    metadata(saved).unlink()
+    os.mkfifo(metadata(saved))
+    with pytest.raises(GalleryError, match="not a regular file"):
+        Gallery.load(RepoFolder(saved))
+
+
+def test_metadata_of_far_more_rows_than_embeddings_is_not_read(saved: Path) -> None:
+    with metadata(saved).open("ab") as file:
+        file.truncate(2**40)  # sparse
+    with pytest.raises(GalleryError, match="larger than"):
+        Gallery.load(RepoFolder(saved))
+    metadata(saved).write_text("file_name,label\n" + "".join(f"{n}.jpg,a\n" for n in range(50_000)))
+    with pytest.raises(GalleryError, match="one length"):
+        Gallery.load(RepoFolder(saved))
+
+
+def test_embeddings_of_far_more_rows_than_metadata_are_not_read(saved: Path) -> None:
+    rows, width = 2**23, 514
+    size = rows * width * 2
+    header = json.dumps({"embeddings": {"dtype": "F16", "shape": [rows, width], "data_offsets": [0, size]}}).encode()
+    with embeddings(saved).open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)  # sparse
+    start = time.process_time()
+    with pytest.raises(GalleryError, match="8,388,608"):
+        Gallery.load(RepoFolder(saved))
+    assert time.process_time() - start < 2
 
 
 def test_columns_are_kept(tmp_path: Path) -> None:

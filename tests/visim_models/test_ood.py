@@ -224,6 +224,10 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("threshold", 10**400),
     ("probe_bias", None),
     ("probe_bias", float("inf")),
+    ("probe_bias", 1e300),
+    ("threshold", -1.0),
+    ("weightings", {"near": {"weight": 1e30, "mean": 0, "std": 1}}),
+    ("weightings", {"near": {"weight": 1, "mean": 0, "std": 1e-30}}),
     ("calibration_size", ...),
     ("unknown", 1),
 ]
@@ -254,6 +258,7 @@ def test_a_calibration_of_another_size(size: Any, saved: Path) -> None:
         {"probe_weight": None},
         {"probe_weight": torch.ones(2, 3)},
         {"probe_weight": torch.full((6,), torch.inf)},
+        {"probe_weight": torch.full((6,), 3e38)},
         {"probe_weight": torch.ones(6, dtype=torch.complex64)},
         {"another": torch.ones(1)},
     ],

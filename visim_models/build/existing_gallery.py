@@ -10,7 +10,7 @@ from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
 from visim_models.gallery import Gallery
-from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder import RepoFolder, Version, version_of
 
 __all__ = ["ExistingGallery"]
 
@@ -24,12 +24,14 @@ class ExistingGallery:
         parts: its network, processor and detector.
         gallery: N pictures.
         pictures: the same N pictures, with their measurements.
+        version: of the repo folder when these were read.
     """
 
     repo: RepoFolder
     parts: ModelParts
     gallery: Gallery
     pictures: EmbeddedPictures
+    version: Version
 
     @classmethod
     def load(cls, repo: RepoFolder) -> Self:
@@ -39,9 +41,10 @@ class ExistingGallery:
             GalleryError: something else than `build` made it, or its files do not fit together.
             VisimError: a file of the repo is missing or damaged.
         """
+        version = version_of(repo.path)
         parts = ModelParts.load(repo)
         gallery = Gallery.load(repo, weights_sha256=parts.weights_sha256, processor_sha256=parts.processor_sha256)
-        return cls(repo, parts, gallery, EmbeddedPictures.load(repo, gallery))
+        return cls(repo, parts, gallery, EmbeddedPictures.load(repo, gallery), version)
 
     def next(
         self,

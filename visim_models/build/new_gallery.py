@@ -19,7 +19,7 @@ from visim_models.build.update import sync
 from visim_models.build.work_folder import WorkFolder, keeping_work
 from visim_models.errors import DataError
 from visim_models.image_store import ImageStore
-from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo
+from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.manifest import EMBEDDINGS
 
 __all__ = ["build", "embed_gallery"]
@@ -55,6 +55,7 @@ def build(
         VisimError: the repo, the pictures or the output cannot be used; `out` is then unchanged.
     """
     target = check_output(out, inputs=local_inputs(pictures))
+    version = version_of(target)
     parts = ModelParts.load(model)
     if is_repo(target):
         existing = RepoFolder(target)
@@ -65,7 +66,7 @@ def build(
     work = WorkFolder(target, parts, store)
     with keeping_work(work):
         built = _embed_all(store, parts, image_root=image_root, work=work, progress=progress)
-        with drafting(target, inputs=local_inputs(pictures)) as draft:
+        with drafting(target, inputs=local_inputs(pictures), version=version) as draft:
             parts.write_files(draft)
             built.write_files(draft)
     return BuildReport.of_gallery(

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from visim_models.repo_folder import RepoDraft, RepoFolder
-from visim_models.repo_folder.formats import one_line
+from visim_models.repo_folder.formats import one_line, read_text
 from visim_models.repo_folder.manifest import SKIPPED
 
 __all__ = ["Skipped", "read_skipped", "write_skipped"]
 
 _COLUMNS = ["file_name", "reason"]
+_MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, order=True)
@@ -39,7 +40,7 @@ def write_skipped(draft: RepoDraft, skipped: Iterable[Skipped]) -> None:
 def read_skipped(repo: RepoFolder) -> list[Skipped]:
     """Read skipped.csv; nothing where it is missing or cannot be read, for it only informs."""
     try:
-        rows = list(csv.reader(io.StringIO((repo / SKIPPED).read_text(encoding="utf-8"), newline="")))
+        rows = list(csv.reader(io.StringIO(read_text(repo / SKIPPED, most=_MOST_BYTES), newline="")))
     except (OSError, ValueError, csv.Error):
         return []
     return [Skipped(*row) for row in rows[1:] if len(row) == len(_COLUMNS)]

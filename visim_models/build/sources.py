@@ -46,20 +46,22 @@ def image_root_of(store: ImageStore) -> str:
     Raises:
         DataError: no gallery can store it.
     """
-    return checked_root(store.root if store.is_remote else str(Path(store.root).resolve()))
+    root = store.root if store.is_remote else str(Path(store.root).resolve())
+    try:
+        root.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"The path {root!a} is not UTF-8: rename the folder, or name an --image-root.") from error
+    return root
 
 
 def checked_root(image_root: str) -> str:
-    """Return an image root that a gallery can store.
+    """Return an image root as a gallery can store it; that of a folder or zip is found from every folder.
 
     Raises:
         DataError: it is not UTF-8.
+        ImageSourceError: it is neither a folder, a zip nor an address.
     """
-    try:
-        image_root.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"The path {image_root!a} is not UTF-8: rename the folder, or name an --image-root.") from error
-    return image_root
+    return image_root_of(open_store(image_root)) if image_root else ""
 
 
 def list_pictures(store: ImageStore) -> list[str]:
@@ -74,7 +76,7 @@ def list_pictures(store: ImageStore) -> list[str]:
         reasons = [f"{item.file_name}: {item.reason}" for item in unreadable_in(store)[:1]]
         raise DataError(
             f"{store.root} has no picture files that can be read{f' ({reasons[0]})' if reasons else ''}: their names "
-            "must end in .jpg, .jpeg, .png, .webp, .bmp, .gif, .tif or .tiff.",
+            "must end in .jpg, .jpeg, .png, .webp, .avif, .bmp, .gif, .tif or .tiff.",
             path=store.root,
         )
     return names

@@ -21,7 +21,7 @@ from visim_models.errors import DataError, OutputError, RepositoryError
 from visim_models.gallery import Gallery
 from visim_models.image_store import ImageStore
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo
+from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.formats import listed
 
 __all__ = ["sync", "update"]
@@ -125,10 +125,12 @@ def sync(
 
 def _move(repo: RepoFolder, image_root: str | None) -> BuildReport:
     """Change the image root alone."""
+    version = version_of(repo.path)
     gallery, detector = Gallery.load(repo), OutOfDistributionDetector.load(repo)
-    if image_root is not None and image_root != gallery.image_root:
-        gallery.image_root = checked_root(image_root)
-        with drafting(repo.path) as draft:
+    root = None if image_root is None else checked_root(image_root)
+    if root is not None and root != gallery.image_root:
+        gallery.image_root = root
+        with drafting(repo.path, version=version) as draft:
             gallery.write_files(draft)
     return BuildReport.of_gallery(gallery, detector, repo=repo.path)
 
@@ -171,7 +173,7 @@ def _apply(
         gallery, detector = existing.gallery, existing.parts.detector
         if not changes.is_nothing or root != gallery.image_root or now_skipped != set(read_skipped(repo)):
             built = existing.next(changes, fresh, image_root=root, skipped=sorted(now_skipped), progress=progress)
-            with drafting(repo.path) as draft:
+            with drafting(repo.path, version=existing.version) as draft:
                 built.write_files(draft)
             gallery, detector = built.gallery, built.detector
     return BuildReport.of_gallery(gallery, detector, repo=repo.path, changes=changes, skipped=skipped, unknown=unknown)

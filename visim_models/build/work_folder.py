@@ -121,10 +121,10 @@ class WorkFolder:
 
 @contextmanager
 def keeping_work(work: WorkFolder | None) -> Iterator[None]:
-    """Keep a work folder only for a build that can go on: one that was killed or interrupted, or whose host is away."""
+    """Keep a work folder only for a build that can go on: killed, interrupted, without its host, or on a full disk."""
     try:
         yield
-    except (KeyboardInterrupt, SystemExit, ImageHostError):
+    except (KeyboardInterrupt, SystemExit, ImageHostError, RepositoryError):
         raise
     except BaseException:
         if work:

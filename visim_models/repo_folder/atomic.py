@@ -22,6 +22,7 @@ from visim_models.repo_folder.formats import one_line
 __all__ = ["link_or_copy", "replacing_files"]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_ASIDE = ".old"
 
 _log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def _exchange(staged: Path, folder: Path) -> None:
     """Swap two folders: in one step where Linux offers it, else by renames that are undone if one of them fails."""
     if _exchange_in_one_step(staged, folder):
         return
-    aside = staged.with_name(staged.name + ".old")
+    aside = staged.with_name(staged.name + _ASIDE)
     folder.rename(aside)
     try:
         staged.rename(folder)
@@ -150,11 +151,15 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 def _discard_leftovers(folder: Path, owned: Callable[[str], bool]) -> None:
-    """Remove the staged folders of processes that were killed."""
-    pattern = re.compile(re.escape(_prefix(folder)) + r"(\d+)-\w+")
-    for path in folder.parent.iterdir():
+    """Remove the staged folders of processes that were killed; one that was killed between two renames is undone."""
+    pattern = re.compile(re.escape(_prefix(folder)) + rf"(\d+)-\w+({re.escape(_ASIDE)})?")
+    for path in sorted(folder.parent.iterdir(), reverse=True):  # the old version of a folder before its staged one
         found = pattern.fullmatch(path.name)
-        if found and path.is_dir() and not path.is_symlink() and not _is_running(int(found[1])):
+        if not found or not path.is_dir() or path.is_symlink() or _is_running(int(found[1])):
+            continue
+        if found[2] and not os.path.lexists(folder):
+            path.rename(folder)
+        else:
             _discard(path, folder, owned)
 
 

@@ -20,7 +20,9 @@ __all__ = [
     "one_line",
     "read_header",
     "read_json",
+    "read_shapes",
     "read_tensors",
+    "read_text",
     "to_storage",
     "write_json",
     "write_tensors",
@@ -29,6 +31,26 @@ __all__ = [
 _MAX_JSON_BYTES = 4 * 2**20
 _MAX_HEADER_BYTES = 2**20
 _NAMES_SHOWN = 5
+
+
+def read_text(path: Path, *, most: int) -> str:
+    """Read a text file in UTF-8, its line ends as they are.
+
+    Args:
+        path: the file.
+        most: largest size, in bytes.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is no regular file, larger than `most`, or cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    _check_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(f"it is larger than {most:,} bytes")
+    return content.decode("utf-8-sig")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -87,6 +109,20 @@ def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[st
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safe_open is no mapping)
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        raise _not_whole(path, error) from error
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of the tensors of a safetensors file, without creating any.
+
+    Raises:
+        WeightsError: the file is missing or is not whole, valid safetensors.
+    """
+    _stored_names(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise _not_whole(path, error) from error
 

@@ -1,7 +1,7 @@
 """The manifest of a repo folder: every file that visim reads and writes in it, and no others."""
 
+import os
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +44,19 @@ CARD: Final = "README.md"
 TRAINING: Final = "training.json"
 LOSSES: Final = "losses.csv"
 SPLIT: Final = "split.csv"
-PLOTS: Final = "plots/*.png"
+PLOTS: Final = tuple(
+    f"plots/{name}.png"
+    for name in (
+        "confusion",
+        "decoded",
+        "failures",
+        "losses",
+        "match_scores",
+        "reconstructions",
+        "reliability",
+        "strangeness",
+    )
+)
 
 MANIFEST: Final[Mapping[str, str]] = {
     CONFIG: "model_type and the model's own arguments",
@@ -62,25 +74,24 @@ MANIFEST: Final[Mapping[str, str]] = {
     TRAINING: "what trained the weights: recipe, settings, data",
     LOSSES: "training and validation losses, a row a batch",
     SPLIT: "part of each picture of the training data, by content",
-    PLOTS: "the card's pictures",
+    **dict.fromkeys(PLOTS, "a picture of the card"),
 }
-"""Path in a repo folder (a pattern for the plots) -> what the file holds. a plot is any PNG of that folder."""
+"""Path in a repo folder -> what the file holds."""
 
 MODEL_TYPE_NAMES: Final = frozenset(
     {"car-classifier", "cifar10-classifier", "convolutional-autoencoder", "timm-backbone"}
 )
 """`model_type` in the config.json of a repo of visim. A folder whose config.json has another one is not visim's."""
 
-OF_THE_WEIGHTS: Final = (METRICS, TRAINING, LOSSES, SPLIT, PLOTS)
+OF_THE_WEIGHTS: Final = (METRICS, TRAINING, LOSSES, SPLIT, *PLOTS)
 """Files that describe certain weights: they go when the weights are replaced by others."""
 
 
 def is_in_manifest(name: str) -> bool:
     """Return whether a path, relative to a repo folder, is one of visim's files."""
-    return name in MANIFEST or fnmatchcase(name, PLOTS)
+    return name in MANIFEST
 
 
 def manifest_files(folder: Path) -> list[str]:
     """List the files of the manifest that a folder has, links included, by their paths relative to it."""
-    paths = [path for pattern in MANIFEST for path in folder.glob(pattern)]
-    return [path.relative_to(folder).as_posix() for path in paths if not path.is_dir()]
+    return [name for name in MANIFEST if os.path.lexists(folder / name) and not (folder / name).is_dir()]

@@ -9,7 +9,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from visim_models.errors import RepositoryError
-from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_tensors
+from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_shapes, read_tensors
 from visim_models.repo_folder.manifest import MANIFEST, PLOTS, manifest_files
 from visim_models.repo_folder.snapshot import download_snapshot
 
@@ -79,7 +79,7 @@ class RepoFolder:
         return cls(
             download_snapshot(
                 name,
-                patterns=[name for name in MANIFEST if name != PLOTS],
+                patterns=[name for name in MANIFEST if name not in PLOTS],
                 revision=revision,
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
@@ -102,6 +102,10 @@ class RepoFolder:
     def tensors(self, name: str, *, names: Collection[str] | None = None) -> dict[str, Tensor]:
         """Read a safetensors file, which must hold the tensors `names`; raises WeightsError."""
         return read_tensors(self.path / name, names=names)
+
+    def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Read the shapes of the tensors of a safetensors file, without creating any; raises WeightsError."""
+        return read_shapes(self.path / name)
 
     def header(self, name: str) -> dict[str, str]:
         """Read the text pairs in the header of a safetensors file; raises WeightsError."""

@@ -5,30 +5,38 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
 from torch import Tensor
 
-from visim_models.errors import GalleryMismatchError, OutputError, VisimError
+from visim_models.errors import GalleryMismatchError, RepositoryError
 from visim_models.repo_folder.atomic import link_or_copy, replacing_files
-from visim_models.repo_folder.formats import file_sha256, one_line, read_header, read_json, write_json, write_tensors
+from visim_models.repo_folder.formats import (
+    file_sha256,
+    read_header,
+    read_text,
+    write_json,
+    write_tensors,
+)
 from visim_models.repo_folder.manifest import (
     CARD,
-    CONFIG,
     EMBEDDINGS,
-    MODEL_TYPE_NAMES,
     OF_THE_WEIGHTS,
     PROCESSOR,
     WEIGHTS,
     is_in_manifest,
     manifest_files,
 )
+from visim_models.repo_folder.output import check_output
 from visim_models.repo_folder.reader import RepoFolder
 
-__all__ = ["RepoDraft", "check_apart", "check_output", "drafting", "is_repo"]
+__all__ = ["RepoDraft", "Version", "drafting", "version_of"]
 
+Version = Mapping[str, tuple[int, int, int]]
+"""File -> its inode, time of change and size."""
+
+_MAX_CARD_BYTES: Final = 4 * 2**20
 _CARD_MARK: Final = "<!-- visim wrote this card and replaces it unless it is edited: {} -->"
 
 
@@ -89,9 +97,9 @@ class RepoDraft:
                 return file_sha256(folder / name)
         return ""
 
-    def drop(self, name: str) -> None:
-        """Leave a file of the old repo, by path or pattern, out of the new one."""
-        self._dropped.add(name)
+    def drop(self, *names: str) -> None:
+        """Leave files of the old repo out of the new one."""
+        self._dropped.update(names)
 
     def finish(self) -> None:
         """Take over the files of the old repo that stay, and check that they fit the new ones.
@@ -104,8 +112,7 @@ class RepoDraft:
             if _is_own_card(self._target / CARD):
                 self._dropped.add(CARD)
         for name in manifest_files(self._target):
-            is_dropped = any(fnmatchcase(name, pattern) for pattern in self._dropped)
-            if not is_dropped and not (self._staged / name).exists():
+            if name not in self._dropped and not (self._staged / name).exists():
                 link_or_copy(self._target / name, self._staged / name)
         _check_gallery(self._staged, self._target)
 
@@ -114,8 +121,19 @@ class RepoDraft:
         return new.is_file() and old.is_file() and file_sha256(new) != file_sha256(old)
 
 
+def version_of(folder: str | os.PathLike[str]) -> Version:
+    """Return what changes whenever a repo folder is written, by anyone."""
+    stats = ((name, Path(folder, name)) for name in manifest_files(Path(folder)))
+    return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, path in stats for stat in (path.lstat(),)}
+
+
 @contextmanager
-def drafting(path: str | os.PathLike[str], *, inputs: Sequence[str | os.PathLike[str]] = ()) -> Iterator[RepoDraft]:
+def drafting(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    version: Version | None = None,
+) -> Iterator[RepoDraft]:
     """Write files of a repo folder: all of them in one step when the block ends well, none otherwise.
 
     Files of an old repo that are not written stay, except those that describe other weights than the new ones.
@@ -123,89 +141,29 @@ def drafting(path: str | os.PathLike[str], *, inputs: Sequence[str | os.PathLike
     Args:
         path: the folder: new, empty, or a repo already. A symbolic link is followed.
         inputs: folders and files that the new repo is made from.
+        version: of the repo that the new one is made from (`version_of`); None where that does not matter.
 
     Raises:
         OutputError: the folder holds files and is no repo, or is, holds or is in one of the inputs.
         GalleryMismatchError: the gallery that would stay is of other weights or of another processor.
-        RepositoryError: the folder cannot be written.
+        RepositoryError: the folder cannot be written, or another program has changed it since `version`.
     """
     target = check_output(path, inputs=inputs)
     with replacing_files(target, owned=is_in_manifest) as staged:
         draft = RepoDraft(staged, target)
         yield draft
-        draft.finish()
-
-
-def check_output(path: str | os.PathLike[str], *, inputs: Sequence[str | os.PathLike[str]] = ()) -> Path:
-    """Refuse a folder as an output where files could be lost in it.
-
-    Args:
-        path: the folder: new, empty, or a repo already. A symbolic link is followed.
-        inputs: folders and files that the output is made from.
-
-    Returns:
-        The folder, without symbolic links.
-
-    Raises:
-        OutputError: the folder is a file, holds files and is no repo, or is, holds or is in one of the inputs.
-    """
-    target = check_apart(path, inputs=inputs)
-    if os.path.lexists(target) and not target.is_dir():
-        raise OutputError(f"The output {path} is a file: choose another name.", path=target)
-    try:
-        is_empty = not target.exists() or not any(target.iterdir())
-    except OSError as error:
-        raise OutputError(f"The output {path} cannot be read ({one_line(error)}).", path=target) from error
-    if not is_empty and not is_repo(target):
-        raise OutputError(
-            f"The output {path} holds files that visim did not write, and is no visim repo: nothing was changed. "
-            "Choose a new or empty folder.",
-            path=target,
-        )
-    return target
-
-
-def check_apart(path: str | os.PathLike[str], *, inputs: Sequence[str | os.PathLike[str]]) -> Path:
-    """Refuse an output that is, holds or is in one of its inputs.
-
-    Args:
-        path: the output, which may not exist yet. A symbolic link is followed.
-        inputs: folders and files that the output is made from.
-
-    Returns:
-        The output, without symbolic links.
-
-    Raises:
-        OutputError: the output and an input are not apart.
-    """
-    target = Path(path).resolve()
-    for source in (Path(item).resolve() for item in inputs):
-        relation = (
-            "is" if _same(target, source)
-            else "holds" if any(_same(target, parent) for parent in source.parents)
-            else "is in" if any(_same(source, parent) for parent in target.parents)
-            else ""
-        )  # fmt: skip
-        if relation:
-            raise OutputError(
-                f"The output {path} {relation} the input {source}: choose another folder, outside the input.",
+        if version is not None and version_of(target) != version:
+            raise RepositoryError(
+                f"Another program has changed {target} in the meantime: nothing was written. Run the same again.",
                 path=target,
             )
-    return target
-
-
-def is_repo(folder: Path) -> bool:
-    """Return whether visim wrote a repo into a folder: whether it has a config.json of one of visim's models."""
-    try:
-        return read_json(folder / CONFIG).get("model_type") in MODEL_TYPE_NAMES
-    except (VisimError, TypeError):
-        return False
+        draft.finish()
 
 
 def _is_own_card(path: Path) -> bool:
     """Whether a card may be replaced: there is none, or visim wrote it and nobody has edited it since."""
     try:
-        text, newline, mark = path.read_text(encoding="utf-8").rstrip("\n").rpartition("\n")
+        text, newline, mark = read_text(path, most=_MAX_CARD_BYTES).rstrip("\n").rpartition("\n")
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
@@ -227,10 +185,3 @@ def _check_gallery(staged: Path, target: Path) -> None:
                 path=target,
                 key=key,
             )
-
-
-def _same(path: Path, other: Path) -> bool:
-    try:
-        return path == other or path.samefile(other)
-    except OSError:
-        return False

@@ -8,8 +8,15 @@ import pytest
 import torch
 
 from tests.builders import files_of, write_pictures
-from visim_models import DataError, GalleryError, OutputError, RepositoryError, VisualSimilarity
-from visim_models.build import build, update
+from visim_models import (
+    DataError,
+    GalleryError,
+    ImageSourceError,
+    OutputError,
+    RepositoryError,
+    VisualSimilarity,
+)
+from visim_models.build import build, sources, update
 from visim_models.repo_folder.manifest import CARD, EMBEDDINGS, MEASUREMENTS, METADATA, OOD, SKIPPED
 
 
@@ -223,6 +230,38 @@ def test_the_image_root_alone_changes_nothing_else(mine: Path) -> None:
     assert [name for name in before if after[name] != before[name]] == [EMBEDDINGS]
     update(mine, image_root=report.image_root, progress=False)
     assert files_of(mine) == after
+
+
+@pytest.mark.parametrize("root", ["nowhere", "ftp://example.org/pictures"])
+def test_an_image_root_that_nobody_could_use_is_refused(root: str, mine: Path) -> None:
+    before = files_of(mine)
+    with pytest.raises(ImageSourceError):
+        update(mine, image_root=root, progress=False)
+    assert files_of(mine) == before
+
+
+def test_an_image_root_on_this_machine_is_found_from_every_folder(
+    mine: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    assert update(mine, image_root=pictures.name, progress=False).image_root == str(pictures.resolve())
+
+
+def test_two_changes_at_once_lose_none(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one, which began with the gallery before the first one's end, is told so."""
+    more = [write_pictures(tmp_path / name, 1, classes=[name], seed=seed) for seed, name in ((7, "one"), (8, "two"))]
+    hashed = sources.hash_pictures
+
+    def slow(*arguments: object, **options: object) -> object:
+        monkeypatch.setattr("visim_models.build.update.hash_pictures", hashed)
+        update(mine, add=more[0], progress=False)
+        return hashed(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("visim_models.build.update.hash_pictures", slow)
+    with pytest.raises(RepositoryError, match="Another program"):
+        update(mine, add=more[1], progress=False)
+    update(mine, add=more[1], progress=False)
+    assert set(VisualSimilarity.from_pretrained(mine).gallery.labels) >= {"one", "two"}
 
 
 def test_other_changes_keep_the_image_root(mine: Path, pictures: Path, tmp_path: Path) -> None:

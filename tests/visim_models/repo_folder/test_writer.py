@@ -21,8 +21,8 @@ from visim_models import (
     VisualSimilarity,
     WeightsError,
 )
-from visim_models.repo_folder import RepoDraft, RepoFolder, check_output, drafting
-from visim_models.repo_folder.manifest import CARD, LOSSES, METRICS, SKIPPED
+from visim_models.repo_folder import RepoDraft, RepoFolder, check_output, drafting, version_of
+from visim_models.repo_folder.manifest import CARD, LOSSES, METRICS, PLOTS, SKIPPED
 
 
 def write_old(folder: Path) -> dict[str, bytes]:
@@ -112,7 +112,86 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {"repo": b"precious"}
 
 
+@pytest.mark.parametrize("folder", ["repo", "."])
+def test_the_folder_that_the_program_runs_in_is_not_replaced(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell in it would be left in a folder that has no name any more."""
+    tiny_repo(tmp_path / "repo")
+    (tmp_path / "repo" / "photos").mkdir()
+    monkeypatch.chdir(tmp_path / "repo" / ("photos" if folder == "repo" else "."))
+    before = files_of(tmp_path)
+    with pytest.raises(OutputError, match="runs in"):
+        check_output(tmp_path / folder if folder == "repo" else folder)
+    assert files_of(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_replaced_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_repo(tmp_path / "repo")
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "ismount", lambda path: Path(path).name == "repo")
+        with pytest.raises(OutputError, match="mount point"):
+            check_output(tmp_path / "repo")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(OutputError, match="read-only"):
+            check_output(tmp_path / "repo")
+
+
+def test_a_change_of_another_program_is_not_overwritten(tmp_path: Path) -> None:
+    repo = tiny_repo(tmp_path / "repo")
+    version = version_of(repo)
+    with drafting(repo) as draft:
+        draft.write_text(SKIPPED, "file_name,reason\n")
+    before = files_of(repo)
+    with pytest.raises(RepositoryError, match="Another program"), drafting(repo, version=version) as draft:
+        draft.write_text(SKIPPED, "other\n")
+    assert files_of(repo) == before
+    with drafting(repo, version=version_of(repo)) as draft:
+        draft.write_text(SKIPPED, "other\n")
+    assert (repo / SKIPPED).read_text() == "other\n"
+
+
 # --- what stays
+
+
+def test_pictures_of_the_owner_among_the_plots_stay(tmp_path: Path) -> None:
+    repo = tiny_repo(tmp_path / "repo")
+    (repo / "plots").mkdir()
+    (repo / "plots" / "holiday.png").write_bytes(b"mine")
+    (repo / PLOTS[0]).write_bytes(b"a plot")
+    similarity = VisualSimilarity.from_pretrained(repo)
+    with torch.no_grad():
+        next(similarity.model.parameters()).add_(1)
+    similarity.save_pretrained(repo)
+    assert (repo / "plots" / "holiday.png").read_bytes() == b"mine"
+    assert not (repo / PLOTS[0]).exists()
+
+
+def test_empty_folders_are_nothing_to_lose(tmp_path: Path) -> None:
+    (tmp_path / "repo" / "plots").mkdir(parents=True)
+    tiny_autoencoder().save_pretrained(tmp_path / "repo")
+    assert (tmp_path / "repo" / "config.json").exists()
+
+
+def test_a_kill_between_two_renames_is_undone(tmp_path: Path) -> None:
+    """As it is where folders cannot be exchanged in one step."""
+    old = write_old(tmp_path / "repo")
+    gone = 2**22 + 1  # no process has this number
+    (tmp_path / "repo").rename(tmp_path / f".repo.visim-{gone}-ab12.old")
+    (tmp_path / f".repo.visim-{gone}-ab12").mkdir()
+    with drafting(tmp_path / "repo") as draft:
+        draft.write_text(SKIPPED, "file_name,reason\n")
+    assert {name: content for name, content in files_of(tmp_path / "repo").items() if name != SKIPPED} == old
+    assert [path.name for path in tmp_path.iterdir()] == ["repo"]
+
+
+def test_a_card_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    repo = tiny_repo(tmp_path / "repo")
+    (repo / CARD).unlink(missing_ok=True)
+    os.mkfifo(repo / CARD)
+    with drafting(repo) as draft:
+        assert not draft.write_card("text")
 
 
 def test_new_and_empty_folders_are_written(tmp_path: Path) -> None:
