@@ -106,11 +106,11 @@ class Guard:
 
     async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand on a request; one that does not fit leaves a line in the log, and no traceback."""
-        begun = False
+        begun = ended = False
 
         async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal begun, ended
+            begun, ended = True, message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
         try:
@@ -124,6 +124,8 @@ class Guard:
             _log.info("a request to %.99r was refused (%s)", path, type(error).__name__)
             if not begun:
                 raise HTTPException(400, f"The request does not fit: {_API}/info lists the functions.") from error
+            if not ended:
+                await send({"type": "http.response.body", "body": b""})
 
 
 def _require_login(scope: Scope, path: str) -> None:

@@ -195,9 +195,10 @@ class TrainingRun:
         return repo
 
     def _strangers(self) -> list[str]:
-        """List the files in the folder of the network that no run writes."""
+        """List the files and empty folders in the folder of the network that no run writes."""
         folder = self.path / _MODEL
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+        ends = [path for path in folder.rglob("*") if not path.is_dir() or not any(path.iterdir())]
+        names = [path.relative_to(folder).as_posix() for path in ends]
         return [name for name in names if not is_in_manifest(name)]
 
     @property

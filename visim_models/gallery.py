@@ -187,13 +187,8 @@ class Gallery:
         """
         path = repo / EMBEDDINGS
         try:
-            shape = repo.shapes(EMBEDDINGS).get(_TENSOR, ())
-            columns = _read_metadata(repo / METADATA, most=shape[0] if shape else 0)
-            if len(columns["file_name"]) != shape[0]:  # before memory is taken for the embeddings
-                raise GalleryError(
-                    f"{repo / METADATA} has {len(columns['file_name']):,} pictures, and {path.name} {shape[0]:,}: they "
-                    "must be of one length.",
-                )
+            count, *_ = repo.shapes(EMBEDDINGS).get(_TENSOR) or (0,)
+            columns = _read_metadata(repo / METADATA, count=count)  # before memory is taken for the embeddings
             tensors, header = repo.tensors(EMBEDDINGS, names=[_TENSOR]), repo.header(EMBEDDINGS)
         except GalleryError:
             raise
@@ -223,11 +218,11 @@ class Gallery:
             raise GalleryError(f"{path.parent}: {error}", path=path.parent) from error
 
 
-def _read_metadata(path: Path, *, most: int) -> dict[str, list[str]]:
-    """Read metadata.csv: column -> values. Its size is limited by that of a gallery with `most` pictures."""
+def _read_metadata(path: Path, *, count: int) -> dict[str, list[str]]:
+    """Read metadata.csv, which must have as many rows as there are embeddings: column -> values."""
     try:
-        text = read_text(path, most=_HEAD_BYTES + most * _ROW_BYTES)
-        rows = list(islice(csv.reader(io.StringIO(text, newline=""), strict=True), most + 2))
+        text = read_text(path, most=_HEAD_BYTES + count * _ROW_BYTES)
+        rows = list(islice(csv.reader(io.StringIO(text, newline=""), strict=True), count + 2))
     except FileNotFoundError as error:
         raise GalleryError(
             f"{path.parent} has no {path.name}: export or download the gallery again.", path=path
@@ -242,4 +237,11 @@ def _read_metadata(path: Path, *, most: int) -> dict[str, list[str]]:
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(names):
             raise GalleryError(f"{path}, row {number} has {len(row)} values, not {len(names)}.", path=path)
+    if len(rows) - 1 != count:
+        more = "or more " if len(rows) - 1 > count else ""
+        raise GalleryError(
+            f"{path} has {len(rows) - 1:,} {more}rows for {count:,} embeddings: they must be of one length. Restore "
+            "both files, or embed the gallery again.",
+            path=path,
+        )
     return {name: [row[index] for row in rows[1:]] for index, name in enumerate(names)}

@@ -133,7 +133,7 @@ def test_nothing_is_claimed_that_the_files_do_not_say(own_repo: Path, record: bo
 
 
 def test_a_threshold_has_no_rate(own_repo: Path) -> None:
-    edit_json(own_repo / "ood.json", threshold=0.5)
+    write_part(OutOfDistributionDetector.top_score_rule(), own_repo)
     assert write_card(own_repo)
     assert "a fixed threshold: its rate of false alarms is unknown" in card_of(own_repo)
 

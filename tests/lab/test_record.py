@@ -73,9 +73,8 @@ def test_a_source_with_its_classes_and_parts() -> None:
 
 def test_a_command_as_it_would_be_typed() -> None:
     assert command_line("lab.train", ["--data", "my cars.zip"]) == "python -m lab.train --data 'my cars.zip'"
-    assert (
-        command_line("lab.train", ["--out", os.path.abspath("runs/a"), "--force"]) == "python -m lab.train --out runs/a"
-    )
+    again = command_line("lab.train", ["--out", os.path.abspath("runs/a"), "--force"])
+    assert again == "python -m lab.train --out runs/a"
 
 
 def about(path: Path, **texts: Any) -> Path:

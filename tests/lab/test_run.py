@@ -103,11 +103,14 @@ def test_a_link_leads_to_the_run(tmp_path: Path) -> None:
     assert (tmp_path / "run").is_symlink()
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "plots/holiday.png"])
+@pytest.mark.parametrize("name", ["thesis.txt", "plots/holiday.png", "empty/"])
 def test_a_file_of_somebody_else_beside_the_model_is_found_before_the_training(name: str, tmp_path: Path) -> None:
     run = full(tmp_path / "run")
-    (run.path / "model" / name).parent.mkdir(exist_ok=True)
-    (run.path / "model" / name).write_text("mine")
+    if name.endswith("/"):
+        (run.path / "model" / name).mkdir()
+    else:
+        (run.path / "model" / name).parent.mkdir(exist_ok=True)
+        (run.path / "model" / name).write_text("mine")
     before = files_of(run.path)
     for resume in (True, False):
         with pytest.raises(OutputError, match=Path(name).name):
@@ -115,11 +118,14 @@ def test_a_file_of_somebody_else_beside_the_model_is_found_before_the_training(n
     assert files_of(run.path) == before
 
 
-def test_an_empty_folder_beside_the_model_is_nothing_to_lose(tmp_path: Path) -> None:
-    run = begun(tmp_path / "run")
-    (run.path / "model" / "plots").mkdir(parents=True)
-    TrainingRun.for_output(run.path, force=True).save_model(tiny_autoencoder(), ImageProcessor(size=8))
-    assert (run.path / "model" / "config.json").exists()
+def test_a_run_that_begins_again_leaves_no_empty_folder_of_the_old_one(tmp_path: Path) -> None:
+    run = full(tmp_path / "run")
+    (run.path / "model" / "plots").mkdir()
+    (run.path / "model" / "plots" / "losses.png").write_text("a plot")
+    again = TrainingRun.for_output(run.path, force=True)
+    again.begin(RECORD, SPLIT)
+    assert not (run.path / "model").exists()
+    again.save_model(tiny_autoencoder(), ImageProcessor(size=8))
 
 
 def test_there_is_nothing_to_resume(tmp_path: Path) -> None:

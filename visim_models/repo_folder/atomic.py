@@ -81,15 +81,20 @@ def _prefix(folder: Path) -> str:
 
 
 def _link_others(folder: Path, staged: Path, owned: Callable[[str], bool]) -> None:
-    """Bring every file and folder that the caller does not own into the staged folder."""
+    """Bring every file that the caller does not own into the staged folder, and every folder that had no file."""
+    folders = []
     for path in _walk(folder):
         name = path.relative_to(folder).as_posix()
         target = staged / name
         if path.is_dir() and not path.is_symlink():
-            target.mkdir(exist_ok=True)
-            shutil.copystat(path, target)
+            folders.append((path, target))
+            if not any(path.iterdir()):
+                target.mkdir(parents=True, exist_ok=True)
         elif not owned(name):
             link_or_copy(path, target)
+    for path, target in folders:
+        if target.is_dir():
+            shutil.copystat(path, target)
 
 
 def _exchange(staged: Path, folder: Path) -> None:

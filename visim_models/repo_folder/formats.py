@@ -46,11 +46,9 @@ def read_text(path: Path, *, most: int) -> str:
         ValueError: it is not UTF-8.
     """
     _check_regular(path)
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+    if path.stat().st_size > most:
         raise OSError(f"it is larger than {most:,} bytes")
-    return content.decode("utf-8-sig")
+    return path.read_bytes().decode("utf-8-sig")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -100,7 +98,7 @@ def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[st
     Raises:
         WeightsError: the file is missing or is not whole, valid safetensors, or holds other tensors than `names`.
     """
-    stored = _stored_names(path)
+    stored = _stored(path).keys()
     if names is not None:
         if missing := set(names) - stored:
             raise WeightsError(f"{path} lacks {listed(missing)}: it is of another model.", path=path)
@@ -119,12 +117,13 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
         WeightsError: the file is missing or is not whole, valid safetensors.
     """
-    _stored_names(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
+        shapes = {name: tuple(stored["shape"]) for name, stored in _stored(path).items()}
+        if not all(type(length) is int and length >= 0 for shape in shapes.values() for length in shape):
+            raise ValueError("a shape that is not of whole numbers")
+    except (TypeError, KeyError, ValueError) as error:
         raise _not_whole(path, error) from error
+    return shapes
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -133,7 +132,7 @@ def read_header(path: Path) -> dict[str, str]:
     Raises:
         WeightsError: the file is missing or is not whole, valid safetensors.
     """
-    _stored_names(path)
+    _stored(path)
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -175,8 +174,8 @@ def listed(names: Collection[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
 
 
-def _stored_names(path: Path) -> set[str]:
-    """Read the names of the tensors from the header, which is bounded before anything is created from it."""
+def _stored(path: Path) -> dict[str, Any]:
+    """Read what the header says of each tensor; it is bounded before anything is created from it."""
     try:
         _check_regular(path)
         with path.open("rb") as file:
@@ -190,7 +189,7 @@ def _stored_names(path: Path) -> set[str]:
         raise WeightsError(f"{path.parent} has no {path.name}: export or download it again.", path=path) from error
     except (OSError, ValueError, RecursionError) as error:
         raise _not_whole(path, error) from error
-    return header.keys() - {"__metadata__"}
+    return {name: stored for name, stored in header.items() if name != "__metadata__"}
 
 
 def _not_whole(path: Path, error: BaseException) -> WeightsError:

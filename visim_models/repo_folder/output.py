@@ -28,7 +28,7 @@ def check_output(path: str | os.PathLike[str], *, inputs: Sequence[str | os.Path
     if reason := _why_not_replaceable(target):
         raise OutputError(f"The output {path} {reason}.", path=target)
     try:
-        is_empty = not target.exists() or all(item.is_dir() and not item.is_symlink() for item in target.rglob("*"))
+        is_empty = not target.exists() or not any(target.iterdir())
     except OSError as error:
         raise OutputError(f"The output {path} cannot be read ({one_line(error)}).", path=target) from error
     if not is_empty and not is_repo(target):

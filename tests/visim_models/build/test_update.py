@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -250,14 +251,14 @@ def test_an_image_root_on_this_machine_is_found_from_every_folder(
 def test_two_changes_at_once_lose_none(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one, which began with the gallery before the first one's end, is told so."""
     more = [write_pictures(tmp_path / name, 1, classes=[name], seed=seed) for seed, name in ((7, "one"), (8, "two"))]
-    hashed = sources.hash_pictures
+    module, hashed = sys.modules["visim_models.build.update"], sources.hash_pictures
 
     def slow(*arguments: object, **options: object) -> object:
-        monkeypatch.setattr("visim_models.build.update.hash_pictures", hashed)
+        monkeypatch.setattr(module, "hash_pictures", hashed)
         update(mine, add=more[0], progress=False)
         return hashed(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("visim_models.build.update.hash_pictures", slow)
+    monkeypatch.setattr(module, "hash_pictures", slow)
     with pytest.raises(RepositoryError, match="Another program"):
         update(mine, add=more[1], progress=False)
     update(mine, add=more[1], progress=False)

@@ -168,12 +168,6 @@ def test_pictures_of_the_owner_among_the_plots_stay(tmp_path: Path) -> None:
     assert not (repo / PLOTS[0]).exists()
 
 
-def test_empty_folders_are_nothing_to_lose(tmp_path: Path) -> None:
-    (tmp_path / "repo" / "plots").mkdir(parents=True)
-    tiny_autoencoder().save_pretrained(tmp_path / "repo")
-    assert (tmp_path / "repo" / "config.json").exists()
-
-
 def test_a_kill_between_two_renames_is_undone(tmp_path: Path) -> None:
     """As it is where folders cannot be exchanged in one step."""
     old = write_old(tmp_path / "repo")
