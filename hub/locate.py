@@ -14,6 +14,7 @@ REPO_NAMES = {
     "cifar10-autoencoder": "visim-cifar10-autoencoder",
     "car-extractor": "visim-car-extractor",
     "car-autoencoder": "visim-car-autoencoder",
+    "general-extractor": "visim-general-extractor",
 }
 """Short name -> name of the repo on the Hub and of the bundled folder."""
 

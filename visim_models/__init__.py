@@ -1,5 +1,6 @@
 """visim: visual similarity that people can share."""
 
+from visim_models.about import GalleryAbout
 from visim_models.errors import (
     ConfigurationError,
     DataError,
@@ -25,6 +26,7 @@ from visim_models.models import (
     ConvolutionalAutoencoder,
     Decoder,
     Encoder,
+    TimmBackbone,
 )
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
@@ -43,6 +45,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "Gallery",
+    "GalleryAbout",
     "GalleryError",
     "GalleryMismatchError",
     "ImageDecodeError",
@@ -59,6 +62,7 @@ __all__ = [
     "QueryError",
     "RepositoryError",
     "SimilarityResult",
+    "TimmBackbone",
     "VisimError",
     "VisualSimilarity",
     "WeightsError",

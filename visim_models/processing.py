@@ -34,6 +34,8 @@ class ImageProcessor:
         image_mean: is then subtracted, a value a channel.
         image_std: then divides, a value a channel.
         do_flip_channel_order: hand the network BGR instead of RGB; mean and std are in the order of the network.
+        center_crop: side of the square that is cut out of the middle first, as a share of the shorter side; None
+            to keep all of the picture, its sides scaled apart.
 
     Raises:
         ConfigurationError: a value that does not fit.
@@ -46,6 +48,7 @@ class ImageProcessor:
     image_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     image_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     do_flip_channel_order: bool = False
+    center_crop: float | None = None
 
     def __post_init__(self) -> None:
         if type(self.size) is not int or not 1 <= self.size <= 4096:
@@ -54,6 +57,8 @@ class ImageProcessor:
             raise ConfigurationError(f"resample is {self.resample!r}, but must be one of {sorted(_RESAMPLE)}.")
         if type(self.antialias) is not bool or type(self.do_flip_channel_order) is not bool:
             raise ConfigurationError("antialias and do_flip_channel_order must be true or false.")
+        if self.center_crop is not None and not (_is_finite_number(self.center_crop) and 0.1 <= self.center_crop <= 1):
+            raise ConfigurationError(f"center_crop is {self.center_crop!r}: a share from 0.1 to 1 is needed, or null.")
         for key in ("image_mean", "image_std"):
             values = getattr(self, key)
             if len(values) != 3 or not all(_is_finite_number(value) for value in values):
@@ -73,6 +78,8 @@ class ImageProcessor:
 
     def resize(self, image: Image.Image) -> Tensor:
         """Resize an RGB picture: (3, S, S) uint8, RGB."""
+        if self.center_crop is not None:
+            image = _middle(image, self.center_crop)
         pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # (1, 3, H, W)
         if pixels.shape[2:] == (self.size, self.size):
             return pixels[0].contiguous()
@@ -101,11 +108,15 @@ class ImageProcessor:
         """Return the content of preprocessor_config.json, under the keys that the field uses."""
         values = asdict(self)
         values["size"] = {"height": self.size, "width": self.size}
-        return {**values, "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+        values |= {"image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+        crop = values.pop("center_crop")
+        return values if crop is None else {**values, "do_center_crop": True, "crop_pct": crop}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = PROCESSOR) -> Self:
         """Build the processor from the content of preprocessor_config.json; every key must be there, and no other.
+
+        Only do_center_crop and crop_pct may be left out, both together: then nothing is cropped.
 
         Args:
             values: the keys and their values.
@@ -114,7 +125,11 @@ class ImageProcessor:
         Raises:
             ConfigurationError: a missing or unknown key, or a value that does not fit.
         """
-        expected = set(cls.__dataclass_fields__)
+        crop = {key: values[key] for key in ("do_center_crop", "crop_pct") if key in values}
+        if crop and (len(crop) < 2 or crop["do_center_crop"] is not True):
+            raise ConfigurationError(f"{name}: do_center_crop must be true, with a crop_pct; or leave both out.")
+        values = {key: value for key, value in values.items() if key not in crop}
+        expected = set(cls.__dataclass_fields__) - {"center_crop"}
         if set(values) != expected:
             raise ConfigurationError(
                 f"{name} lacks {sorted(expected - set(values))} or has unknown keys {sorted(set(values) - expected)}."
@@ -126,7 +141,7 @@ class ImageProcessor:
         if not all(isinstance(value, list) for value in lists.values()):
             raise ConfigurationError(f"{name}: image_mean and image_std must be lists of three numbers.")
         tuples = {key: tuple(value) for key, value in lists.items()}
-        return cls(**{**values, **tuples, "size": size["height"]})
+        return cls(**{**values, **tuples, "size": size["height"]}, center_crop=crop.get("crop_pct"))
 
     @classmethod
     def load(cls, repo: RepoFolder) -> Self:
@@ -140,6 +155,13 @@ class ImageProcessor:
     def write_files(self, draft: RepoDraft) -> None:
         """Write preprocessor_config.json into a draft."""
         draft.write_json(PROCESSOR, self.to_dict())
+
+
+def _middle(image: Image.Image, share: float) -> Image.Image:
+    """Cut a square out of the middle, its side a share of the shorter side."""
+    side = max(1, round(share * min(image.size)))
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
 def _resize(pixels: Tensor, size: int, mode: str, *, antialias: bool) -> Tensor:

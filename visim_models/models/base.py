@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,33 @@ from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.formats import listed, to_storage
 from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
 
-__all__ = ["PretrainedModel"]
+__all__ = ["Classifier", "PretrainedModel"]
 
 _MAX_PARAMETERS = 2**28
 """A gigabyte in memory: ten times the largest network here, and too little for a hostile config.json to do harm."""
 _MAX_SIZE = 2**14
 _MAX_NAMES = 1000
+_MAX_TEXT = 200
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A network that tells classes by its embeddings."""
+
+    embedding_dim: int
+
+    @property
+    def class_names(self) -> list[str]:
+        """Return the C names of the classes, in the order of the outputs."""
+        ...
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embed pictures: (N, 3, S, S) -> (N, D)."""
+        ...
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Classify embeddings: (N, D) -> (N, C) log-probabilities."""
+        ...
 
 
 class PretrainedModel(nn.Module):
@@ -44,7 +66,9 @@ class PretrainedModel(nn.Module):
         source: str | os.PathLike[str] | RepoFolder,
         *,
         revision: str | None = None,
+        subfolder: str = "",
         cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> Self:
@@ -53,7 +77,9 @@ class PretrainedModel(nn.Module):
         Args:
             source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
             revision: branch, tag or commit of the Hub repo.
+            subfolder: folder in `source` that holds the repo's files; "" if it is `source` itself.
             cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+            force_download: download all files again, also those that are in the cache.
             local_files_only: use the cache alone and do not ask the network.
             token: for private or gated repos; by default the one that `hf auth login` left.
 
@@ -63,12 +89,22 @@ class PretrainedModel(nn.Module):
             WeightsError: a weight is missing, unexpected, of another shape or not finite, or the file is damaged.
         """
         repo = RepoFolder.find(
-            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+            source,
+            revision=revision,
+            subfolder=subfolder,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
         )
         with torch.device("meta"):  # sizes without memory
             model = cls.from_config(repo.json(CONFIG), name=str(repo / CONFIG))
         weights = repo.tensors(WEIGHTS, names=model.state_dict().keys())
-        model._take_weights(weights, name=str(repo / WEIGHTS), assign=True)
+        if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in weights):
+            model = cls.from_config(repo.json(CONFIG))  # some buffers are computed when the network is built
+            model._take_weights(weights, name=str(repo / WEIGHTS), assign=False)
+        else:
+            model._take_weights(weights, name=str(repo / WEIGHTS), assign=True)
         return model.eval()
 
     @classmethod
@@ -82,6 +118,12 @@ class PretrainedModel(nn.Module):
         Raises:
             ConfigurationError: a missing or unknown key, or a wrong value.
         """
+        model_type = config.get("model_type")
+        if isinstance(model_type, str) and model_type != cls.model_type:
+            raise ConfigurationError(
+                f"{name} is of a {model_type!r}, but {cls.__name__} loads a {cls.model_type!r}: load it by the class "
+                "of its own network, or by VisualSimilarity, which takes any."
+            )
         expected = {"model_type", *inspect.signature(cls).parameters}
         if missing := expected - set(config):
             raise ConfigurationError(f"{name} lacks {sorted(missing)}: restore the file.")
@@ -92,8 +134,9 @@ class PretrainedModel(nn.Module):
                 f"{name} is of a {config['model_type']!r}, but {cls.__name__} loads a {cls.model_type!r}."
             )
         arguments = {key: value for key, value in config.items() if key != "model_type"}
+        parameters = inspect.signature(cls).parameters
         for key, value in arguments.items():
-            if not _is_size(value) and not _is_list_of_names(value):
+            if not _FORMS.get(parameters[key].annotation, _is_list_of_names)(value):
                 raise ConfigurationError(f"{name}: {key} is {value!r}, which no network can have.", key=key)
         with torch.device("meta"):
             count = sum(parameter.numel() for parameter in cls(**arguments).parameters())
@@ -165,6 +208,10 @@ def _is_size(value: object) -> bool:
     return type(value) is int and value <= _MAX_SIZE
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT and (value.isprintable() or not value)
+
+
 def _is_list_of_names(value: object) -> bool:
     return (
         isinstance(value, list)
@@ -172,3 +219,7 @@ def _is_list_of_names(value: object) -> bool:
         and all(isinstance(name, str) and 0 < len(name) <= 100 and name.isprintable() for name in value)
         and len(set(value)) == len(value)
     )
+
+
+_FORMS: Final[Mapping[object, Callable[[object], bool]]] = {int: _is_size, str: _is_text}
+"""Type of an argument -> whether a value fits; every other argument is a list of names."""

@@ -4,13 +4,14 @@ from visim_models.errors import ConfigurationError
 from visim_models.models.autoencoder import ConvolutionalAutoencoder
 from visim_models.models.base import PretrainedModel
 from visim_models.models.car_classifier import CarFeatureExtractor
+from visim_models.models.timm_backbone import TimmBackbone
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import CONFIG
 
 __all__ = ["MODEL_TYPES", "load_model"]
 
 MODEL_TYPES: dict[str, type[PretrainedModel]] = {
-    model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor)
+    model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor, TimmBackbone)
 }
 """`model_type` -> the network that a pipeline loads for it."""
 
