@@ -23,6 +23,8 @@ PUBLIC_NAMES = {
     "CAR_CLASSES",
     "CarClassifier",
     "CarFeatureExtractor",
+    "GalleryAbout",
+    "TimmBackbone",
     "ConfigurationError",
     "ConvolutionalAutoencoder",
     "DataError",

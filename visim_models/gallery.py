@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from visim_models.about import GalleryAbout
 from visim_models.errors import GalleryError, GalleryMismatchError, ImageSourceError, QueryError, VisimError
 from visim_models.file_names import check_file_name
 from visim_models.repo_folder import RepoDraft, RepoFolder
@@ -40,6 +41,7 @@ class Gallery:
         weights_sha256: SHA-256 of the weights file that embedded the pictures.
         processor_sha256: SHA-256 of the preprocessor_config.json that they went through.
         image_root: where the pictures are: a folder, a zip, an https address or `hf://datasets/...`; "" if unknown.
+        about: how the gallery describes itself.
 
     Raises:
         GalleryError: the parts differ in length, are empty or not finite, or a name is repeated or leaves the root.
@@ -55,11 +57,13 @@ class Gallery:
         weights_sha256: str = "",
         processor_sha256: str = "",
         image_root: str = "",
+        about: GalleryAbout | None = None,
     ) -> None:
         matrix = torch.as_tensor(embeddings).float().contiguous()  # (N, D)
         self.file_names, self.labels = list(file_names), list(labels)
         self.columns = {name: list(values) for name, values in (columns or {}).items()}
         self.weights_sha256, self.processor_sha256, self.image_root = weights_sha256, processor_sha256, image_root
+        self.about = about or GalleryAbout()
         if matrix.ndim != 2 or not len(matrix) or not matrix.shape[1]:
             raise GalleryError(f"A gallery needs embeddings of shape (N, D), not {tuple(matrix.shape)}.")
         self._check_columns(len(matrix))
@@ -149,10 +153,11 @@ class Gallery:
             weights_sha256=self.weights_sha256,
             processor_sha256=self.processor_sha256,
             image_root=self.image_root,
+            about=self.about,
         )
 
     def write_files(self, draft: RepoDraft) -> None:
-        """Write gallery/metadata.csv and gallery/embeddings.safetensors (float16) into a draft.
+        """Write gallery/metadata.csv, gallery/embeddings.safetensors (float16) and gallery/about.json into a draft.
 
         Raises:
             GalleryError: an embedding is beyond float16.
@@ -171,6 +176,8 @@ class Gallery:
             "image_root": self.image_root,
         }
         draft.write_tensors(EMBEDDINGS, {_TENSOR: stored}, metadata=header)
+        if self.about != GalleryAbout():
+            self.about.write_files(draft)
 
     @classmethod
     def load(cls, repo: RepoFolder, *, weights_sha256: str | None = None, processor_sha256: str | None = None) -> Self:
@@ -189,6 +196,8 @@ class Gallery:
         try:
             count, *_ = repo.shapes(EMBEDDINGS).get(_TENSOR) or (0,)
             columns = _read_metadata(repo / METADATA, count=count)  # before memory is taken for the embeddings
+            about = GalleryAbout.load(repo)
+            about.check_fits(columns.keys() - set(_KEY_COLUMNS))
             tensors, header = repo.tensors(EMBEDDINGS, names=[_TENSOR]), repo.header(EMBEDDINGS)
         except GalleryError:
             raise
@@ -213,6 +222,7 @@ class Gallery:
                 weights_sha256=header.get("weights_sha256", ""),
                 processor_sha256=header.get("processor_sha256", ""),
                 image_root=header.get("image_root", ""),
+                about=about,
             )
         except GalleryError as error:
             raise GalleryError(f"{path.parent}: {error}", path=path.parent) from error

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from visim_models.errors import ConfigurationError
-from visim_models.repo_folder import RepoFolder, drafting
+from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.manifest import METRICS
 
 __all__ = ["Figure", "Metrics", "differences", "is_met"]
@@ -191,14 +191,18 @@ class Metrics:
             OutputError: the folder is no repo.
             RepositoryError: it cannot be written.
         """
+        with drafting(folder) as draft:
+            self.write_files(draft)
+
+    def write_files(self, draft: RepoDraft) -> None:
+        """Write metrics.json into a draft."""
         values = {
             **{key: getattr(self, key) for key in ("command", "limit", "weights_sha256", "data")},
             "figures": [figure.to_dict() for figure in self.figures],
             "baselines": [figure.to_dict() for figure in self.baselines],
             "tables": self.tables,
         }
-        with drafting(folder) as draft:
-            draft.write_json(METRICS, values)
+        draft.write_json(METRICS, values)
 
 
 def is_met(figure: Figure) -> bool | None:

@@ -1,31 +1,25 @@
 """The whole query: image -> tensor -> embedding -> neighbours -> verdict. This is the one module that knows it all."""
 
-import os
 from collections.abc import Iterable
-from typing import Literal, Self, overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from visim_models.embedding import decode_pictures, device_of, embed_pixels, prepared
-from visim_models.errors import ConfigurationError, GalleryMismatchError, QueryError, VisimError
+from visim_models.embedding import decode_pictures, embed_pixels
+from visim_models.errors import QueryError, VisimError
 from visim_models.gallery import Gallery
 from visim_models.images import ImageSource
-from visim_models.measurements import NEIGHBOURS, Measured, measure, names_for
+from visim_models.measurements import NEIGHBOURS, Measured, measure
 from visim_models.models import (
     CarClassifier,
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
-    PretrainedModel,
-    load_model,
 )
-from visim_models.ood import OutOfDistributionDetector
-from visim_models.processing import ImageProcessor
-from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
-from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
 from visim_models.results import Match, SimilarityResult
+from visim_models.stored_pipeline import StoredPipeline
 
 __all__ = ["VisualSimilarity"]
 
@@ -33,7 +27,7 @@ Scores = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
 
-class VisualSimilarity:
+class VisualSimilarity(StoredPipeline):
     """A network, its processor, a gallery that it embedded, and a detector calibrated for it.
 
     The parts answer themselves: a change of `model` shows in the next query.
@@ -49,96 +43,6 @@ class VisualSimilarity:
         GalleryMismatchError: the gallery is of another width than the model.
         QueryError: the detector needs a measurement that the model does not make, or is of another width.
     """
-
-    def __init__(
-        self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
-    ) -> None:
-        self.model = prepared(model)
-        self.processor, self.gallery, self.ood = processor, gallery, ood
-        self._check_parts()
-
-    def _check_parts(self) -> None:
-        if self.processor.size != self.model.image_size:
-            raise ConfigurationError(
-                f"The processor makes {self.processor.size} x {self.processor.size} pictures, but the model takes "
-                f"{self.model.image_size} x {self.model.image_size}: {CONFIG} and {PROCESSOR} are not of one repo."
-            )
-        width = self.gallery.embeddings.shape[1]
-        if self.model.embedding_dim != width:
-            raise GalleryMismatchError(
-                f"The gallery's embeddings have {width} numbers, the model's {self.model.embedding_dim}: "
-                "embed the gallery again with this model."
-            )
-        self.ood.check_fits(names_for(self.model), width=width)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        source: str | os.PathLike[str] | RepoFolder,
-        *,
-        device: str | torch.device = "cpu",
-        revision: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> Self:
-        """Load all four parts from a folder or a Hub repo, and check them against each other.
-
-        Args:
-            source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
-            device: where the network computes.
-            revision: branch, tag or commit of the Hub repo.
-            cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
-            local_files_only: use the cache alone and do not ask the network.
-            token: for private or gated repos; by default the one that `hf auth login` left.
-
-        Raises:
-            RepositoryError: the folder or repo cannot be found or downloaded.
-            ConfigurationError: a JSON file is missing, or has a missing, unknown or wrong key.
-            WeightsError: a safetensors file is missing, damaged, or of another model.
-            GalleryError: the gallery is damaged, or was made by other weights or another processor.
-        """
-        repo = RepoFolder.find(
-            source, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        model = load_model(repo)
-        processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
-        gallery = Gallery.load(repo, weights_sha256=repo.sha256(WEIGHTS), processor_sha256=repo.sha256(PROCESSOR))
-        return cls(model, processor, gallery, OutOfDistributionDetector.load(repo)).to(device)
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write all four parts into a new or empty folder, or into a repo folder.
-
-        The weights are rounded to float16, and the gallery is marked as theirs. Every other file of a repo stays,
-        except those that describe other weights.
-
-        Raises:
-            OutputError: the folder holds files and is no repo.
-            WeightsError: a weight is beyond float16.
-            GalleryError: an embedding is beyond float16.
-            RepositoryError: the folder cannot be written.
-        """
-        with drafting(folder) as draft:
-            self.write_files(draft)
-
-    def write_files(self, draft: RepoDraft) -> None:
-        """Write all four parts into a draft."""
-        self.model.write_files(draft)
-        self.processor.write_files(draft)
-        self.gallery.weights_sha256 = draft.sha256(WEIGHTS)
-        self.gallery.processor_sha256 = draft.sha256(PROCESSOR)
-        self.gallery.write_files(draft)
-        self.ood.write_files(draft)
-
-    @property
-    def device(self) -> torch.device:
-        """Return the device that the network computes on."""
-        return device_of(self.model)
-
-    def to(self, device: str | torch.device) -> Self:
-        """Move the network to a device; return this pipeline."""
-        self.model.to(device)
-        return self
 
     def search(self, image: ImageSource, *, top_k: int = 4) -> SimilarityResult:
         """Find the pictures of the gallery that look most like a picture, and judge whether it is of their kind.
@@ -258,7 +162,9 @@ class VisualSimilarity:
     def _search_pixels(self, pixels: Tensor, count: int) -> list[SimilarityResult]:
         measured, scores, indices = self._measure(pixels, self.gallery, count)
         return [
-            SimilarityResult(self.gallery.matches(*row), verdict, embedding)
+            SimilarityResult(
+                self.gallery.matches(*row), verdict, embedding, self.gallery.image_root, trusts_root=self.trusts_root
+            )
             for *row, verdict, embedding in zip(
                 scores[:, :count],
                 indices[:, :count],

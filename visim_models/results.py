@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from visim_models.notebook import picture_strip
 from visim_models.ood import OODVerdict
 
 __all__ = ["Match", "SimilarityResult"]
@@ -55,15 +56,30 @@ class SimilarityResult:
         matches: nearest first.
         ood: whether the query is the kind of picture that the gallery knows.
         embedding: (D,) float32 of the query.
+        image_root: where the pictures of the gallery are, for notebooks; "" if unknown.
+        trusts_root: the root may be on this machine.
     """
 
     matches: list[Match]
     ood: OODVerdict
     embedding: npt.NDArray[np.float32] = field(compare=False, repr=False)
+    image_root: str = field(default="", compare=False, repr=False)
+    trusts_root: bool = field(default=False, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matches and the verdict in plain JSON types."""
         return {"matches": [match.to_dict() for match in self.matches], "ood": vars(self.ood).copy()}
+
+    def _repr_html_(self) -> str:
+        verdict = (
+            "does not look like this gallery's pictures" if self.ood.is_ood else "looks like this gallery's pictures"
+        )
+        return picture_strip(
+            self.matches,
+            image_root=self.image_root,
+            trusted=self.trusts_root,
+            verdict=f"The picture {verdict} (p = {self.ood.p_value:.3f}).",
+        )
 
     def __repr__(self) -> str:
         verdict = "out of distribution" if self.ood.is_ood else "in distribution"

@@ -12,6 +12,7 @@ import pytest
 from tests.builders import files_of, tiny_repo, write_pictures
 from tests.processes import ROOT, run_program
 from visim_models import VisimError, VisualSimilarity
+from visim_models.build.model_parts import ModelParts
 from visim_models.cli import main
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, WEIGHTS
@@ -130,10 +131,30 @@ def test_mistakes_are_one_line_and_change_nothing(
     assert files_of(mine) == before
 
 
-def test_a_new_gallery_needs_a_model(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("build", pictures, "--out", tmp_path / "mine") == 2
-    assert "--model" in error_of(capsys)
-    assert not (tmp_path / "mine").exists()
+def test_a_new_gallery_is_of_the_general_network(
+    pictures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    load = ModelParts.load
+    monkeypatch.setattr(ModelParts, "load", lambda source: (asked.append(source), load(model))[1])
+    assert run("build", pictures, "--out", tmp_path / "mine") == 0
+    assert asked == ["general-extractor"]
+
+
+def test_a_described_gallery(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
+    (tmp_path / "t.csv").write_text("file_name,price\n" + "".join(f"{name},{len(name)}\n" for name in names))
+    words = ["--title", "Oak", "--one", "a chair", "--many", "chairs", "--show", "price"]
+    arguments = [pictures, "--out", tmp_path / "mine", "--model", model, "--metadata", tmp_path / "t.csv", *words]
+    assert run("build", *arguments) == 0
+    gallery = VisualSimilarity.from_pretrained(tmp_path / "mine").gallery
+    assert (gallery.about.title, gallery.about.columns) == ("Oak", ("price",))
+    assert "The verdict finds" in capsys.readouterr().out
+    assert run("build", "--out", tmp_path / "mine", "--description", "Fine chairs.") == 0
+    assert VisualSimilarity.from_pretrained(tmp_path / "mine").gallery.about.description == "Fine chairs."
+    capsys.readouterr()
+    assert run("build", "--out", tmp_path / "mine", "--link", "url") == 2
+    assert "'url'" in error_of(capsys)
 
 
 def test_photographs_are_not_replaced_by_their_gallery(
@@ -151,7 +172,7 @@ def test_an_interruption_is_no_traceback(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("visim_models.cli.update", interrupted)
+    monkeypatch.setattr("visim_models.commands.build.update", interrupted)
     assert run("build", "--out", mine, "--image-root", "") == 130
     assert capsys.readouterr().err == "interrupted\n"
 

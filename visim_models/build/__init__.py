@@ -5,9 +5,21 @@ changed pictures are embedded, found by content; a killed build goes on where it
 """
 
 from visim_models.build.built_gallery import BuiltGallery
-from visim_models.build.new_gallery import build, embed_gallery
+from visim_models.build.description import Description
+from visim_models.build.metadata_table import MetadataTable
+from visim_models.build.new_gallery import DEFAULT_MODEL, build, embed_gallery
 from visim_models.build.report import BuildReport
 from visim_models.build.skipped import Skipped
 from visim_models.build.update import update
 
-__all__ = ["BuildReport", "BuiltGallery", "Skipped", "build", "embed_gallery", "update"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "BuildReport",
+    "BuiltGallery",
+    "Description",
+    "MetadataTable",
+    "Skipped",
+    "build",
+    "embed_gallery",
+    "update",
+]

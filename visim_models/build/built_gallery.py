@@ -4,17 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from visim_models.about import GalleryAbout
 from visim_models.build.card import card_text
+from visim_models.build.description import Description
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.self_calibration import calibrated_on
 from visim_models.build.skipped import Skipped, write_skipped
+from visim_models.build.verdict_check import check_verdict
 from visim_models.gallery import Gallery
+from visim_models.metrics import Figure, Metrics
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoDraft
+from visim_models.repo_folder.manifest import METRICS
 
 __all__ = ["BuiltGallery", "label_of"]
+
+_COMMAND = "visim build PICTURES --out REPO"
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class BuiltGallery:
         gallery: the same N pictures, to be searched.
         detector: calibrated on them.
         skipped: files that it was built without.
+        notes: lines about records and pictures that do not belong together.
+        check: how many drawn pictures the verdict finds, as figures.
     """
 
     parts: ModelParts
@@ -34,6 +43,8 @@ class BuiltGallery:
     gallery: Gallery
     detector: OutOfDistributionDetector
     skipped: Sequence[Skipped]
+    notes: Sequence[str]
+    check: Sequence[Figure]
 
     @classmethod
     def of_pictures(
@@ -44,6 +55,8 @@ class BuiltGallery:
         image_root: str,
         labels: Sequence[str] | None = None,
         columns: Mapping[str, Sequence[str]] | None = None,
+        about: GalleryAbout | None = None,
+        description: Description | None = None,
         skipped: Sequence[Skipped] = (),
         progress: bool = False,
     ) -> "BuiltGallery":
@@ -55,11 +68,14 @@ class BuiltGallery:
             image_root: where the pictures can be fetched from.
             labels: N labels; by default the folder of each picture.
             columns: name -> N further values.
+            about: how the gallery described itself so far.
+            description: changes of labels, columns and `about`.
             skipped: files that it was built without.
             progress: show a progress bar.
 
         Raises:
-            DataError: the gallery has no two pictures that are not near-duplicates.
+            DataError: the gallery has no two pictures that are not near-duplicates, or its description does not fit.
+            ConfigurationError: a column that is to be shown does not exist.
         """
         gallery = Gallery(
             pictures.file_names,
@@ -69,8 +85,12 @@ class BuiltGallery:
             weights_sha256=parts.weights_sha256,
             processor_sha256=parts.processor_sha256,
             image_root=image_root,
+            about=about,
         )
-        return cls(parts, pictures, gallery, calibrated_on(pictures, parts.detector, progress=progress), skipped)
+        notes = description.apply(gallery) if description else []
+        detector = calibrated_on(pictures, parts.detector, progress=progress)
+        check = check_verdict(VisualSimilarity(parts.model, parts.processor, gallery, detector))
+        return cls(parts, pictures, gallery, detector, skipped, notes, check)
 
     @property
     def similarity(self) -> VisualSimilarity:
@@ -78,7 +98,7 @@ class BuiltGallery:
         return VisualSimilarity(self.parts.model, self.parts.processor, self.gallery, self.detector)
 
     def write_files(self, draft: RepoDraft) -> None:
-        """Write the gallery, its measurements, the detector, skipped.csv and the card into a draft.
+        """Write the gallery, its measurements, the detector, the figures, skipped.csv and the card into a draft.
 
         Raises:
             GalleryError: an embedding is beyond float16.
@@ -86,8 +106,21 @@ class BuiltGallery:
         self.gallery.write_files(draft)
         self.pictures.write_files(draft)
         self.detector.write_files(draft)
+        if self.check:
+            metrics = Metrics(
+                command=_COMMAND,
+                limit=None,
+                weights_sha256=self.parts.weights_sha256,
+                data={},
+                figures=list(self.check),
+                baselines=[],
+                tables={},
+            )
+            metrics.write_files(draft)
+        else:
+            draft.drop(METRICS)
         write_skipped(draft, self.skipped)
-        draft.write_card(card_text(self.gallery, self.detector, self.parts.model))
+        draft.write_card(card_text(self.gallery, self.detector, self.parts.model, self.check))
 
 
 def label_of(file_name: str) -> str:

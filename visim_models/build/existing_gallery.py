@@ -6,10 +6,12 @@ from typing import Self
 
 from visim_models.build.built_gallery import BuiltGallery, label_of
 from visim_models.build.changes import Changes
+from visim_models.build.description import Description
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
 from visim_models.gallery import Gallery
+from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder, Version, version_of
 
 __all__ = ["ExistingGallery"]
@@ -23,6 +25,7 @@ class ExistingGallery:
         repo: the repo folder.
         parts: its network, processor and detector.
         gallery: N pictures.
+        detector: calibrated on them.
         pictures: the same N pictures, with their measurements.
         version: of the repo folder when these were read.
     """
@@ -30,6 +33,7 @@ class ExistingGallery:
     repo: RepoFolder
     parts: ModelParts
     gallery: Gallery
+    detector: OutOfDistributionDetector
     pictures: EmbeddedPictures
     version: Version
 
@@ -44,7 +48,8 @@ class ExistingGallery:
         version = version_of(repo.path)
         parts = ModelParts.load(repo)
         gallery = Gallery.load(repo, weights_sha256=parts.weights_sha256, processor_sha256=parts.processor_sha256)
-        return cls(repo, parts, gallery, EmbeddedPictures.load(repo, gallery), version)
+        detector = OutOfDistributionDetector.load(repo)
+        return cls(repo, parts, gallery, detector, EmbeddedPictures.load(repo, gallery), version)
 
     def next(
         self,
@@ -52,6 +57,7 @@ class ExistingGallery:
         fresh: EmbeddedPictures | None,
         *,
         image_root: str,
+        description: Description,
         skipped: Sequence[Skipped],
         progress: bool,
     ) -> BuiltGallery:
@@ -61,6 +67,7 @@ class ExistingGallery:
             changes: the next gallery.
             fresh: the pictures of `changes.to_embed`.
             image_root: of the next gallery.
+            description: changes of labels, columns and how it describes itself.
             skipped: files that it is built without.
             progress: show progress bars.
 
@@ -81,6 +88,8 @@ class ExistingGallery:
                 column: ["" if row.description is None else values[row.description] for row in rows]
                 for column, values in self.gallery.columns.items()
             },
+            about=self.gallery.about,
+            description=description,
             skipped=skipped,
             progress=progress,
         )

@@ -7,12 +7,12 @@ from typing import Final, Self
 
 from visim_models.embedding import prepared
 from visim_models.errors import ConfigurationError, OutputError
-from visim_models.measurements import names_for
 from visim_models.models import PretrainedModel, load_model
 from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoDraft, RepoFolder
-from visim_models.repo_folder.manifest import CONFIG, OOD, PROCESSOR, WEIGHTS
+from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
+from visim_models.timm_source import is_timm_name, timm_repo
 
 __all__ = ["ModelParts"]
 
@@ -28,7 +28,7 @@ class ModelParts:
         name: short name, "namespace/repo" or name of the folder.
         model: the network, ready to embed.
         processor: makes the network's input.
-        detector: its score is kept; a gallery's own pictures calibrate it again.
+        detector: judges by the distance to the nearest pictures; a gallery's own pictures calibrate it.
         weights_sha256: SHA-256 of the weights file.
         processor_sha256: SHA-256 of preprocessor_config.json.
     """
@@ -46,15 +46,15 @@ class ModelParts:
         """Load the parts of a repo, and check them against each other; its gallery is not needed.
 
         Args:
-            source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
+            source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", an open repo folder, or
+                "timm:NAME" for a network of timm.
 
         Raises:
             RepositoryError: the repo cannot be found or downloaded.
             ConfigurationError: a JSON file is missing, wrong, or not of one repo with the others.
             WeightsError: a safetensors file is missing, damaged, or of another model.
-            QueryError: the detector needs a measurement that the model does not make, or is of another width.
         """
-        repo = RepoFolder.find(source)
+        repo = timm_repo(os.fspath(source)) if is_timm_name(source) else RepoFolder.find(source)  # type: ignore[arg-type]
         model, processor = prepared(load_model(repo)), ImageProcessor.load(repo)
         if processor.size != model.image_size:
             raise ConfigurationError(
@@ -62,9 +62,8 @@ class ModelParts:
                 f"{CONFIG} takes {model.image_size} x {model.image_size}: they are not of one repo.",
                 path=repo.path,
             )
-        detector = OutOfDistributionDetector.load(repo) if repo.has(OOD) else _distance_detector()
-        detector.check_fits(names_for(model), width=model.embedding_dim)
-        return cls(repo, _name(source, repo), model, processor, detector, repo.sha256(WEIGHTS), repo.sha256(PROCESSOR))
+        hashes = repo.sha256(WEIGHTS), repo.sha256(PROCESSOR)
+        return cls(repo, _name(source, repo), model, processor, _distance_detector(), *hashes)
 
     def check_same(self, repo: RepoFolder) -> None:
         """Refuse an output that is the repo of another network, or has another processor.
@@ -88,9 +87,10 @@ class ModelParts:
 
 
 def _distance_detector() -> OutOfDistributionDetector:
-    """Return the detector for a network that comes with none: the distance to the nearest neighbours (Sun et al. 2022).
+    """Return the detector of a gallery of anything: the distance to its nearest pictures (Sun et al. 2022).
 
-    A gallery's own pictures calibrate it; the threshold is never used.
+    A detector that came with the network was fitted to tell its own pictures from others, cars for example, and knows
+    nothing of these. A gallery's own pictures calibrate this one; the threshold is never used.
     """
     weightings = {"neighbour_distance": Weighting(weight=1.0, mean=0.0, std=1.0)}
     return OutOfDistributionDetector(weightings, threshold=0.0, false_alarm_rate=_FALSE_ALARM_RATE)

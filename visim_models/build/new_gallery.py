@@ -1,9 +1,11 @@
 """Build a gallery of pictures: in memory, or as a repo folder."""
 
 import os
+from typing import Final
 
 from visim_models.build.built_gallery import BuiltGallery
 from visim_models.build.changes import Changes
+from visim_models.build.description import Description
 from visim_models.build.embed_store import embed_store
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.report import BuildReport
@@ -22,15 +24,19 @@ from visim_models.image_store import ImageStore
 from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.manifest import EMBEDDINGS
 
-__all__ = ["build", "embed_gallery"]
+__all__ = ["DEFAULT_MODEL", "build", "embed_gallery"]
+
+DEFAULT_MODEL: Final = "general-extractor"
+"""The network for pictures of anything."""
 
 
 def build(
     pictures: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] | RepoFolder,
+    model: str | os.PathLike[str] | RepoFolder | None = None,
     image_root: str | None = None,
+    description: Description | None = None,
     remove_missing: bool = False,
     progress: bool = True,
 ) -> BuildReport:
@@ -42,9 +48,11 @@ def build(
     Args:
         pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
         out: the repo folder: new, empty, or one with a gallery of the same network.
-        model: the repo of the network: a folder, "namespace/repo", or a short name such as "car-extractor".
+        model: the repo of the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME"
+            for a network of timm; by default that of `out`, if it has a gallery, else "general-extractor".
         image_root: where the pictures can be fetched from later: a folder, a zip, an https address or
             hf://datasets/namespace/name; by default `pictures`, or the root that the gallery has already.
+        description: labels, further columns and how the gallery describes itself.
         remove_missing: remove pictures from an old gallery that `pictures` does not have.
         progress: show progress bars.
 
@@ -55,17 +63,27 @@ def build(
         VisimError: the repo, the pictures or the output cannot be used; `out` is then unchanged.
     """
     target = check_output(out, inputs=local_inputs(pictures))
+    description = Description() if description is None else description
+    description.check()
     version = version_of(target)
-    parts = ModelParts.load(model)
+    has_gallery = is_repo(target) and RepoFolder(target).has(EMBEDDINGS)
+    parts = ModelParts.load(model or (target if has_gallery else DEFAULT_MODEL))
     if is_repo(target):
         existing = RepoFolder(target)
         parts.check_same(existing)
-        if existing.has(EMBEDDINGS):
-            return sync(existing, pictures, image_root=image_root, remove_missing=remove_missing, progress=progress)
+        if has_gallery:
+            return sync(
+                existing,
+                pictures,
+                image_root=image_root,
+                description=description,
+                remove_missing=remove_missing,
+                progress=progress,
+            )
     store = open_store(pictures)
     work = WorkFolder(target, parts, store)
     with keeping_work(work):
-        built = _embed_all(store, parts, image_root=image_root, work=work, progress=progress)
+        built = _embed_all(store, parts, image_root=image_root, description=description, work=work, progress=progress)
         with drafting(target, inputs=local_inputs(pictures), version=version) as draft:
             parts.write_files(draft)
             built.write_files(draft)
@@ -75,29 +93,37 @@ def build(
         repo=target,
         changes=Changes(added=built.gallery.file_names),
         skipped=built.skipped,
+        notes=built.notes,
+        check=built.check,
     )
 
 
 def embed_gallery(
     pictures: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] | RepoFolder,
+    model: str | os.PathLike[str] | RepoFolder = DEFAULT_MODEL,
     image_root: str | None = None,
+    description: Description | None = None,
     progress: bool = True,
 ) -> BuiltGallery:
     """Build a gallery of pictures in memory.
 
     Args:
         pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
-        model: the repo of the network: a folder, "namespace/repo", or a short name such as "car-extractor".
+        model: the repo of the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME"
+            for a network of timm.
         image_root: where the pictures can be fetched from later; by default `pictures`.
+        description: labels, further columns and how the gallery describes itself.
         progress: show progress bars.
 
     Raises:
         DataError: there are no two pictures that are not near-duplicates.
         VisimError: the repo or the pictures cannot be used.
     """
-    return _embed_all(open_store(pictures), ModelParts.load(model), image_root=image_root, progress=progress)
+    description = Description() if description is None else description
+    description.check()
+    parts = ModelParts.load(model)
+    return _embed_all(open_store(pictures), parts, image_root=image_root, description=description, progress=progress)
 
 
 def _embed_all(
@@ -105,6 +131,7 @@ def _embed_all(
     parts: ModelParts,
     *,
     image_root: str | None,
+    description: Description,
     work: WorkFolder | None = None,
     progress: bool,
 ) -> BuiltGallery:
@@ -119,6 +146,7 @@ def _embed_all(
         pictures,
         parts,
         image_root=root,
+        description=description,
         skipped=[*unreadable_in(store), *skipped],
         progress=progress,
     )

@@ -8,6 +8,7 @@ from typing import Self
 from visim_models.build.changes import Changes
 from visim_models.build.skipped import Skipped
 from visim_models.gallery import Gallery
+from visim_models.metrics import Figure
 from visim_models.ood import OutOfDistributionDetector
 
 __all__ = ["BuildReport"]
@@ -30,6 +31,8 @@ class BuildReport:
         differing: names whose files have changed, but that the gallery keeps as they were.
         skipped: files that were left out.
         unknown: names to remove that the gallery does not have.
+        notes: lines about records and pictures that do not belong together.
+        check: how many drawn pictures the verdict finds, as figures; none where nothing was built.
     """
 
     repo: Path
@@ -44,6 +47,8 @@ class BuildReport:
     differing: Sequence[str] = ()
     skipped: Sequence[Skipped] = ()
     unknown: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    check: Sequence[Figure] = ()
 
     @classmethod
     def of_gallery(
@@ -55,6 +60,8 @@ class BuildReport:
         changes: Changes | None = None,
         skipped: Sequence[Skipped] = (),
         unknown: Sequence[str] = (),
+        notes: Sequence[str] = (),
+        check: Sequence[Figure] = (),
     ) -> Self:
         """Return the report of a gallery, its detector and the changes that led to it, if any."""
         made = Changes() if changes is None else changes
@@ -71,4 +78,6 @@ class BuildReport:
             differing=made.differing,
             skipped=skipped,
             unknown=unknown,
+            notes=notes,
+            check=check,
         )

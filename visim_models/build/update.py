@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from visim_models.build.changes import Changes, plan
+from visim_models.build.description import Description
 from visim_models.build.embed_store import embed_store
 from visim_models.build.existing_gallery import ExistingGallery
 from visim_models.build.report import BuildReport
@@ -34,6 +35,7 @@ def update(
     add: str | os.PathLike[str] | None = None,
     remove: Iterable[str] = (),
     image_root: str | None = None,
+    description: Description | None = None,
     progress: bool = True,
 ) -> BuildReport:
     """Change the gallery of a repo folder that `build` made.
@@ -46,6 +48,7 @@ def update(
         add: a folder, zip or data set whose new pictures are added; pictures whose names the gallery has stay.
         remove: file names to remove, before others are added. Unknown ones are reported.
         image_root: where the pictures can be fetched from; by default the gallery's own root stays.
+        description: changes of labels, further columns and how the gallery describes itself.
         progress: show progress bars.
 
     Raises:
@@ -55,6 +58,8 @@ def update(
         VisimError: the repo or the pictures cannot be used; the repo is then unchanged.
     """
     removed = list(remove)
+    description = Description() if description is None else description
+    description.check()
     if pictures is not None and (add is not None or removed):
         raise DataError("Give either all pictures, or pictures to add and to remove.")
     target = check_output(repo, inputs=local_inputs(pictures, add))
@@ -62,9 +67,16 @@ def update(
         raise RepositoryError(f"{repo} is no visim repo: build a gallery first.", path=target)
     opened = RepoFolder(target)
     if pictures is not None:
-        return sync(opened, pictures, image_root=image_root, remove_missing=True, progress=progress)
+        return sync(
+            opened,
+            pictures,
+            image_root=image_root,
+            description=description,
+            remove_missing=True,
+            progress=progress,
+        )
     if add is None and not removed:
-        return _move(opened, image_root)
+        return _describe(opened, image_root, description)
     existing = ExistingGallery.load(opened)
     old = existing.pictures.sha256
     unknown = sorted(set(removed) - old.keys())
@@ -81,6 +93,7 @@ def update(
         earlier=read_skipped(opened),
         unknown=unknown,
         image_root=image_root,
+        description=description,
         progress=progress,
     )
 
@@ -90,6 +103,7 @@ def sync(
     pictures: str | os.PathLike[str],
     *,
     image_root: str | None,
+    description: Description,
     remove_missing: bool,
     progress: bool,
 ) -> BuildReport:
@@ -99,6 +113,7 @@ def sync(
         repo: the repo, whose gallery `build` made.
         pictures: a folder, a zip, or hf://datasets/namespace/name.
         image_root: where the pictures can be fetched from; None for the gallery's own root.
+        description: changes of labels, further columns and how the gallery describes itself.
         remove_missing: remove pictures that `pictures` does not have.
         progress: show progress bars.
 
@@ -120,19 +135,20 @@ def sync(
             f"({listed(changes.removed)}): nothing was changed. Use --sync to remove them, or --add to keep them.",
             path=repo.path,
         )
-    return _apply(existing, changes, store, skipped, image_root=image_root, progress=progress)
+    return _apply(existing, changes, store, skipped, image_root=image_root, description=description, progress=progress)
 
 
-def _move(repo: RepoFolder, image_root: str | None) -> BuildReport:
-    """Change the image root alone."""
+def _describe(repo: RepoFolder, image_root: str | None, description: Description) -> BuildReport:
+    """Change what a gallery says of itself and its pictures, and its image root; nothing is embedded."""
     version = version_of(repo.path)
     gallery, detector = Gallery.load(repo), OutOfDistributionDetector.load(repo)
     root = None if image_root is None else checked_root(image_root)
-    if root is not None and root != gallery.image_root:
-        gallery.image_root = root
+    notes = description.apply(gallery)
+    if description or (root is not None and root != gallery.image_root):
+        gallery.image_root = gallery.image_root if root is None else root
         with drafting(repo.path, version=version) as draft:
             gallery.write_files(draft)
-    return BuildReport.of_gallery(gallery, detector, repo=repo.path)
+    return BuildReport.of_gallery(gallery, detector, repo=repo.path, notes=notes)
 
 
 def _apply(
@@ -144,6 +160,7 @@ def _apply(
     earlier: Sequence[Skipped] = (),
     unknown: Sequence[str] = (),
     image_root: str | None,
+    description: Description,
     progress: bool,
 ) -> BuildReport:
     """Embed new pictures, and write the next gallery.
@@ -156,6 +173,7 @@ def _apply(
         earlier: files that an earlier run skipped, and that stay in skipped.csv.
         unknown: names to remove that the gallery does not have; they are reported.
         image_root: replaces the gallery's own.
+        description: changes of labels, further columns and how the gallery describes itself.
         progress: show progress bars.
     """
     repo = existing.repo
@@ -170,13 +188,30 @@ def _apply(
             changes = changes.without([item.file_name for item in failed], existing.pictures.file_names)
             skipped = [*skipped, *failed]
         now_skipped = {*skipped, *(item for item in earlier if item.file_name not in changes.rows)}
-        gallery, detector = existing.gallery, existing.parts.detector
-        if not changes.is_nothing or root != gallery.image_root or now_skipped != set(read_skipped(repo)):
-            built = existing.next(changes, fresh, image_root=root, skipped=sorted(now_skipped), progress=progress)
+        gallery, detector, notes, check = existing.gallery, existing.detector, [], []
+        is_moved = root != gallery.image_root or now_skipped != set(read_skipped(repo))
+        if not changes.is_nothing or is_moved or description:
+            built = existing.next(
+                changes,
+                fresh,
+                image_root=root,
+                description=description,
+                skipped=sorted(now_skipped),
+                progress=progress,
+            )
             with drafting(repo.path, version=existing.version) as draft:
                 built.write_files(draft)
-            gallery, detector = built.gallery, built.detector
-    return BuildReport.of_gallery(gallery, detector, repo=repo.path, changes=changes, skipped=skipped, unknown=unknown)
+            gallery, detector, notes, check = built.gallery, built.detector, [*built.notes], [*built.check]
+    return BuildReport.of_gallery(
+        gallery,
+        detector,
+        repo=repo.path,
+        changes=changes,
+        skipped=skipped,
+        unknown=unknown,
+        notes=notes,
+        check=check,
+    )
 
 
 def _is_in(name: str, paths: Sequence[str]) -> bool:

@@ -40,7 +40,9 @@ class RepoFolder:
         source: "str | os.PathLike[str] | RepoFolder",
         *,
         revision: str | None = None,
+        subfolder: str = "",
         cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
     ) -> "RepoFolder":
@@ -52,7 +54,9 @@ class RepoFolder:
                 "car-extractor", which is a bundled repo where there is one, else `visim-<name>` of the namespace that
                 the environment variable VISIM_NAMESPACE gives.
             revision: branch, tag or commit of the Hub repo.
+            subfolder: folder in `source` that holds the repo's files; "" if it is `source` itself.
             cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+            force_download: download all files again, also those that are in the cache.
             local_files_only: use the cache alone and do not ask the network.
             token: for private or gated repos; by default the one that `hf auth login` left.
 
@@ -63,10 +67,10 @@ class RepoFolder:
         if isinstance(source, RepoFolder):
             return source
         if os.path.isdir(source):  # Path.is_dir raises where the name is too long for a file system
-            return cls(Path(source))
+            return cls(_inside(Path(source), subfolder))
         name = os.fspath(source)
-        if revision is None and (bundled := _bundled(name)):
-            return cls(bundled)
+        if revision is None and not force_download and (bundled := _bundled(name)):
+            return cls(_inside(bundled, subfolder))
         namespace = os.environ.get(_NAMESPACE_VARIABLE)
         is_short = name.replace("-", "").isalnum()
         if is_short and namespace:
@@ -76,16 +80,16 @@ class RepoFolder:
                 f"{name!r} is neither a folder here nor a bundled repo: give a folder or 'namespace/repo', or set "
                 f"{_NAMESPACE_VARIABLE} to the Hub namespace that has visim-{name}."
             )
-        return cls(
-            download_snapshot(
-                name,
-                patterns=[name for name in MANIFEST if name not in PLOTS],
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                token=token,
-            )
+        snapshot = download_snapshot(
+            name,
+            patterns=[f"{subfolder}/{file}" if subfolder else file for file in MANIFEST if file not in PLOTS],
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
         )
+        return cls(_inside(snapshot, subfolder))
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file of the manifest."""
@@ -116,6 +120,14 @@ class RepoFolder:
         return file_sha256(self.path / name)
 
 
+def _inside(folder: Path, subfolder: str) -> Path:
+    """Return a folder in a repo, which must be there and may not lead out of it."""
+    found = folder / subfolder
+    if not found.is_dir() or not found.resolve().is_relative_to(folder.resolve()):
+        raise RepositoryError(f"{folder} has no folder {subfolder!r}.", path=found)
+    return found
+
+
 def _bundled(name: str) -> Path | None:
     """Find a short name among the repos that installed packages bundle."""
     for point in entry_points(group=_REPOS_GROUP):
@@ -134,8 +146,9 @@ def _refuse_links_out(folder: Path) -> None:
     The Hub's cache fills a snapshot with links to the `blobs` folder of the same repo: those belong to it.
     """
     homes = [folder.resolve()]
-    if folder.parent.name == "snapshots":
-        homes.append((folder.parent.parent / "blobs").resolve())
+    snapshot = next((path for path in (folder, *folder.parents) if path.parent.name == "snapshots"), None)
+    if snapshot:
+        homes.append((snapshot.parent.parent / "blobs").resolve())
     for name in manifest_files(folder):
         if not any((folder / name).resolve().is_relative_to(home) for home in homes):
             raise RepositoryError(

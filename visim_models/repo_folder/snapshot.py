@@ -27,6 +27,7 @@ def download_snapshot(
     patterns: Sequence[str],
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
@@ -37,6 +38,7 @@ def download_snapshot(
         patterns: the files to download, as fnmatch reads them.
         revision: branch, tag or commit of the repo.
         cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
+        force_download: download all files again, also those that are in the cache.
         local_files_only: use the cache alone and do not ask the network.
         token: for private or gated repos; by default the one that `hf auth login` left.
 
@@ -50,6 +52,7 @@ def download_snapshot(
                 repo_id,
                 revision=revision,
                 cache_dir=cache,
+                force_download=force_download,
                 local_files_only=local_files_only,
                 token=token,
                 allow_patterns=list(patterns),

@@ -1,6 +1,5 @@
 """Write a repo folder: additive, in one step, and only where no file of anybody else can be lost."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from visim_models.errors import GalleryMismatchError, RepositoryError
 from visim_models.repo_folder.atomic import link_or_copy, replacing_files
+from visim_models.repo_folder.card_mark import is_marked, mark_card
 from visim_models.repo_folder.formats import (
     file_sha256,
     read_header,
@@ -37,7 +37,6 @@ Version = Mapping[str, tuple[int, int, int]]
 """File -> its inode, time of change and size."""
 
 _MAX_CARD_BYTES: Final = 4 * 2**20
-_CARD_MARK: Final = "<!-- visim wrote this card and replaces it unless it is edited: {} -->"
 
 
 class RepoDraft:
@@ -82,8 +81,7 @@ class RepoDraft:
         """Write README.md, unless the repo has one that a person wrote or edited; return whether it was written."""
         if not _is_own_card(self._target / CARD):
             return False
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        self.write_text(CARD, f"{text}\n{_CARD_MARK.format(digest)}\n")
+        self.write_text(CARD, mark_card(text))
         return True
 
     def copy(self, name: str, source: RepoFolder) -> None:
@@ -96,6 +94,10 @@ class RepoDraft:
             if (folder / name).is_file():
                 return file_sha256(folder / name)
         return ""
+
+    def old(self, name: str) -> Path | None:
+        """Return the path of a file of the old repo, or None where it has none."""
+        return self._target / name if (self._target / name).is_file() else None
 
     def drop(self, *names: str) -> None:
         """Leave files of the old repo out of the new one."""
@@ -163,12 +165,11 @@ def drafting(
 def _is_own_card(path: Path) -> bool:
     """Whether a card may be replaced: there is none, or visim wrote it and nobody has edited it since."""
     try:
-        text, newline, mark = read_text(path, most=_MAX_CARD_BYTES).rstrip("\n").rpartition("\n")
+        return is_marked(read_text(path, most=_MAX_CARD_BYTES))
     except FileNotFoundError:
         return True
     except (OSError, ValueError):
         return False
-    return bool(newline) and mark == _CARD_MARK.format(hashlib.sha256(text.encode()).hexdigest())
 
 
 def _check_gallery(staged: Path, target: Path) -> None:
