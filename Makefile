@@ -7,8 +7,11 @@ DATA ?= ../shared/data
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# make demo CARS=FOLDER CIFAR10=FOLDER IMAGES='cars=PATH cifar10=PATH' MCP=1 ARGS='--port 8000'
-DEMO_OPTIONS := $(if $(CARS),--car-repo '$(CARS)') $(if $(CIFAR10),--cifar10-repo '$(CIFAR10)') \
+# make demo PICTURES=photos OUT=FOLDER GALLERY='my-gallery another' ONLY=1 CARS=FOLDER CIFAR10=FOLDER
+#     IMAGES='cars=PATH cifar10=PATH' MCP=1 ARGS='--port 8000'
+DEMO_OPTIONS := $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(OUT),--out '$(OUT)') \
+	$(foreach repo,$(GALLERY),--gallery '$(repo)') $(if $(filter-out 0,$(ONLY)),--only) \
+	$(if $(CARS),--car-repo '$(CARS)') $(if $(CIFAR10),--cifar10-repo '$(CIFAR10)') \
 	$(foreach root,$(IMAGES),--images '$(root)') $(ARGS)
 MCP_ON := $(filter-out 0,$(MCP))
 
@@ -19,7 +22,7 @@ MCP_ON := $(filter-out 0,$(MCP))
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.$(if $(MCP_ON),mcp,demo)-stamp  ## serve the demo (CARS=, CIFAR10=, IMAGES=, MCP=1, ARGS=)
+demo: $(VENV)/.$(if $(MCP_ON),mcp,demo)-stamp  ## serve the demo (PICTURES=, GALLERY=, ONLY=1, OUT=, CARS=, CIFAR10=, IMAGES=, MCP=1, ARGS=)
 	$(if $(MCP_ON),GRADIO_MCP_SERVER=True )$(BIN)/python demo/app.py $(strip $(DEMO_OPTIONS))
 
 test: export PYTHONDONTWRITEBYTECODE :=  # the many processes of the tests share what one of them has compiled
@@ -89,12 +92,12 @@ $(VENV)/.venv-stamp:
 
 $(VENV)/.demo-stamp: requirements.txt pyproject.toml $(VENV)/.venv-stamp
 	@echo "Installing what the demo needs (torch is large: minutes, the first time)"
-	@$(PIP_INSTALL) -r requirements.txt --editable .
+	@$(PIP_INSTALL) -r requirements.txt --editable '.[timm]'
 	@touch $@
 
 $(VENV)/.mcp-stamp: $(VENV)/.demo-stamp
 	@echo "Installing Gradio's MCP extra"
-	@$(PIP_INSTALL) -r requirements.txt --editable . 'gradio[mcp]'
+	@$(PIP_INSTALL) -r requirements.txt --editable '.[timm]' 'gradio[mcp]'
 	@touch $@
 
 $(VENV)/.train-stamp $(VENV)/.dev-stamp: $(VENV)/.%-stamp: pyproject.toml $(VENV)/.demo-stamp

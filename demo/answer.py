@@ -9,21 +9,23 @@ import gradio as gr
 from PIL import Image
 
 from demo.collection import Collection
+from demo.facts import fact_lines, shortened
 from demo.files import VisitorFiles
 from demo.parts import Parts
 from demo.percent import explain_percents
 from demo.search import Search, matches_csv
+from demo.tiles import Tile
 from demo.upload import sentence
 from demo.verdict import explain_verdict, message
-from visim_models import VisimError
+from visim_models import Match, VisimError
 
 __all__ = ["Answers", "Updates"]
 
-_DRAWN_NOTES = {
-    "none": "",
-    "all": "The tiles are **drawn from their codes** by the autoencoder, as the photographs are not at hand.",
-    "some": "Tiles “drawn from its code” are the autoencoder's, as those photographs are not at hand.",
-}
+_ALL_DRAWN = "The tiles are **drawn from their codes** by the autoencoder, as the photographs are not at hand."
+_SOME_DRAWN = "Tiles “drawn from its code” are the autoencoder's, as those photographs are not at hand."
+
+_LABEL = 60
+"""Most characters of a label below a tile. The table of the matches has it whole."""
 
 Updates = dict[Any, Any]
 """Component -> its new value or settings."""
@@ -89,28 +91,38 @@ class Answers:
 
     def _matches(self, search: Search) -> Updates:
         tiles = self._collection.tiles.make([match.file_name for match in search.matches])
-        captions = [
-            f"similarity: {match.percent} %\n{match.label}" + (" · drawn from its code" if tile.is_drawn else "")
-            for match, tile in zip(search.matches, tiles, strict=True)
-        ]
+        captions = [self._caption(match, tile) for match, tile in zip(search.matches, tiles, strict=True)]
         drawn = sum(tile.is_drawn for tile in tiles)
-        rows = [[rank, m.file_name, m.label, round(m.score, 4)] for rank, m in enumerate(search.matches, start=1)]
+        further = self._collection.about.columns
+        rows = [
+            [rank, m.file_name, m.label, round(m.score, 4), *(m.columns.get(name, "") for name in further)]
+            for rank, m in enumerate(search.matches, start=1)
+        ]
         table = self._collection.percents.get(search.way)
         percents = [match.percent for match in search.matches]
         return {
             self._parts.gallery: gr.update(
                 value=[(tile.path, caption) for tile, caption in zip(tiles, captions, strict=True)], selected_index=None
             ),
-            self._parts.note: _DRAWN_NOTES["all" if drawn == len(tiles) else "some" if drawn else "none"],
+            self._parts.note: _ALL_DRAWN if drawn == len(tiles) else _SOME_DRAWN if drawn else "",
             self._parts.percent: explain_percents(percents, table) if table else "",
             self._parts.table: rows,
-            self._parts.csv: self._files.keep(matches_csv(search.matches).encode(), "visim-matches.csv"),
+            self._parts.csv: self._files.keep(matches_csv(search.matches, further).encode(), "visim-matches.csv"),
         }
+
+    def _caption(self, match: Match, tile: Tile) -> str:
+        """Write what is below a tile: plain text, in lines."""
+        label = shortened(match.label, _LABEL)
+        parts = [label, "drawn from its code" if tile.is_drawn else "", "not at hand" if tile.is_missing else ""]
+        lines = [f"similarity: {match.percent} %", " · ".join(part for part in parts if part)]
+        return "\n".join(line for line in [*lines, *fact_lines(match, self._collection.about)] if line)
 
     def _explain(self, search: Search) -> str:
         if search.verdict is None:
             return message("plain", "Searching with a picture of the gallery.", "It finds itself first.")
-        return explain_verdict(search.verdict, one=self._collection.one, many=self._collection.many)
+        return explain_verdict(
+            search.verdict, one=self._collection.one, many=self._collection.many, basis=self._collection.basis
+        )
 
     def _link(self, search: Search) -> str:
         """Link to this page with this search: possible for a picture of the gallery alone."""

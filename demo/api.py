@@ -1,4 +1,4 @@
-"""The endpoints for programs: `/search_cifar10` and `/search_cars`, each (image, top_k) -> JSON."""
+"""The endpoints for programs: `/search_<key>` of each gallery, (image, top_k) -> JSON."""
 
 from abc import ABCMeta
 from dataclasses import asdict
@@ -27,7 +27,7 @@ _AnyNumber: type[gr.Number] = ABCMeta.__new__(
 
 _RETURNS = (
     "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1), percent and columns; and "
-    "ood, whether the picture looks like none of the {many} at all: is_ood, score (higher is stranger), p_value, and "
+    "ood, whether the picture looks like none of them at all: is_ood, score (higher is stranger), p_value, and "
     "the false_alarm_rate that the verdict was set for."
 )
 
@@ -47,14 +47,15 @@ def add_endpoint(collection: Collection) -> None:
 
     # The page's list of endpoints and the tools of MCP show the name and the docstring, joining its lines.
     search.__name__ = f"search_{collection.key}"
-    search.__doc__ = f"""Find the pictures of the gallery of {collection.many} that look most like a picture.
+    # They hold no text of the gallery, which is anyone's.
+    search.__doc__ = f"""Find the pictures of the gallery {collection.key} that look most like a picture.
 
     Args:
         image: the picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.
         top_k: how many to find, 1 to {MAX_TOP_K}.
 
     Returns:
-        {_RETURNS.format(many=collection.many)}
+        {_RETURNS}
     """
     with gr.Row(visible=False):
         image = picture_input(label="image")

@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from demo.collection import load_collections
 from demo.guard import Guard
+from demo.heading import make_heading
 from demo.page import build_demo, page_theme
 from demo.settings import Settings, parse_settings
 from demo.temporary import start_sweeping
@@ -48,10 +49,15 @@ def main(arguments: Sequence[str]) -> int:
     mark_for_zero_gpu()
     start_sweeping(keep_seconds=settings.keep)
     try:
-        demo = build_demo(load_collections(settings), keep_seconds=settings.keep)
+        collections = load_collections(settings)
+        heading = make_heading(settings, collections)
+        demo = build_demo(collections, heading=heading, keep_seconds=settings.keep)
     except VisimError as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on with the gallery where it stopped.", file=sys.stderr)
+        return 130
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
     demo.queue(**queue_options(settings))
     if settings.auth and os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true":

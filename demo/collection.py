@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hub
+from demo.basis import VerdictBasis, read_basis
+from demo.keys import gallery_keys, gallery_name
+from demo.own_gallery import build_pictures, default_out
 from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
-from visim_models import ImageSourceError, ImageStore, VisualSimilarity
+from visim_models import ConvolutionalAutoencoder, GalleryAbout, ImageSourceError, ImageStore, VisualSimilarity
 
 __all__ = ["Collection", "load_collections"]
 
@@ -32,6 +35,9 @@ class Collection:
         tiles: the pictures of the gallery.
         decoder: the autoencoder that reconstructs an upload, or None.
         percents: name of a way -> how often each percent was a true match, where that was measured.
+        about: how the gallery describes itself. Its texts are anyone's.
+        basis: the ground that its verdict has.
+        is_own: it is a gallery of the host's, in a tab of its own.
     """
 
     key: str
@@ -42,6 +48,9 @@ class Collection:
     tiles: Tiles = field(repr=False)
     decoder: VisualSimilarity | None = None
     percents: Mapping[str, PercentTable] = field(default_factory=dict, repr=False)
+    about: GalleryAbout = field(default_factory=GalleryAbout, repr=False)
+    basis: VerdictBasis = field(default_factory=VerdictBasis)
+    is_own: bool = False
 
     @property
     def default_way(self) -> str:
@@ -50,11 +59,50 @@ class Collection:
 
 
 def load_collections(settings: Settings) -> list[Collection]:
-    """Load the galleries of both tabs.
+    """Load the galleries of all tabs: the host's own first, then the bundled ones unless the host wants none of them.
+
+    The gallery of the pictures that the host named, if any, is built or brought up to date.
 
     Raises:
-        VisimError: a repo cannot be had, or an image root that the host named cannot be used.
+        VisimError: a repo or the pictures cannot be had, or an image root that the host named cannot be used.
     """
+    own = _load_own(settings)
+    return own if settings.only else [*own, *_load_bundled(settings)]
+
+
+def _load_own(settings: Settings) -> list[Collection]:
+    repos, images = list(settings.galleries), dict(settings.images)
+    keys = gallery_keys(settings.sources)
+    if settings.pictures:
+        out = Path(settings.out) if settings.out else default_out(settings.pictures)
+        build_pictures(settings.pictures, out)
+        repos.insert(0, str(out))
+        images.setdefault(keys[0], settings.pictures)
+    return [
+        _load(key, repo, gallery_name(source), images.get(key))
+        for key, repo, source in zip(keys, repos, settings.sources, strict=True)
+    ]
+
+
+def _load(key: str, repo: str, name: str, image_root: str | None) -> Collection:
+    similarity = hub.load(repo)
+    about = similarity.gallery.about
+    decoder = similarity if isinstance(similarity.model, ConvolutionalAutoencoder) else None
+    return Collection(
+        key=key,
+        title=" ".join(about.title.split()) or name,
+        one=" ".join(about.one.split()),
+        many="pictures" if about.many == GalleryAbout.many else " ".join(about.many.split()),
+        ways={"by features": similarity},
+        tiles=Tiles(_open_images(similarity, repo, image_root), decoder),
+        decoder=decoder,
+        about=about,
+        basis=read_basis(hub.locate(repo), similarity),
+        is_own=True,
+    )
+
+
+def _load_bundled(settings: Settings) -> list[Collection]:
     cifar10, cars, look = (hub.load(repo) for repo in (settings.cifar10_repo, settings.car_repo, _LOOK_REPO))
     # A host's own gallery of cars has other pictures than the bundled autoencoder, which then cannot draw or rank them.
     same = set(cars.gallery.file_names) == set(look.gallery.file_names)
@@ -66,7 +114,7 @@ def load_collections(settings: Settings) -> list[Collection]:
             many="CIFAR-10 pictures",
             ways={"by code": cifar10},
             percents=_percents({"by code": settings.cifar10_repo}),
-            tiles=Tiles(_image_store("cifar10", cifar10, settings.cifar10_repo, settings), cifar10),
+            tiles=Tiles(_open_images(cifar10, settings.cifar10_repo, settings.images.get("cifar10")), cifar10),
             decoder=cifar10,
         ),
         Collection(
@@ -76,8 +124,9 @@ def load_collections(settings: Settings) -> list[Collection]:
             many="cars",
             ways={"by body": cars, "by look": look} if same else {"by body": cars},
             percents=_percents({"by body": settings.car_repo, "by look": _LOOK_REPO}),
-            tiles=Tiles(_image_store("cars", cars, settings.car_repo, settings), look if same else None),
+            tiles=Tiles(_open_images(cars, settings.car_repo, settings.images.get("cars")), look if same else None),
             decoder=look,
+            basis=VerdictBasis() if same else read_basis(hub.locate(settings.car_repo), cars),
         ),
     ]
 
@@ -87,14 +136,24 @@ def _percents(repos: Mapping[str, str]) -> dict[str, PercentTable]:
     return {way: table for way, table in found.items() if table}
 
 
-def _image_store(key: str, similarity: VisualSimilarity, repo: str, settings: Settings) -> ImageStore | None:
+def _open_images(similarity: VisualSimilarity, repo: str, image_root: str | None) -> ImageStore | None:
+    """Open the pictures of a gallery; None where they are not at hand.
+
+    Args:
+        similarity: has the gallery.
+        repo: as the host named it: a gallery in a folder here may name an image root on this machine.
+        image_root: the one that the host named instead of the gallery's own.
+
+    Raises:
+        ImageSourceError: the image root that the host named cannot be used.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visim" / "images"
-    if key in settings.images:
-        return ImageStore(settings.images[key], trusted=True, cache_dir=cache)
+    if image_root:
+        return ImageStore(image_root, trusted=True, cache_dir=cache)
     if not similarity.gallery.image_root:
         return None
     try:
         return ImageStore(similarity.gallery.image_root, trusted=Path(repo).is_dir(), cache_dir=cache)
     except ImageSourceError as error:
-        _log.warning("the %s tab draws its tiles: %s", key, error)
+        _log.warning("%s: its pictures are not at hand: %s", repo, error)
         return None

@@ -1,17 +1,21 @@
-"""Five pictures to try in each tab that the project may ship: four drawn by the decoder, and one of pure noise."""
+"""Pictures to try in each tab: the gallery's own, or drawings and noise, which the project may ship."""
 
 import random
-from pathlib import Path
+import shutil
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from PIL import Image
 
 from demo.collection import Collection
+from demo.facts import shortened
 from demo.pixels import enlarged
 from visim_models import VisualSimilarity
 
 __all__ = ["Example", "make_examples"]
 
+_OWN = 5
+_CAPTION = 24
 _DRAWN = 4
 _CANDIDATES = 40
 """Drawings of each label to choose from: those of the shortest codes, since a decoder draws pictures with little in
@@ -29,9 +33,11 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
     """Write the examples of a tab as PNG files.
 
     Args:
-        collection: of the tab; without a decoder there is only noise to show.
+        collection: of the tab. A host's own gallery gives pictures of its own; none, where they are not at hand.
         folder: for the files; must exist.
     """
+    if collection.is_own:
+        return _own_pictures(collection, folder)
     pictures = _drawings(collection, collection.decoder) if collection.decoder else []
     side = collection.ways[collection.default_way].processor.size  # finer noise would be averaged to grey
     noise = enlarged(Image.frombytes("RGB", (side, side), random.Random(5).randbytes(side * side * 3)))
@@ -40,6 +46,24 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
         path = folder / f"{collection.key}-example-{number + 1}.png"
         picture.save(path)
         examples.append(Example(str(path), caption))
+    return examples
+
+
+def _own_pictures(collection: Collection, folder: Path) -> list[Example]:
+    """Take pictures of a gallery with labels far apart in the list of labels, as far as they are at hand."""
+    gallery = collection.ways[collection.default_way].gallery
+    ordered = sorted(zip(gallery.labels, gallery.file_names, strict=True))
+    count = min(_OWN, len(ordered))
+    # The middle of each of as many equal parts: of few labels, each has its share of the examples.
+    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * count)] for number in range(count)]
+    examples = []
+    tiles = collection.tiles.make([file_name for _, file_name in chosen])
+    for number, ((label, file_name), tile) in enumerate(zip(chosen, tiles, strict=True), start=1):
+        if tile.is_drawn or tile.is_missing:
+            continue
+        path = folder / f"{collection.key}-example-{number}.png"
+        shutil.copyfile(tile.path, path)
+        examples.append(Example(str(path), shortened(label or PurePosixPath(file_name).stem, _CAPTION)))
     return examples
 
 

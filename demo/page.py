@@ -8,41 +8,45 @@ import gradio as gr
 
 from demo.api import add_endpoint
 from demo.collection import Collection
+from demo.facts import shortened
 from demo.files import VisitorFiles
+from demo.heading import USUAL_HEADING, Heading
 from demo.inputs import refuse_wrong_inputs
 from demo.tab import SearchTab
 
 __all__ = ["build_demo", "page_theme"]
 
-_HEADING = """# visim: visual similarity
-Give it a picture: it shows the pictures of a gallery that look most like it, with a percentage, and says so
-when yours is not the kind of picture it knows."""
+_TAB_TITLE = 40
+"""Most characters of a gallery's title on its tab; in the tab it is whole."""
 
 _STYLE = Path(__file__).with_name("style.css")
 _SCRIPT = Path(__file__).with_name("page.js")
 
 
-def build_demo(collections: Sequence[Collection], *, keep_seconds: int = 3600) -> gr.Blocks:
+def build_demo(
+    collections: Sequence[Collection], *, heading: Heading = USUAL_HEADING, keep_seconds: int = 3600
+) -> gr.Blocks:
     """Build the page for these collections, one tab each; nothing is launched.
 
     Args:
         collections: the galleries to show, at least one.
+        heading: of the page.
         keep_seconds: how long a visitor's files are kept.
     """
     page: gr.Blocks
     with gr.Blocks(
-        title="visim: visual similarity",
+        title=heading.title,
         analytics_enabled=False,
         delete_cache=(max(1, keep_seconds // 4), keep_seconds),
         fill_width=False,
     ) as page:
-        gr.Markdown(_HEADING, elem_id="visim-heading")
+        gr.HTML(heading.to_html(), elem_id="visim-heading")
         files = VisitorFiles(page)
         built = []
-        with gr.Tabs() as tabs:
+        with gr.Tabs(elem_classes="visim-single" if len(collections) == 1 else None) as tabs:
             for collection in collections:
-                with gr.Tab(collection.title, id=collection.key):
-                    built.append(SearchTab(collection, files))
+                with gr.Tab(shortened(collection.title, _TAB_TITLE), id=collection.key):
+                    built.append(SearchTab(collection, files, introduces=not heading.is_of_gallery))
         for tab in built:
             tab.follow_links(page, tabs)
         for collection in collections:

@@ -1,6 +1,7 @@
 """The components of one tab, and their layout. The functions that they call are in `demo.tab`."""
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -22,12 +23,15 @@ class Parts:
     Args:
         collection: the gallery that the tab searches.
         examples: pictures to try.
+        introduces: show the title and the description of a host's own gallery.
     """
 
-    def __init__(self, collection: Collection, examples: Sequence[Example]) -> None:
+    def __init__(self, collection: Collection, examples: Sequence[Example], *, introduces: bool) -> None:
         self._collection = collection
         self._examples = examples
         self.state = gr.State(None, time_to_live=3600)
+        if collection.is_own and introduces:
+            gr.HTML(_introduction(collection), elem_id=f"{collection.key}-about", elem_classes="visim-about")
         with gr.Row(elem_classes="visim-tab"):
             with gr.Column(scale=2, min_width=280):
                 self._build_query()
@@ -45,7 +49,7 @@ class Parts:
     @property
     def details(self) -> list[Any]:
         """The components that choosing a tile may change."""
-        return [self.detail, self.large, self.name, self.reasons]
+        return [self.detail, self.large, self.name, self.facts, self.reasons]
 
     @property
     def explanation(self) -> list[Any]:
@@ -71,7 +75,7 @@ class Parts:
             submit_btn="Fetch",
             elem_id=f"{key}-address",
         )
-        gr.Markdown("Or try one of these:")
+        gr.Markdown("Or try one of these:", visible=bool(self._examples))
         with gr.Row(elem_classes="visim-examples", elem_id=f"{key}-examples"):
             self.trials = [
                 gr.Button(example.caption, icon=example.path, size="sm", min_width=56, scale=1)
@@ -92,8 +96,10 @@ class Parts:
         )
 
     def _build_results(self) -> None:
-        key = self._collection.key
+        key, further = self._collection.key, self._collection.about.columns
+        kinds: list[Any] = ["number", "str", "str", "number", *("str" for _ in further)]
         self.verdict = gr.HTML(self.invitation, elem_id=f"{key}-verdict", elem_classes="visim-verdict")
+        self._build_basis()
         self.link = gr.HTML(elem_id=f"{key}-link", elem_classes="visim-verdict")
         self.reveal = gr.Button("Show me the nearest anyway", visible=False, elem_id=f"{key}-reveal")
         with gr.Column(visible=False) as self.results:
@@ -113,8 +119,8 @@ class Parts:
             self.percent = gr.HTML(elem_id=f"{key}-percent")
             with gr.Accordion("The matches as a table", open=False):
                 self.table = gr.Dataframe(
-                    headers=["rank", "name", "label", "score"],
-                    datatype=["number", "str", "str", "number"],
+                    headers=["rank", "name", "label", "score", *further],
+                    datatype=kinds,
                     interactive=False,
                     label="Matches",
                     show_label=False,
@@ -125,12 +131,24 @@ class Parts:
         with gr.Column(visible=False) as self.inside:
             self._build_inside()
 
+    def _build_basis(self) -> None:
+        """Say what the verdict was found to find, where that was measured, or that it cannot tell."""
+        basis = self._collection.basis
+        said = basis.finds or basis.cannot_tell
+        gr.HTML(
+            f'<p class="visim-basis">{escape(said)}</p>',
+            visible=bool(said),
+            elem_id=f"{self._collection.key}-basis",
+            elem_classes="visim-verdict",
+        )
+
     def _build_detail(self) -> None:
         key = self._collection.key
         with gr.Row(visible=False, elem_classes="visim-detail") as self.detail:
             self.large = _picture("Chosen tile", f"{key}-large", height=280)
             with gr.Column(min_width=200):
                 self.name = gr.Textbox(label="Name in the gallery", interactive=False, elem_id=f"{key}-name")
+                self.facts = gr.HTML(elem_id=f"{key}-facts", elem_classes="visim-facts")
                 self.again = gr.Button("Search with this one", variant="primary", elem_id=f"{key}-again")
                 self.why = gr.Button("Why do these match?", elem_id=f"{key}-why")
         with gr.Column(visible=False) as self.reasons:
@@ -156,6 +174,12 @@ class Parts:
         return message(
             "plain", "Choose a picture.", f"The most similar of {size:,} {self._collection.many} appear here."
         )
+
+
+def _introduction(collection: Collection) -> str:
+    """Write the title and the description of a gallery as HTML."""
+    text = collection.about.description
+    return f'<h2 dir="auto">{escape(collection.title)}</h2>' + (f'<p dir="auto">{escape(text)}</p>' if text else "")
 
 
 def _picture(label: str, elem_id: str, *, height: int = 240) -> gr.Image:

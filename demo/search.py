@@ -32,7 +32,8 @@ class Search:
         matches: the pictures that were found, nearest first.
         verdict: on an upload; None for a picture of the gallery itself.
         file_name: of that picture of the gallery; "" for an upload.
-        is_revealed: the visitor wants to see the nearest although the upload looks strange.
+        is_revealed: the nearest are shown although the upload looks strange: the visitor wants it, or the verdict
+            cannot tell.
     """
 
     way: str
@@ -56,7 +57,13 @@ def search_picture(collection: Collection, picture: Image.Image, *, way: str, to
     """
     start = time.perf_counter()
     result = collection.ways[way].search(picture, top_k=top_k)
-    search = Search(way=way, embedding=result.embedding, matches=result.matches, verdict=result.ood)
+    search = Search(
+        way=way,
+        embedding=result.embedding,
+        matches=result.matches,
+        verdict=result.ood,
+        is_revealed=bool(collection.basis.cannot_tell),
+    )
     _log_line(collection, search, start)
     return search
 
@@ -104,14 +111,18 @@ def agreement(
     return agreement_map(similarity, query, embedding), agreement_map(similarity, found, search.embedding)
 
 
-def matches_csv(matches: Sequence[Match]) -> str:
-    """Write the matches as a CSV table: rank, file_name, label, score."""
+def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:
+    """Write the matches as a CSV table: rank, file_name, label, score, and these further columns."""
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow(["rank", "file_name", "label", "score"])
+    writer.writerow(["rank", "file_name", "label", "score", *(_as_text(name) for name in columns)])
     for rank, match in enumerate(matches, start=1):
         # A name that begins like a formula would be run by a spreadsheet: the gallery may be anyone's.
-        writer.writerow([rank, *(_as_text(value) for value in (match.file_name, match.label)), f"{match.score:.6f}"])
+        name, label, *further = (
+            _as_text(value)
+            for value in (match.file_name, match.label, *(match.columns.get(column, "") for column in columns))
+        )
+        writer.writerow([rank, name, label, f"{match.score:.6f}", *further])
     return file.getvalue()
 
 

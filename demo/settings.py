@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IMAGE_KEYS", "Settings", "parse_settings"]
+from demo.keys import BUNDLED_KEYS, gallery_keys
 
-IMAGE_KEYS = ("cars", "cifar10")
+__all__ = ["Settings", "parse_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,13 @@ class Settings:
         concurrency: how many queries are worked on at once, on both tabs and the endpoints together.
         keep: how long a visitor's files are kept, in seconds.
         auth: name and password that visitors must give, or None.
+        pictures: folder, zip or hf://datasets/... whose gallery is built and is the first tab, or "".
+        out: folder of that gallery, or "" for one below the current folder.
+        galleries: repos of further tabs, as `hub.load` takes them.
+        only: leave the two bundled tabs away.
+        title: heading of the page, or "".
+        description: a few sentences below it, or "".
+        logo: picture file that is shown beside it, or "".
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +46,18 @@ class Settings:
     concurrency: int = 4
     keep: int = 3600
     auth: tuple[str, str] | None = None
+    pictures: str = ""
+    out: str = ""
+    galleries: tuple[str, ...] = ()
+    only: bool = False
+    title: str = ""
+    description: str = ""
+    logo: str = ""
+
+    @property
+    def sources(self) -> list[str]:
+        """Return what the tabs of the host's own galleries are named after: the pictures, then the repos."""
+        return [*([self.pictures] if self.pictures else []), *self.galleries]
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -49,11 +68,18 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     """
     parser = _parser(environment)
     chosen = parser.parse_args(arguments)
-    images = {key: root for key in IMAGE_KEYS if (root := environment.get(f"VISIM_IMAGES_{key.upper()}"))}
+    galleries = tuple(environment.get("VISIM_GALLERIES", "").split() if chosen.gallery is None else chosen.gallery)
+    if chosen.only and not (chosen.pictures or galleries):
+        parser.error("--only: name your gallery, too, with --pictures PATH or --gallery REPO")
+    if chosen.out and not chosen.pictures:
+        parser.error("--out is the folder of the gallery of --pictures: name the pictures, too")
+    own = gallery_keys([*([chosen.pictures] if chosen.pictures else []), *galleries])
+    keys = own if chosen.only else [*own, *BUNDLED_KEYS]
+    images = {key: root for key in keys if (root := environment.get(f"VISIM_IMAGES_{key.upper()}"))}
     for text in chosen.images:
         key, separator, root = text.partition("=")
-        if key not in IMAGE_KEYS or not separator or not root:
-            parser.error(f"--images {text}: write {' or '.join(f'{key}=PATH' for key in IMAGE_KEYS)}")
+        if key not in keys or not separator or not root:
+            parser.error(f"--images {text}: write {' or '.join(f'{key}=PATH' for key in keys)}")
         images[key] = root
     name, separator, password = chosen.auth.partition(":")
     if chosen.auth and not (name and separator and password):
@@ -70,6 +96,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         concurrency=chosen.concurrency,
         keep=chosen.keep,
         auth=(name, password) if chosen.auth else None,
+        galleries=galleries,
+        **{key: getattr(chosen, key) for key in ("pictures", "out", "only", "title", "description", "logo")},
     )
 
 
@@ -94,21 +122,35 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--concurrency", str(Settings.concurrency), "queries worked on at once", type=_whole(1, 64))
     add("--keep", str(Settings.keep), "seconds that a visitor's files are kept", type=_whole(1, 7 * 86400))
     add("--auth", "", "ask visitors for this name and password", metavar="NAME:PASSWORD")
+    add("--pictures", "", "build a gallery of these pictures and show it first: folder, zip or hf://datasets/...")
+    add("--out", "", "folder of that gallery, beside which an interrupted build is kept; default: below .visim")
+    add("--title", "", "heading of the page")
+    add("--description", "", "a few sentences below the heading")
+    add("--logo", "", "picture beside the heading: PNG, JPEG, WebP, GIF or SVG", metavar="FILE")
+    _add_switch(parser, environment, "--only", "leave the two bundled tabs away")
+    _add_switch(parser, environment, "--share", "also open a public gradio.live address")
     parser.add_argument(
-        "--share",
-        action="store_true",
-        default=environment.get("VISIM_SHARE", "").lower() in ("1", "true", "yes"),
-        help="also open a public gradio.live address [VISIM_SHARE; off]",
+        "--gallery",
+        action="append",
+        metavar="REPO",
+        help="show a gallery that `visim build` made in a tab of its own; may be repeated "
+        "[VISIM_GALLERIES, separated by spaces; none]",
     )
     parser.add_argument(
         "--images",
         action="append",
         default=[],
         metavar="KEY=PATH",
-        help="pictures of a gallery (cars or cifar10): folder, zip, https address or hf://datasets/... "
-        "[VISIM_IMAGES_CARS, VISIM_IMAGES_CIFAR10; where the gallery says]",
+        help="pictures of a gallery (cars, cifar10, or one named like its folder): folder, zip, https address or "
+        "hf://datasets/... [VISIM_IMAGES_CARS, VISIM_IMAGES_CIFAR10, ...; where the gallery says]",
     )
     return parser
+
+
+def _add_switch(parser: argparse.ArgumentParser, environment: Mapping[str, str], option: str, explanation: str) -> None:
+    variable = f"VISIM_{option.removeprefix('--').upper()}"
+    is_on = environment.get(variable, "").lower() in ("1", "true", "yes")
+    parser.add_argument(option, action="store_true", default=is_on, help=f"{explanation} [{variable}; off]")
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

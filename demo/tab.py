@@ -10,6 +10,7 @@ from PIL import Image
 from demo.answer import Answers, Updates
 from demo.collection import Collection
 from demo.examples import make_examples
+from demo.facts import explain_facts
 from demo.fetching import fetch_slot
 from demo.files import VisitorFiles, page_folder
 from demo.highlight import highlighted
@@ -28,12 +29,13 @@ class SearchTab:
     Args:
         collection: the gallery that the tab searches.
         files: for the files that are made for one visitor.
+        introduces: show the title and the description of a host's own gallery.
     """
 
-    def __init__(self, collection: Collection, files: VisitorFiles) -> None:
+    def __init__(self, collection: Collection, files: VisitorFiles, *, introduces: bool = True) -> None:
         self._collection, self._files = collection, files
         self._examples = make_examples(collection, page_folder(self, "examples"))
-        self._parts = Parts(collection, self._examples)
+        self._parts = Parts(collection, self._examples, introduces=introduces)
         self._answers = Answers(collection, self._parts, files)
         self._wire()
 
@@ -128,6 +130,7 @@ class SearchTab:
             self._parts.detail: gr.update(visible=True),
             self._parts.large: self._collection.tiles.make([match.file_name])[0].path,
             self._parts.name: match.file_name,
+            self._parts.facts: explain_facts(match, self._collection.about),
             self._parts.reasons: gr.update(visible=False),
         }
 

@@ -35,10 +35,12 @@ class Tile(NamedTuple):
     Attributes:
         path: of a PNG or JPEG file.
         is_drawn: it was drawn from the code of the picture, which is not at hand.
+        is_missing: it is a placeholder, for the picture is not at hand and nothing can draw it.
     """
 
     path: str
-    is_drawn: bool
+    is_drawn: bool = False
+    is_missing: bool = False
 
 
 class Tiles:
@@ -69,10 +71,7 @@ class Tiles:
                 self._save(decode_image(content), photos[name])
             except ImageDecodeError:
                 continue  # a damaged file in the host's own folder: its tile is drawn
-        tiles = [
-            Tile(str(photos[name]), False) if photos[name].exists() else Tile(str(self._drawn(name)), True)
-            for name in file_names
-        ]
+        tiles = [Tile(str(photos[name])) if photos[name].exists() else self._drawn(name) for name in file_names]
         self._use(Path(tile.path) for tile in tiles)
         self._delete_unused({Path(tile.path) for tile in tiles})
         return tiles
@@ -94,17 +93,20 @@ class Tiles:
                 total -= self._sizes.pop(path)
                 path.unlink(missing_ok=True)
 
-    def _drawn(self, file_name: str) -> Path:
+    def _drawn(self, file_name: str) -> Tile:
         path = self._path(file_name, "drawn")
-        if not path.exists():
-            try:
-                if self._decoder is None:
-                    raise QueryError("There is no autoencoder to draw with.")
-                picture = Image.fromarray(self._decoder.decode_gallery(file_name))
-            except QueryError:
-                picture = _blank()
-            self._save(picture, path)
-        return path
+        if path.exists():
+            return Tile(str(path), is_drawn=True)
+        try:
+            if self._decoder is None:
+                raise QueryError("There is no autoencoder to draw with.")
+            self._save(Image.fromarray(self._decoder.decode_gallery(file_name)), path)
+        except QueryError:
+            blank = self._path(file_name, "blank")
+            if not blank.exists():
+                self._save(_blank(), blank)
+            return Tile(str(blank), is_missing=True)
+        return Tile(str(path), is_drawn=True)
 
     def _path(self, file_name: str, kind: str) -> Path:
         name = hashlib.sha256(file_name.encode()).hexdigest()[:32]

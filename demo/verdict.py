@@ -3,7 +3,8 @@
 from html import escape
 from typing import Literal
 
-from visim_models import OODVerdict
+from demo.basis import VerdictBasis
+from visim_models import GalleryAbout, OODVerdict
 
 __all__ = ["Mood", "explain_verdict", "message", "mood_of"]
 
@@ -22,28 +23,33 @@ def mood_of(verdict: OODVerdict) -> Mood:
     return "unsure" if verdict.p_value <= _UNSURE * verdict.false_alarm_rate else "known"
 
 
-def explain_verdict(verdict: OODVerdict, *, one: str, many: str) -> str:
+def explain_verdict(verdict: OODVerdict, *, one: str, many: str, basis: VerdictBasis | None = None) -> str:
     """Write the verdict as HTML, with the reason for it.
 
     Args:
         verdict: of the upload.
         one: a word for a picture of the gallery, in the singular with its article: "a car".
         many: the same in the plural: "cars".
+        basis: the ground that the verdict has; by default, pictures that were held out.
     """
+    basis = basis or VerdictBasis()
+    if basis.cannot_tell:
+        return message("plain", f"Cannot tell whether this is {one}.", basis.cannot_tell)
     mood = mood_of(verdict)
+    like = "this gallery's pictures" if one == GalleryAbout.one else one
     claim = {
-        "known": f"This looks like {one}",
+        "known": f"This looks like {like}",
         "unsure": f"Unsure whether this is {one}",
-        "strange": f"This does not look like {one}",
+        "strange": f"This does not look like {like}",
     }[mood]
     if not verdict.calibration_size:
-        return message(mood, f"{claim}.", "This gallery's rule was not calibrated on held-out pictures.")
+        return message(mood, f"{claim}.", "This gallery's rule was not calibrated on any pictures.")
     size = verdict.calibration_size
     as_strange = round(verdict.p_value * (size + 1)) - 1  # the count that the p-value is made from
     share = 100 * (size - as_strange) / size
+    others = "pictures of this gallery" if basis.is_self_calibrated else f"held-out {many}"
     reason = (
-        f"Stranger than {share:.1f} % of {size:,} held-out {many}; "
-        f"set for {100 * verdict.false_alarm_rate:g} % false alarms."
+        f"Stranger than {share:.1f} % of {size:,} {others}; set for {100 * verdict.false_alarm_rate:g} % false alarms."
     )
     return message(mood, f"{claim}.", reason)
 

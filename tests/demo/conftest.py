@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from playwright.sync_api import Browser, sync_playwright
 from torch import nn
 
 import hub
@@ -34,6 +36,14 @@ from visim_models.models.base import PretrainedModel
 
 LABELS = ("coupe", "sedan", "suv", "truck")
 A_LABEL = 5
+BROWSER_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 def drawn_picture(number: int) -> Image.Image:
@@ -149,6 +159,18 @@ def address(demo: gr.Blocks) -> Iterator[str]:
     """Serve the page and yield its address."""
     with served(demo) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Open headless Chromium."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        pytest.skip("no Chromium here: install Debian's package `chromium` to test the page in a browser")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=executable, args=BROWSER_OPTIONS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

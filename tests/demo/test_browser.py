@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,32 +9,13 @@ import gradio as gr
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from gradio.route_utils import delete_files_created_by_app
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from demo.fetching import FetchLimit
 from tests.demo.conftest import drawn_picture, noise, png_bytes
 
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PERCENT = re.compile(r"similarity: -?\d+ %")
 PATIENCE = 30_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        pytest.skip("no Chromium here: install Debian's package `chromium` to test the page in a browser")
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=executable, args=OPTIONS)
-        yield opened
-        opened.close()
 
 
 def open_page(browser: Browser, address: str, *, width: int = 1280, height: int = 900) -> Page:

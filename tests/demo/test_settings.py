@@ -48,6 +48,32 @@ def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
     assert (chosen.port, chosen.images) == (99, {"cars": "a=b", "cifar10": "folder"})
 
 
+def test_galleries_of_ones_own() -> None:
+    environment = {
+        "VISIM_GALLERIES": "chairs someone/lamps",
+        "VISIM_ONLY": "true",
+        "VISIM_TITLE": "Mine",
+        "VISIM_DESCRIPTION": "All of it.",
+        "VISIM_LOGO": "logo.png",
+        "VISIM_IMAGES_LAMPS": "lamps.zip",
+        "VISIM_IMAGES_CARS": "unused",
+    }
+    settings = parse_settings([], environment)
+    assert settings == Settings(
+        galleries=("chairs", "someone/lamps"),
+        only=True,
+        title="Mine",
+        description="All of it.",
+        logo="logo.png",
+        images={"lamps": "lamps.zip"},
+    )
+    chosen = parse_settings(["--gallery", "a b", "--pictures", "photos", "--images", "photos=p"], environment)
+    assert (chosen.galleries, chosen.sources) == (("a b",), ["photos", "a b"])
+    assert chosen.images == {"photos": "p"}
+    built = parse_settings([], {"VISIM_PICTURES": "photos", "VISIM_OUT": "my-gallery"})
+    assert (built.pictures, built.out, built.only) == ("photos", "my-gallery", False)
+
+
 def test_gradios_own_variables_are_honoured_where_nothing_else_is_said() -> None:
     gradio = {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": "4321", "GRADIO_ROOT_PATH": "/below"}
     settings = parse_settings([], gradio)
@@ -70,6 +96,9 @@ def test_gradios_own_variables_are_honoured_where_nothing_else_is_said() -> None
         (["--images", "boats=here"], "cars=PATH or cifar10=PATH"),
         (["--images", "cars="], "cars=PATH"),
         (["--auth", "name"], "NAME:PASSWORD"),
+        (["--only"], "--pictures PATH or --gallery REPO"),
+        (["--out", "folder"], "name the pictures, too"),
+        (["--only", "--gallery", "chairs", "--images", "cars=here"], "chairs=PATH"),
     ],
 )
 def test_an_option_that_does_not_fit_is_explained(
