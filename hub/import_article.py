@@ -13,18 +13,16 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from visim_models import CarFeatureExtractor, ConvolutionalAutoencoder, ImageProcessor, OutOfDistributionDetector
+from visim_models import CarFeatureExtractor, ConvolutionalAutoencoder, ImageProcessor
 from visim_models.build import BuildReport, build
 from visim_models.errors import DataError, WeightsError
 from visim_models.models import PretrainedModel
-from visim_models.ood import Weighting
 from visim_models.repo_folder import drafting
 from visim_models.repo_folder.manifest import SKIPPED
 
 __all__ = ["KINDS", "add_arguments", "import_article", "read_state_dict", "run"]
 
 KINDS: Final = ("car", "autoencoder")
-FALSE_ALARM_RATE: Final = 0.05
 _MAX_BYTES: Final = 512 * 2**20
 
 _PROCESSORS: Final = {
@@ -33,9 +31,6 @@ _PROCESSORS: Final = {
     ),
     "autoencoder": ImageProcessor(size=32, antialias=False),
 }
-# No outliers come with the files, so no weights can be fitted: one measurement decides. For features, the distance
-# of the nearest neighbours (Sun et al. 2022); for codes, on which that says nothing, the reconstruction error.
-_MEASUREMENT: Final = {"car": "neighbour_distance", "autoencoder": "reconstruction_error"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,15 +77,11 @@ def import_article(
         raise DataError(f"{kind!r} is no network of the articles: choose one of {list(KINDS)}.")
     model: PretrainedModel = CarFeatureExtractor() if kind == "car" else ConvolutionalAutoencoder()
     model.load_weights(read_state_dict(weights), name=str(weights))
-    # The threshold is never used: the gallery's own pictures calibrate the detector.
-    detector = OutOfDistributionDetector(
-        {_MEASUREMENT[kind]: Weighting(weight=1.0, mean=0.0, std=1.0)}, threshold=0.0, false_alarm_rate=FALSE_ALARM_RATE
-    )
     with tempfile.TemporaryDirectory(prefix="visim-import-") as name:
         repo = Path(name) / weights.stem
         with drafting(repo) as draft:
-            for part in (model, _PROCESSORS[kind], detector):
-                part.write_files(draft)
+            model.write_files(draft)
+            _PROCESSORS[kind].write_files(draft)
         return build(images, out, model=repo, image_root=image_root, progress=progress)
 
 

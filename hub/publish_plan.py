@@ -11,13 +11,14 @@ from huggingface_hub import metadata_load
 
 from hub.locate import BUNDLED, REPO_NAMES
 from visim_models.errors import ConfigurationError, RepositoryError
-from visim_models.repo_folder.manifest import MANIFEST
+from visim_models.repo_folder.manifest import MANIFEST, METADATA, PROCESSOR
 
 __all__ = [
     "LEFT_OUT",
     "PARTS",
     "PROJECT",
     "SPACE",
+    "SPACE_NAME",
     "RepoPlan",
     "check_space",
     "make_plan",
@@ -49,12 +50,9 @@ _NEEDED_OF_A_MODEL: Final = (
     "config.json",
     "model.safetensors",
     "preprocessor_config.json",
-    "gallery/metadata.csv",
-    "gallery/embeddings.safetensors",
-    "ood.json",
-    "ood.safetensors",
     "README.md",
 )
+_NEEDED_OF_A_GALLERY: Final = ("gallery/metadata.csv", "gallery/embeddings.safetensors", "ood.json", "ood.safetensors")
 _NEEDED_OF_A_SPACE: Final = (
     "title",
     "emoji",
@@ -67,16 +65,21 @@ _NEEDED_OF_A_SPACE: Final = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RepoPlan:
     """One repo and the files that it gets.
 
     Attributes:
-        part: one of `PARTS`.
+        part: one of `PARTS`, or a part of a gallery that is published.
         repo_id: namespace/name.
-        kind: "model" or "space", as the Hub calls them.
+        kind: "model", "dataset" or "space", as the Hub calls them.
         folder: the folder with the files.
         files: paths in it, sorted.
+        patterns: the files that publishing may replace or delete in the repo, as fnmatch reads them.
+        mark: the file by which a repo that visim published is known.
+        listing: the file that lists those that may be replaced or deleted, instead of `patterns`; "" for none.
+        keeps_edited_card: whether a README.md that was edited on the Hub stays.
+        source: the name of the folder for people; "" for its path.
     """
 
     part: str
@@ -84,16 +87,11 @@ class RepoPlan:
     kind: str
     folder: Path
     files: list[str]
-
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """Return the files that publishing may replace or delete in the repo, as fnmatch reads them."""
-        return _SPACE_PATTERNS if self.part == SPACE else (*MANIFEST, *_FORMER_FILES)
-
-    @property
-    def mark(self) -> str:
-        """Return the file by which a repo that was published by visim is known."""
-        return "demo/app.py" if self.part == SPACE else "gallery/metadata.csv"
+    patterns: tuple[str, ...] = ()
+    mark: str
+    listing: str = ""
+    keeps_edited_card: bool = False
+    source: str = ""
 
     @property
     def size(self) -> int:
@@ -108,7 +106,8 @@ class RepoPlan:
 
     def lines(self) -> list[str]:
         """Format the plan, a line a file."""
-        head = f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {self.folder}"
+        source = self.source or self.folder
+        head = f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {source}"
         return [head, *(f"  {self.size_of(name):>12,}  {name}" for name in self.files)]
 
 
@@ -132,12 +131,20 @@ def make_plan(
     plans = []
     for part, repo in REPO_NAMES.items():
         if not only or part in only:
-            plans.append(
-                RepoPlan(part, f"{namespace}/{repo}", "model", pretrained / repo, _model_files(pretrained / repo))
-            )
+            plans.append(_model_plan(part, f"{namespace}/{repo}", pretrained / repo))
     if not only or SPACE in only:
         check_space(project)
-        plans.append(RepoPlan(SPACE, f"{namespace}/{SPACE_NAME}", "space", project, space_files(project)))
+        plans.append(
+            RepoPlan(
+                part=SPACE,
+                repo_id=f"{namespace}/{SPACE_NAME}",
+                kind="space",
+                folder=project,
+                files=space_files(project),
+                patterns=_SPACE_PATTERNS,
+                mark="demo/app.py",
+            )
+        )
     return plans
 
 
@@ -226,11 +233,22 @@ def _space_readme(project: Path, namespace: str) -> str:
     return "---\n".join(["", front.replace(PLACEHOLDER, f"{namespace}/"), body])
 
 
-def _model_files(folder: Path) -> list[str]:
+def _model_plan(part: str, repo_id: str, folder: Path) -> RepoPlan:
     if not folder.is_dir():
         raise RepositoryError(f"There is no {folder} to publish: make it with `python -m lab.export`.")
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)]
-    if missing := sorted(set(_NEEDED_OF_A_MODEL) - set(names)):
+    # The general extractor, which builds galleries, has none.
+    has_gallery = "ood.json" in names or any(name.startswith("gallery/") for name in names)
+    needed = (*_NEEDED_OF_A_MODEL, *(_NEEDED_OF_A_GALLERY if has_gallery else ()))
+    if missing := sorted(set(needed) - set(names)):
         raise RepositoryError(f"{folder} lacks {missing}: it is not a whole repo; export it again.")
-    return names
+    return RepoPlan(
+        part=part,
+        repo_id=repo_id,
+        kind="model",
+        folder=folder,
+        files=names,
+        patterns=(*MANIFEST, *_FORMER_FILES),
+        mark=METADATA if has_gallery else PROCESSOR,
+    )

@@ -8,7 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,13 +40,16 @@ class Probe:
     peak_memory: int | None
 
 
-def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300) -> Probe:
-    """Start the app in its folder, wait for its page, query both endpoints, and stop it.
+def probe_app(
+    python: Path, folder: Path, app_file: str, *, endpoints: Sequence[str] = ENDPOINTS, timeout: float = 300
+) -> Probe:
+    """Start the app in its folder, wait for its page, query its endpoints, and stop it.
 
     Args:
         python: the interpreter that has the app's requirements.
         folder: the Space's files; the process starts in it.
         app_file: the program, relative to `folder`.
+        endpoints: to query, once each; by default those of both bundled tabs.
         timeout: seconds that the page may take to appear, and each answer.
 
     Raises:
@@ -60,7 +63,7 @@ def probe_app(python: Path, folder: Path, app_file: str, *, timeout: float = 300
             start_seconds = time.monotonic() - start
             picture = Path(name) / "query.png"
             _draw(picture)
-            query_seconds = {endpoint: _ask(address, endpoint, picture, timeout, log) for endpoint in ENDPOINTS}
+            query_seconds = {endpoint: _ask(address, endpoint, picture, timeout, log) for endpoint in endpoints}
             return Probe(start_seconds, query_seconds, _peak_memory(process.pid))
 
 

@@ -1,7 +1,8 @@
-"""A small Hugging Face Hub that keeps what it is sent: the endpoints that `HfApi` calls when visim publishes.
+"""A small Hugging Face Hub that keeps what it is sent.
 
-It answers as the Hub does (codes, headers and fields that the client reads), refuses what it does not know with 501,
-and can be told to fail once: so the real client runs against it over HTTP.
+It has the endpoints that the client calls when visim publishes, and when it loads what was published. It answers as the
+Hub does (codes, headers and fields that the client reads), refuses what it does not know with 501, and can be told to
+fail once: so the real client runs against it over HTTP.
 
 What the client may ask the real Hub beside this, and no test covers: Xet (`xet-write-token` and the servers behind it,
 its usual way for large files), LFS in several parts with its completion, LFS `verify`, further pages of a long list of
@@ -19,7 +20,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-__all__ = ["RecordingHub", "Repo", "serving"]
+__all__ = ["TOKEN", "RecordingHub", "Repo", "serving"]
+
+TOKEN = "hf_" + "Secret" * 5
+"""The token that may write, unless a test names another."""
 
 LFS_FROM = 4096
 """Files from this size on, and all safetensors, go by LFS, the others in the commit itself."""
@@ -42,13 +46,21 @@ class Repo:
         return hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Download:
+    """A file of a repo, and the commit that it is of."""
+
+    content: bytes
+    commit: str
+
+
 @dataclass
 class RecordingHub:
     """The state, and what was asked.
 
     Attributes:
         token: the only one that may write.
-        repos: "models/ns/name" or "spaces/ns/name" -> repo.
+        repos: "models/ns/name", "datasets/ns/name" or "spaces/ns/name" -> repo.
         collections: slug -> collection.
         requests: method and path of each request, in order.
         tokens: those that requests for a repo came with; "" stands for none.
@@ -74,7 +86,7 @@ class RecordingHub:
         return sum(len(repo.commits) for repo in self.repos.values())
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[int, Any]:
-        """Status and JSON (or bytes) for one request."""
+        """Status and JSON (or a `Download`) for one request."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
         match (method, *parts):
             case ("POST", "api", "validate-yaml"):
@@ -100,7 +112,11 @@ class RecordingHub:
                 return 200, {}
             case ("POST", *name, "info", "lfs", "objects", "batch"):
                 return self._lfs_batch(name, json.loads(body))
-            case (_, "api", ("models" | "spaces") as kind, namespace, name, *rest):
+            case ("GET" | "HEAD", ("datasets" | "spaces") as kind, namespace, name, "resolve", _, *file):
+                return self._download(f"{kind}/{namespace}/{name}", "/".join(file))
+            case ("GET" | "HEAD", namespace, name, "resolve", _, *file):
+                return self._download(f"models/{namespace}/{name}", "/".join(file))
+            case (_, "api", ("models" | "datasets" | "spaces") as kind, namespace, name, *rest):
                 repo = self.repos.get(f"{kind}/{namespace}/{name}")
                 return (
                     self._in_repo(repo, f"{namespace}/{name}", method, rest, body)
@@ -109,10 +125,16 @@ class RecordingHub:
                 )
         return 501, {"error": f"{method} {path} is not known here"}
 
+    def _download(self, key: str, file: str) -> tuple[int, Any]:
+        repo = self.repos.get(key)
+        if repo is None or file not in repo.files:
+            return 404, {"error": "Entry not found"}
+        return 200, Download(repo.files[file], repo.head)
+
     def _create(self, asked: dict[str, Any]) -> tuple[int, Any]:
         kind = asked.get("type", "model")
         key = f"{kind}s/{asked['organization']}/{asked['name']}"
-        prefix = "spaces/" if kind == "space" else ""
+        prefix = "" if kind == "model" else f"{kind}s/"
         url = f"{self.address}/{prefix}{asked['organization']}/{asked['name']}"
         if key in self.repos:
             return 409, {"error": "You already created this repo", "url": url}
@@ -155,7 +177,7 @@ class RecordingHub:
                     "private": repo.private,
                     "siblings": siblings,
                 }
-            case ("GET", "tree", "main"):
+            case ("GET", "tree", _):
                 rows = [{"type": "file", "path": name, "size": len(content), "oid": git_oid(content)}
                         for name, content in sorted(repo.files.items())]  # fmt: skip
                 return 200, rows
@@ -225,18 +247,21 @@ def serving(hub: RecordingHub) -> Iterator[str]:
             split = urlsplit(self.path)
             body = self._body()
             hub.requests.append((self.command, split.path))
-            if split.path.startswith(("/api/models/", "/api/spaces/")):
+            if split.path.startswith(("/api/models/", "/api/datasets/", "/api/spaces/")):
                 hub.tokens.add(self.headers.get("authorization", "").removeprefix("Bearer "))
             status = hub.fail(self.command, split.path)
-            writes = self.command != "GET" and not split.path.startswith("/lfs/")
+            writes = self.command not in ("GET", "HEAD") and not split.path.startswith("/lfs/")
             if status is not None:
                 answer: Any = {"error": "told to fail"}
             elif writes and self.headers.get("authorization") != f"Bearer {hub.token}":
                 status, answer = 401, {"error": "Invalid username or password."}
             else:
                 status, answer = hub.answer(self.command, split.path, parse_qs(split.query), body)
-            payload = json.dumps(answer).encode()
+            payload = answer.content if isinstance(answer, Download) else json.dumps(answer).encode()
             self.send_response(status)
+            if isinstance(answer, Download):
+                self.send_header("ETag", f'"{git_oid(payload)}"')
+                self.send_header("X-Repo-Commit", answer.commit)
             if status == 404 or hub.error_code:
                 self.send_header("X-Error-Code", hub.error_code or "RepoNotFound")
             self.send_header("Content-Type", "application/json")

@@ -69,7 +69,7 @@ def test_the_codes_of_an_autoencoder_import_are_the_articles(pictures: Path, tmp
     network = ArticleAutoencoder().eval()
     import_article("autoencoder", saved(network, tmp_path / "autoencoder.pt"), pictures, tmp_path / "repo")
     imported = hub.load(tmp_path / "repo")
-    assert imported.ood.weightings.keys() == {"reconstruction_error"}
+    assert imported.ood.weightings.keys() == {"neighbour_distance"}
     for name in imported.gallery.file_names:
         with torch.inference_mode():
             expected = network.encoder(article_pixels(pictures / name, "autoencoder"))[0].numpy()

@@ -5,7 +5,6 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from hub.locate import REPO_NAMES
 from hub.publish import ZERO_GPU, publish
 from hub.publish_plan import PARTS, make_plan, read_front_matter
 from tests.builders import files_of, tiny_repo
-from tests.hub.recording_hub import RecordingHub, Repo, serving
+from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from tests.processes import ROOT, run_module
 from visim_models import ConfigurationError, RepositoryError
 
@@ -25,7 +24,6 @@ from visim_models import ConfigurationError, RepositoryError
 # The client's own LFS upload hands its HTTP library a file in a way that the library has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
-TOKEN = "hf_" + "Secret" * 5
 FRONT_MATTER = """---
 title: visim
 emoji: 🔎
@@ -67,19 +65,6 @@ def project(tmp_path: Path) -> Path:
         (folder / name).write_text(f"# {name}\n", encoding="utf-8")
     (folder / "README.md").write_text(FRONT_MATTER, encoding="utf-8")
     return folder
-
-
-@pytest.fixture
-def server() -> Iterator[RecordingHub]:
-    hub = RecordingHub(TOKEN)
-    with serving(hub):
-        yield hub
-
-
-@pytest.fixture(autouse=True)
-def _without_xet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recording Hub speaks LFS: Xet, which the client prefers, has a protocol and servers of its own."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
 
 
 class Outcome(NamedTuple):
@@ -142,7 +127,7 @@ def test_a_second_run_commits_nothing(server: RecordingHub, pretrained: Path, pr
     asked = server.requests[before:]
     harmless = ("validate-yaml", "/preupload/main", "/objects/batch")
     assert [path for method, path in asked if method != "GET" and not path.endswith(harmless)] == []
-    assert server.commits == 4
+    assert server.commits == len(PARTS)
 
 
 def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrained: Path, project: Path) -> None:
@@ -152,7 +137,7 @@ def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrain
     (changed / "README.md").write_text("---\nlicense: apache-2.0\n---\n# again\n")
     again = publish_to(server, pretrained, project)
     repo = server.repos["models/someone/visim-car-extractor"]
-    assert (server.commits, len(repo.commits), repo.commits[-1]["operations"]) == (5, 2, 2)
+    assert (server.commits, len(repo.commits), repo.commits[-1]["operations"]) == (len(PARTS) + 1, 2, 2)
     assert "raise the version" in again.printed
     (changed / "metrics.json").unlink()
     assert not publish_to(server, pretrained, project).error
@@ -196,16 +181,16 @@ def test_the_clients_own_pipeline_makes_one_commit_a_repo_too(
     monkeypatch.setattr(_upload_pipeline, "pipelined_upload", lambda *a, **k: (calls.append(k), whole(*a, **k))[1])
     for _ in range(2):
         assert publish_to(server, pretrained, project).error == ""
-        assert server.commits == 4
+        assert server.commits == len(PARTS)
     changed = pretrained / "visim-car-extractor"
     (changed / "metrics.json").write_text("{}")
     assert publish_to(server, pretrained, project).error == ""
     (changed / "metrics.json").unlink()
     assert publish_to(server, pretrained, project).error == ""
     repo = server.repos["models/someone/visim-car-extractor"]
-    assert (server.commits, len(repo.commits)) == (6, 3)
+    assert (server.commits, len(repo.commits)) == (len(PARTS) + 2, 3)
     assert {name: content for name, content in repo.files.items() if name != ".gitattributes"} == files_of(changed)
-    assert len(calls) == 16
+    assert len(calls) == 4 * len(PARTS)
 
 
 @pytest.mark.parametrize(
@@ -228,9 +213,9 @@ def test_a_failure_halfway_is_completed_by_a_second_run(
     server.fail = lambda method, path: None
     second = publish_to(server, pretrained, project)
     assert second.error == ""
-    assert server.commits == 4
+    assert server.commits == len(PARTS)
     assert all(repo.tags for repo in server.repos.values())
-    assert [len(collection["items"]) for collection in server.collections.values()] == [4]
+    assert [len(collection["items"]) for collection in server.collections.values()] == [len(PARTS)]
 
 
 def test_the_token_is_never_printed(server: RecordingHub, pretrained: Path, project: Path) -> None:
@@ -326,6 +311,20 @@ def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> 
         (project / "README.md").write_text("\n".join(lines), encoding="utf-8")
         with pytest.raises(ConfigurationError, match=r"README\.md"):
             make_plan("someone", only=["space"], pretrained=pretrained, project=project)
+
+
+def test_a_network_without_a_gallery_is_published(server: RecordingHub, pretrained: Path, project: Path) -> None:
+    folder = pretrained / "visim-general-extractor"
+    shutil.rmtree(folder / "gallery")
+    with pytest.raises(RepositoryError, match=r"gallery/metadata\.csv"):
+        make_plan("someone", only=["general-extractor"], pretrained=pretrained, project=project)
+    for name in ("ood.json", "ood.safetensors"):
+        (folder / name).unlink()
+    for _ in range(2):
+        assert publish_to(server, pretrained, project, only=["general-extractor"]).error == ""
+    repo = server.repos["models/someone/visim-general-extractor"]
+    assert set(repo.files) == {".gitattributes", *files_of(folder)}
+    assert len(repo.commits) == 1
 
 
 def test_the_project_itself_is_a_space() -> None:

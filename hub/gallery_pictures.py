@@ -1,0 +1,105 @@
+"""The pictures of a gallery as a data set of the Hub, in imagefolder form: the files, and metadata.csv beside them."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from visim_models.build.card import escaped
+from visim_models.build.embedded import EmbeddedPictures
+from visim_models.decoding import decode_ahead
+from visim_models.errors import DataError, VisimError
+from visim_models.file_names import is_picture_name
+from visim_models.gallery import Gallery
+from visim_models.image_store import ImageStore
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.card_mark import mark_card
+from visim_models.repo_folder.formats import listed
+from visim_models.repo_folder.manifest import CARD, MEASUREMENTS, METADATA
+
+__all__ = ["LISTING", "stage_pictures"]
+
+LISTING: Final = ".visim-files.txt"
+"""File of the data set that lists those that visim published in it; the Hub's imagefolder passes over hidden files."""
+
+_TABLE: Final = "metadata.csv"
+_FILES_AT_ONCE: Final = 64
+_CARD: Final = """\
+---
+tags:
+- visual-similarity
+- image-retrieval
+- visim
+---
+
+# {title}: the pictures
+
+The {count} pictures of the gallery [{gallery_id}](https://huggingface.co/{gallery_id}), under the names that it has for
+them. `metadata.csv` has a row for each: file name, label and further columns.
+
+Say here whose pictures these are and how they may be used: visim leaves a card that was edited as it is.
+"""
+
+
+def stage_pictures(
+    repo: RepoFolder, gallery: Gallery, pictures: Path, target: Path, *, gallery_id: str, progress: bool = True
+) -> None:
+    """Write the data set of a gallery's pictures into a new folder.
+
+    Args:
+        repo: the gallery's folder.
+        gallery: the gallery in it.
+        pictures: a folder or a zip that has every picture of the gallery; others in it are left out.
+        target: the folder; it gets links to the pictures of a folder, and copies of those in a zip.
+        gallery_id: of the gallery on the Hub.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: a picture is missing, cannot be read, or is not the one that the gallery was built from.
+        VisimError: `pictures` cannot be opened.
+    """
+    if strange := [name for name in gallery.file_names if not is_picture_name(name)]:
+        raise DataError(f"The gallery names files that are no pictures ({listed(strange)}): none is published.")
+    store = ImageStore(pictures, trusted=True)
+    known = EmbeddedPictures.load(repo, gallery).sha256 if repo.has(MEASUREMENTS) else {}
+    place = partial(_place, store, known, target)
+    failed: dict[str, str] = {}
+    with tqdm(total=len(gallery), desc="gathering", unit="picture", disable=not progress) as bar:
+        for batch in decode_ahead(gallery.file_names, place, at_once=_FILES_AT_ONCE):
+            failed |= {name: str(result) for name, result in batch if isinstance(result, VisimError)}
+            bar.update(len(batch))
+    if failed:
+        name, reason = next(iter(failed.items()))
+        raise DataError(
+            f"{len(failed):,} of the gallery's {len(gallery):,} pictures cannot be published from {pictures} "
+            f"({listed(failed)}). {reason} Bring the gallery up to date first: visim build {pictures} --out "
+            f"{repo.path} --sync",
+            path=pictures,
+            key=name,
+        )
+    shutil.copyfile(repo / METADATA, target / _TABLE)
+    title = escaped(gallery.about.title) or escaped(gallery_id)
+    card = _CARD.format(title=title, count=f"{len(gallery):,}", gallery_id=gallery_id)
+    (target / CARD).write_text(mark_card(card), encoding="utf-8", newline="\n")
+    lines = "".join(f"{name}\n" for name in sorted([*gallery.file_names, _TABLE]))
+    (target / LISTING).write_text(lines, encoding="utf-8", newline="\n")
+
+
+def _place(store: ImageStore, known: Mapping[str, str], target: Path, name: str) -> None:
+    """Put one picture into the data set: a link to its file where it has one, else its content."""
+    content = store.read(name)
+    if known.get(name, "") not in ("", hashlib.sha256(content).hexdigest()):
+        raise DataError(f"{name} has changed since the gallery was built.", path=name)
+    path, source = target / name, Path(store.root, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file():
+        try:
+            path.symlink_to(source.resolve())
+        except OSError:  # this system has no links
+            path.write_bytes(content)
+    else:
+        path.write_bytes(content)
