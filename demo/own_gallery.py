@@ -6,7 +6,6 @@ from typing import Final
 
 from demo.keys import gallery_keys
 from visim_models.build import BuildReport, build
-from visim_models.repo_folder.manifest import SKIPPED
 
 __all__ = ["build_pictures", "default_out"]
 
@@ -24,16 +23,7 @@ def build_pictures(pictures: str, out: Path) -> BuildReport:
         VisimError: the pictures or the folder cannot be used.
     """
     report = build(pictures, out, remove_missing=True)
-    counts = {
-        "added": len(report.added),
-        "embedded again": len(report.changed),
-        "renamed": len(report.renamed),
-        "removed": len(report.removed),
-    }
-    made = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "nothing changed"
-    print(f"{out} is the gallery of {pictures}: {report.pictures:,} pictures ({made}).")
-    if report.skipped:
-        print(f"{len(report.skipped):,} files were left out: {out / SKIPPED} has the reasons.")
+    print("\n".join(report.lines()))
     return report
 
 

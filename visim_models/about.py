@@ -72,7 +72,7 @@ class GalleryAbout:
         for name in (*self.columns, self.link):
             if name and name not in columns:
                 raise ConfigurationError(
-                    f"The column {name!r} is to be shown, but the gallery has the columns {sorted(columns)}.", key=name
+                    f"There is no column {name!r} to show: the gallery has the columns {sorted(columns)}.", key=name
                 )
 
     @classmethod

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from visim_models.commands.build import add_build
+from visim_models.commands.check import add_check
 from visim_models.commands.info import add_info
 from visim_models.commands.search import add_search
 from visim_models.errors import VisimError
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_build(commands)
     add_search(commands)
     add_info(commands)
+    add_check(commands)
     return parser
 
 

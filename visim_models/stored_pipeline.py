@@ -12,29 +12,18 @@ from visim_models.measurements import names_for
 from visim_models.models import PretrainedModel, load_model
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
-from visim_models.pushing import PushToHub
+from visim_models.pushing import push_pipeline
 from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
 
 __all__ = ["StoredPipeline"]
 
 
-class StoredPipeline(PushToHub):
-    """A network, its processor, a gallery that it embedded, and a detector calibrated for it.
-
-    Args:
-        model: the network; its embeddings have the gallery's width.
-        processor: makes the network's input.
-        gallery: the pictures that a search can find.
-        ood: judges the queries.
+class StoredPipeline:
+    """Keeps the parts of `VisualSimilarity`, which adds the queries, and checks that they fit together.
 
     Attributes:
         trusts_root: notebooks may show pictures of an image root on this machine: set where a folder was loaded.
-
-    Raises:
-        ConfigurationError: the processor's pictures are of another size than the model's.
-        GalleryMismatchError: the gallery is of another width than the model.
-        QueryError: the detector needs a measurement that the model does not make, or is of another width.
     """
 
     def __init__(
@@ -151,6 +140,27 @@ class StoredPipeline(PushToHub):
         """
         with drafting(folder) as draft:
             self.write_files(draft)
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Publish all four parts as a model repo on the Hub, by one commit; nothing is committed where they are there.
+
+        The repo then holds these parts. Other files of visim in it go, such as figures of older weights; files of
+        anybody else stay, and so does a card that somebody wrote or edited.
+
+        Args:
+            repo_id: "namespace/name"; the repo is made where there is none.
+            private: make a new repo private.
+            token: with write permission; by default the one that `hf auth login` left.
+
+        Returns:
+            The address of the repo.
+
+        Raises:
+            RepositoryError: there is no token, the Hub refuses, or the repo has files that visim did not publish.
+            WeightsError: a weight is beyond float16.
+            GalleryError: an embedding is beyond float16.
+        """
+        return push_pipeline(self, repo_id, private=private, token=token)
 
     def write_files(self, draft: RepoDraft) -> None:
         """Write all four parts into a draft."""

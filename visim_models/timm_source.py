@@ -8,12 +8,11 @@ Source of the form: timm/models/_hub.py of https://github.com/huggingface/pytorc
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import torch
 from huggingface_hub import metadata_load
@@ -183,6 +182,6 @@ def _checked(model: TimmBackbone, processor: ImageProcessor) -> TimmBackbone:
     return model
 
 
-def is_timm_name(source: object) -> bool:
+def is_timm_name(source: object) -> TypeGuard[str]:
     """Return whether a source of a network names one of timm."""
-    return isinstance(source, str | os.PathLike) and os.fspath(source).startswith(_PREFIX)
+    return isinstance(source, str) and source.startswith(_PREFIX)

@@ -122,13 +122,13 @@ def test_pictures_are_built_and_brought_up_to_date(
     assert (collection.one, collection.many) == ("a picture like these", "pictures")
     out = default_out(str(pictures))
     assert out.parts[:2] == (".visim", "galleries")
-    assert f"{out} is the gallery of {pictures}: 16 pictures (16 added)." in capsys.readouterr().out
+    assert f"{out}: 16 pictures (16 added), which are looked up under {pictures}" in capsys.readouterr().out
     (pictures / "chairs" / "0000.png").unlink()
     shutil.copy(workshop / "pictures" / "tables" / "0001.png", pictures / "lamps" / "0003.png")
     (collection,) = load_collections(settings)
-    assert "15 pictures (1 embedded again, 1 removed)." in capsys.readouterr().out
+    assert "15 pictures (1 embedded again, 1 removed)," in capsys.readouterr().out
     load_collections(settings)
-    assert "15 pictures (nothing changed)." in capsys.readouterr().out
+    assert "15 pictures (nothing changed)," in capsys.readouterr().out
 
 
 def test_two_folders_of_one_name_have_two_galleries(tmp_path: Path) -> None:

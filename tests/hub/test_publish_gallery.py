@@ -1,4 +1,4 @@
-"""A gallery of one's own on the recording Hub: its pictures, the gallery and a Space, through the real client."""
+"""Publish a gallery to the recording Hub: its pictures, the gallery and a Space, through the real client."""
 
 import contextlib
 import io

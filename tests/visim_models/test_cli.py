@@ -13,7 +13,9 @@ from tests.builders import files_of, tiny_repo, write_pictures
 from tests.processes import ROOT, run_program
 from visim_models import VisimError, VisualSimilarity
 from visim_models.build.model_parts import ModelParts
+from visim_models.build.verdict_check import summary
 from visim_models.cli import main
+from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, WEIGHTS
 
@@ -141,6 +143,20 @@ def test_a_new_gallery_is_of_the_general_network(
     assert asked == ["general-extractor"]
 
 
+def test_the_check_measures_the_figures_of_a_build_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command that the figures name, in the folder that has them."""
+    pictures = write_pictures(tmp_path / "many", 10)
+    mine = tmp_path / "mine"
+    assert run("build", pictures, "--out", mine, "--model", model) == 0
+    stated = Metrics.read(RepoFolder(mine))
+    assert stated.command == "visim check ."
+    capsys.readouterr()
+    assert run("check", mine) == 0
+    assert capsys.readouterr().out == summary(stated.figures) + "\n"
+
+
 def test_a_described_gallery(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
     (tmp_path / "t.csv").write_text("file_name,price\n" + "".join(f"{name},{len(name)}\n" for name in names))
@@ -238,7 +254,7 @@ def test_info_of_a_folder_that_is_no_repo(tmp_path: Path, capsys: pytest.Capture
 # --- the command itself
 
 
-@pytest.mark.parametrize("command", ["build", "search", "info"])
+@pytest.mark.parametrize("command", ["build", "search", "info", "check"])
 def test_help_says_something_of_each_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run(command, "--help")

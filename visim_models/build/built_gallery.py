@@ -21,7 +21,8 @@ from visim_models.repo_folder.manifest import METRICS
 
 __all__ = ["BuiltGallery", "label_of"]
 
-_COMMAND = "visim build PICTURES --out REPO"
+_COMMAND = "visim check ."
+"""Measures the figures of metrics.json again, in the repo folder."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class BuiltGallery:
 
         Raises:
             DataError: the gallery has no two pictures that are not near-duplicates, or its description does not fit.
-            ConfigurationError: a column that is to be shown does not exist.
+            ConfigurationError: a column to show does not exist.
         """
         gallery = Gallery(
             pictures.file_names,
@@ -89,7 +90,7 @@ class BuiltGallery:
         )
         notes = description.apply(gallery) if description else []
         detector = calibrated_on(pictures, parts.detector, progress=progress)
-        check = check_verdict(VisualSimilarity(parts.model, parts.processor, gallery, detector))
+        check = check_verdict(VisualSimilarity(parts.model, parts.processor, gallery, detector), progress=progress)
         return cls(parts, pictures, gallery, detector, skipped, notes, check)
 
     @property

@@ -45,7 +45,7 @@ class Description:
 
         Raises:
             DataError: a value of the column that links is no http or https address, or a column cannot be had.
-            ConfigurationError: a column that is to be shown does not exist.
+            ConfigurationError: a column to show does not exist.
         """
         table = self.metadata
         notes: list[str] = []

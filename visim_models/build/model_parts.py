@@ -54,7 +54,7 @@ class ModelParts:
             ConfigurationError: a JSON file is missing, wrong, or not of one repo with the others.
             WeightsError: a safetensors file is missing, damaged, or of another model.
         """
-        repo = timm_repo(os.fspath(source)) if is_timm_name(source) else RepoFolder.find(source)  # type: ignore[arg-type]
+        repo = timm_repo(source) if is_timm_name(source) else RepoFolder.find(source)
         model, processor = prepared(load_model(repo)), ImageProcessor.load(repo)
         if processor.size != model.image_size:
             raise ConfigurationError(

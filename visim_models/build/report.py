@@ -7,9 +7,12 @@ from typing import Self
 
 from visim_models.build.changes import Changes
 from visim_models.build.skipped import Skipped
+from visim_models.build.verdict_check import summary
 from visim_models.gallery import Gallery
 from visim_models.metrics import Figure
 from visim_models.ood import OutOfDistributionDetector
+from visim_models.repo_folder.formats import listed
+from visim_models.repo_folder.manifest import SKIPPED
 
 __all__ = ["BuildReport"]
 
@@ -81,3 +84,38 @@ class BuildReport:
             notes=notes,
             check=check,
         )
+
+    def lines(self) -> list[str]:
+        """Say in lines of text what the gallery has and what was done."""
+        lines = [
+            f"{self.repo}: {self.pictures:,} pictures ({self._changes()}), which are looked up under "
+            f"{self.image_root or 'no root'}",
+            f"The detector is calibrated on {self.calibration_size:,} of this gallery's pictures."
+            if self.can_reject
+            else f"{self.calibration_size:,} pictures are too few for a verdict: every query passes as of this kind.",
+            *([summary(self.check)] if self.check else []),
+            *self.notes,
+        ]
+        if self.differing:
+            lines.append(
+                f"{_counted(len(self.differing), 'picture')} with other content now stayed as before "
+                f"({listed(self.differing)}): remove them first to replace them."
+            )
+        if self.unknown:
+            lines.append(f"{_counted(len(self.unknown), 'name')} to remove not in the gallery: {listed(self.unknown)}")
+        if self.skipped:
+            lines.append(f"{_counted(len(self.skipped), 'file')} left out, with the reasons in {self.repo / SKIPPED}")
+        return lines
+
+    def _changes(self) -> str:
+        counts = {
+            "added": len(self.added),
+            "embedded again": len(self.changed),
+            "renamed": len(self.renamed),
+            "removed": len(self.removed),
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "nothing changed"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

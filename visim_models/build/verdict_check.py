@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import torch
+from tqdm import tqdm
 
 from visim_models.decoding import pictures_at_once
 from visim_models.metrics import Figure
 from visim_models.pipeline import VisualSimilarity
-from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.synthetic import synthetic_outliers
 
 __all__ = ["check_figures", "check_verdict", "summary"]
 
@@ -28,14 +29,23 @@ _TOLERANCE: Final = 4.0
 """Two of 50 pictures, that another machine's arithmetic may turn over, in percent."""
 
 
-def check_verdict(similarity: VisualSimilarity) -> list[Figure]:
-    """Return how many drawn pictures of each kind are called of another kind, as figures; none without a verdict."""
+def check_verdict(similarity: VisualSimilarity, *, progress: bool = False) -> list[Figure]:
+    """Measure how many drawn pictures of each kind the verdict calls of another kind.
+
+    Args:
+        similarity: a gallery with its verdict.
+        progress: show a progress bar.
+
+    Returns:
+        A figure for each kind; none where the verdict can call nothing so.
+    """
     if not similarity.ood.can_reject:
         return []
-    return [_found(similarity, kind, what) for kind, what in _NAMES.items() if kind in SYNTHETIC_KINDS]
+    kinds = tqdm(_NAMES, desc="trying the verdict", unit="kind", disable=not progress)
+    return [_found(similarity, kind) for kind in kinds]
 
 
-def _found(similarity: VisualSimilarity, kind: str, what: str) -> Figure:
+def _found(similarity: VisualSimilarity, kind: str) -> Figure:
     processor = similarity.processor
     pictures = synthetic_outliers(kind, _A_KIND, processor.size, seed=_SEED)
     found: list[bool] = []
@@ -49,7 +59,7 @@ def _found(similarity: VisualSimilarity, kind: str, what: str) -> Figure:
         value=100 * share,
         unit="%",
         n=len(found),
-        what=f"Share called of another kind of drawn {what}, set for {rate:g} % false alarms.",
+        what=f"Share called of another kind of drawn {_NAMES[kind]}, set for {rate:g} % false alarms.",
         tolerance=_TOLERANCE,
     )
 

@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-from visim_models.build import DEFAULT_MODEL, BuildReport, Description, MetadataTable, build, update
-from visim_models.build.verdict_check import summary
+from visim_models.build import DEFAULT_MODEL, Description, MetadataTable, build, update
 from visim_models.commands.texts import REPO_HELP, Commands
 from visim_models.errors import DataError
-from visim_models.repo_folder.formats import listed, one_line
-from visim_models.repo_folder.manifest import SKIPPED
+from visim_models.repo_folder.formats import one_line
 
 __all__ = ["add_build"]
 
@@ -129,7 +127,7 @@ def _run(options: argparse.Namespace) -> int:
             description=description,
             remove_missing=options.sync,
         )
-    _print_report(report, options.out)
+    print("\n".join(report.lines()))
     return 0
 
 
@@ -150,35 +148,3 @@ def _listed_names(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({one_line(error)}).", path=path) from error
     return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
-
-
-def _print_report(report: BuildReport, out: str) -> None:
-    changes = (
-        (len(report.added), "added"),
-        (len(report.changed), "embedded again"),
-        (len(report.renamed), "renamed"),
-        (len(report.removed), "removed"),
-    )
-    made = ", ".join(f"{count:,} {what}" for count, what in changes if count) or "nothing changed"
-    print(f"{out}: {report.pictures:,} pictures ({made}), which are looked up under {report.image_root or 'no root'}")
-    if report.can_reject:
-        print(f"The detector is calibrated on {report.calibration_size:,} of this gallery's pictures.")
-    else:
-        print(f"{report.calibration_size:,} pictures are too few for a verdict: every query will pass as of this kind.")
-    if report.check:
-        print(summary(report.check))
-    for note in report.notes:
-        print(note)
-    if report.differing:
-        print(
-            f"{_counted(len(report.differing), 'picture')} with other content now stayed as before "
-            f"({listed(report.differing)}): remove them first to replace them."
-        )
-    if report.unknown:
-        print(f"{_counted(len(report.unknown), 'name')} to remove not in the gallery: {listed(report.unknown)}")
-    if report.skipped:
-        print(f"{_counted(len(report.skipped), 'file')} left out, with the reasons in {Path(out) / SKIPPED}")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

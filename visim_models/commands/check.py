@@ -1,0 +1,25 @@
+"""`visim check`: try the verdict of a gallery on drawn pictures again."""
+
+import argparse
+
+from visim_models.build.verdict_check import check_verdict, summary
+from visim_models.commands.texts import REPO_HELP, Commands
+from visim_models.pipeline import VisualSimilarity
+
+__all__ = ["add_check"]
+
+
+def add_check(commands: Commands) -> None:
+    """Add the command `check`."""
+    description = "Try the verdict of a gallery on drawn pictures, which surely are of another kind: a few seconds."
+    parser = commands.add_parser(
+        "check", help="try the verdict of a gallery on drawn pictures", description=description
+    )
+    parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    figures = check_verdict(VisualSimilarity.from_pretrained(options.repo), progress=True)
+    print(summary(figures) if figures else "The gallery has too few pictures for a verdict.")
+    return 0
