@@ -1,4 +1,4 @@
-"""The command `visim`: build a gallery of pictures, search it, and show what a repo folder holds."""
+"""The command `visim`: build a gallery, search it, try its verdict, and show what a repo folder holds."""
 
 import argparse
 import io

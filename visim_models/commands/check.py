@@ -9,11 +9,19 @@ from visim_models.pipeline import VisualSimilarity
 __all__ = ["add_check"]
 
 
+_EXAMPLES = """\
+examples:
+  visim check my-gallery"""
+
+
 def add_check(commands: Commands) -> None:
     """Add the command `check`."""
-    description = "Try the verdict of a gallery on drawn pictures, which surely are of another kind: a few seconds."
     parser = commands.add_parser(
-        "check", help="try the verdict of a gallery on drawn pictures", description=description
+        "check",
+        help="try the verdict of a gallery on drawn pictures",
+        description="Try the verdict of a gallery on drawn pictures, which surely are of another kind: some seconds.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
     parser.set_defaults(run=_run)
