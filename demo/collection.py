@@ -19,7 +19,8 @@ __all__ = ["Collection", "load_collections"]
 
 _log = logging.getLogger(__name__)
 
-_LOOK_REPO = "car-autoencoder"
+_CAR_LOOK_REPO = "car-autoencoder"
+_CIFAR10_KIND_REPO = "cifar10-extractor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Collection:
         one: a word for a picture of the gallery, in the singular with its article.
         many: the same in the plural.
         ways: name -> how pictures are compared; the first is the usual one. All have the same file names.
+        judge: gives the verdict on an upload, in whatever way its matches are compared; None for that way itself.
         tiles: the pictures of the gallery.
         decoder: the autoencoder that reconstructs an upload, or None.
         percents: name of a way -> how often each percent was a true match, where that was measured.
@@ -46,6 +48,7 @@ class Collection:
     many: str
     ways: dict[str, VisualSimilarity]
     tiles: Tiles = field(repr=False)
+    judge: VisualSimilarity | None = None
     decoder: VisualSimilarity | None = None
     percents: Mapping[str, PercentTable] = field(default_factory=dict, repr=False)
     about: GalleryAbout = field(default_factory=GalleryAbout, repr=False)
@@ -103,17 +106,21 @@ def _load(key: str, repo: str, name: str, image_root: str | None) -> Collection:
 
 
 def _load_bundled(settings: Settings) -> list[Collection]:
-    cifar10, cars, look = (hub.load(repo) for repo in (settings.cifar10_repo, settings.car_repo, _LOOK_REPO))
-    # A host's own gallery of cars has other pictures than the bundled autoencoder, which then cannot draw or rank them.
+    cifar10, kind, cars, look = (
+        hub.load(repo) for repo in (settings.cifar10_repo, _CIFAR10_KIND_REPO, settings.car_repo, _CAR_LOOK_REPO)
+    )
+    # A host's own gallery has other pictures than the bundled network beside it, which then cannot draw or rank them.
     same = set(cars.gallery.file_names) == set(look.gallery.file_names)
+    same_cifar10 = set(cifar10.gallery.file_names) == set(kind.gallery.file_names)
     return [
         Collection(
             key="cifar10",
             title="CIFAR-10",
             one="a CIFAR-10 picture",
             many="CIFAR-10 pictures",
-            ways={"by code": cifar10},
-            percents=_percents({"by code": settings.cifar10_repo}),
+            ways={"by look": cifar10, "by kind": kind} if same_cifar10 else {"by look": cifar10},
+            judge=kind if same_cifar10 else None,
+            percents=_percents({"by look": settings.cifar10_repo, "by kind": _CIFAR10_KIND_REPO}),
             tiles=Tiles(_open_images(cifar10, settings.cifar10_repo, settings.images.get("cifar10")), cifar10),
             decoder=cifar10,
         ),
@@ -123,7 +130,8 @@ def _load_bundled(settings: Settings) -> list[Collection]:
             one="a car",
             many="cars",
             ways={"by body": cars, "by look": look} if same else {"by body": cars},
-            percents=_percents({"by body": settings.car_repo, "by look": _LOOK_REPO}),
+            judge=cars,
+            percents=_percents({"by body": settings.car_repo, "by look": _CAR_LOOK_REPO}),
             tiles=Tiles(_open_images(cars, settings.car_repo, settings.images.get("cars")), look if same else None),
             decoder=look,
             basis=VerdictBasis() if same else read_basis(hub.locate(settings.car_repo), cars),

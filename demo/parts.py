@@ -14,6 +14,12 @@ from demo.verdict import message
 __all__ = ["Parts"]
 
 _MAX_TOP_K = 12
+_WAYS = {
+    "by body": "By body: the features that differ between body types.",
+    "by kind": "By kind: what is in the picture.",
+    "by look": "By look: colour, background and direction.",
+}
+"""Way to compare -> what it is."""
 _FIRST_TOP_K = 4
 
 
@@ -85,7 +91,7 @@ class Parts:
             ways,
             value=ways[0],
             label="Compare",
-            info="By body: the features that differ between body types. By look: colour, background and direction.",
+            info=" ".join(_WAYS[way] for way in ways if way in _WAYS),
             visible=len(ways) > 1,
             elem_id=f"{key}-way",
         )

@@ -56,12 +56,15 @@ def search_picture(collection: Collection, picture: Image.Image, *, way: str, to
         VisimError: `top_k` is beyond the gallery.
     """
     start = time.perf_counter()
-    result = collection.ways[way].search(picture, top_k=top_k)
+    chosen = collection.ways[way]
+    result = chosen.search(picture, top_k=top_k)
+    judge = collection.judge or chosen
+    verdict = result.ood if judge is chosen else judge.search(picture, top_k=1).ood
     search = Search(
         way=way,
         embedding=result.embedding,
         matches=result.matches,
-        verdict=result.ood,
+        verdict=verdict,
         is_revealed=bool(collection.basis.cannot_tell),
     )
     _log_line(collection, search, start)

@@ -1,6 +1,8 @@
 """The plots that a card shows, drawn from the files of a repo; the same files give the same bytes."""
 
+import base64
 import csv
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +29,8 @@ Table = Mapping[str, Any]
 _TILES: Final = 10
 _TILE_SIDE: Final = 96
 _GAP: Final = 4
-_NOT_DRAWABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, csv.Error)
+_LARGEST_TILE: Final = 256
+_NOT_DRAWABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError, csv.Error)
 
 
 def draw_card_plots(
@@ -126,6 +129,30 @@ def _plot_reliability(table: Table, file: Path) -> None:
     _save(draw, file)
 
 
+def _plot_match_probability(table: Table, file: Path) -> None:
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 100], [0, 100], color="k", linestyle=":", linewidth=1)
+        axes.plot([100 * share for share in table["stated"]], [100 * share for share in table["true"]], marker="o")
+        axes.set(xlabel="stated probability of a match in percent", ylabel="share of true matches in percent")
+        axes.set(xlim=(0, 101), ylim=(0, 101))
+
+    _save(draw, file)
+
+
+def _draw_failures(table: Table, file: Path) -> None:
+    """Draw the worst mistakes as tiles: false alarms above, misses below."""
+    rows = [table[name][:_TILES] for name in ("false_alarms", "misses")]
+    sheet = Image.new("RGB", (max(map(len, rows)) * (_TILE_SIDE + _GAP) - _GAP, 2 * _TILE_SIDE + _GAP), "white")
+    for line, row in enumerate(rows):
+        for column, each in enumerate(row):
+            with Image.open(io.BytesIO(base64.b64decode(each["tile"], validate=True)), formats=["PNG"]) as tile:
+                if max(tile.size) > _LARGEST_TILE:
+                    raise ValueError(f"a tile of {tile.size} pixels")
+                large = tile.convert("RGB").resize((_TILE_SIDE, _TILE_SIDE), Image.Resampling.NEAREST)
+            sheet.paste(large, (column * (_TILE_SIDE + _GAP), line * (_TILE_SIDE + _GAP)))
+    sheet.save(file)
+
+
 _BY_TABLE: Final[Mapping[str, tuple[Callable[[Table, Path], None], str]]] = {
     "confusion": (_plot_confusion, "Confusion matrix of the held-out pictures."),
     "strangeness": (
@@ -139,6 +166,15 @@ _BY_TABLE: Final[Mapping[str, tuple[Callable[[Table, Path], None], str]]] = {
     "reliability": (
         _plot_reliability,
         "The share of true matches, those with the query's label, at each percent of similarity.",
+    ),
+    "match_probability": (
+        _plot_match_probability,
+        "The stated probability of a match, and the share of true ones, in bins of as many matches each.",
+    ),
+    "failures": (
+        _draw_failures,
+        "The worst mistakes of the verdict, drawn by an autoencoder from its codes: held-out pictures that are called "
+        "strange, above other things that are not.",
     ),
 }
 """Table of metrics.json -> what draws it, and the caption."""

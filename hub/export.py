@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
+from visim_models.match_probability import MatchProbability
 from visim_models.models import PretrainedModel
 from visim_models.repo_folder import drafting
 from visim_models.repo_folder.manifest import LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
@@ -25,6 +26,7 @@ def export_repo(
     ood: OutOfDistributionDetector,
     split: str,
     training: Mapping[str, Any],
+    match_probability: MatchProbability | None = None,
     losses: Path | None = None,
     inputs: Sequence[str | os.PathLike[str]] = (),
 ) -> None:
@@ -41,6 +43,7 @@ def export_repo(
         ood: calibrated for the three.
         split: content of split.csv.
         training: content of training.json.
+        match_probability: of the gallery's labels.
         losses: the losses.csv of the training.
         inputs: folders and files that the parts were made from.
 
@@ -49,7 +52,7 @@ def export_repo(
         VisimError: the parts do not fit together.
         RepositoryError: the folder cannot be written.
     """
-    similarity = VisualSimilarity(model, processor, gallery, ood)
+    similarity = VisualSimilarity(model, processor, gallery, ood, match_probability=match_probability)
     with drafting(folder, inputs=inputs) as draft:
         draft.drop(METRICS, *PLOTS, LOSSES, SKIPPED, MEASUREMENTS)
         similarity.write_files(draft)

@@ -12,6 +12,7 @@ __all__ = ["BUNDLED", "REPO_NAMES", "load", "local_folder", "locate"]
 BUNDLED = Path(__file__).parent / "pretrained"
 REPO_NAMES = {
     "cifar10-autoencoder": "visim-cifar10-autoencoder",
+    "cifar10-extractor": "visim-cifar10-extractor",
     "car-extractor": "visim-car-extractor",
     "car-autoencoder": "visim-car-autoencoder",
     "general-extractor": "visim-general-extractor",

@@ -1,5 +1,6 @@
 """Pictures to train on and to measure with: `class/name.jpg` of an image store, read into memory as 8-bit tensors."""
 
+import csv
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,15 @@ from visim_models.errors import DataError, VisimError
 from visim_models.image_store import ImageStore
 from visim_models.processing import ImageProcessor
 
-__all__ = ["CIFAR10_DOWNLOAD", "ImageSet", "download_cifar10", "load_images", "load_source", "local_paths"]
+__all__ = [
+    "CIFAR10_DOWNLOAD",
+    "ImageSet",
+    "download_cifar10",
+    "load_images",
+    "load_source",
+    "local_paths",
+    "read_column",
+]
 
 CIFAR10_DOWNLOAD: Final = "cifar10"
 """As the name of a source: torchvision's own download of the training pictures."""
@@ -82,6 +91,7 @@ def load_images(
     *,
     limit: int | None = None,
     keep: Callable[[str], bool] | None = None,
+    choose: Callable[[str], bool] | None = None,
     quiet: bool = False,
 ) -> ImageSet:
     """Read the pictures of a folder, a zip or a data set on the Hub, through the processor's resizing.
@@ -93,6 +103,7 @@ def load_images(
         processor: its `resize` makes the squares.
         limit: read only so many, evenly spaced over the sorted names.
         keep: whether to decode a file, by the SHA-256 of its bytes; by default all. Where none is, the set is empty.
+        choose: whether a file counts at all, by its name; by default all do.
         quiet: show no progress bar.
 
     Raises:
@@ -103,6 +114,7 @@ def load_images(
     names = store.list()
     if not names:
         raise DataError(f"{source} holds no pictures: put them there as class/name.jpg.", path=source)
+    names = [name for name in names if choose is None or choose(name)]
     names = [names[index] for index in _evenly_spaced(len(names), limit)]
     if keep:
         names = [name for name in names if _is_kept(store, name, keep)]
@@ -200,3 +212,16 @@ def download_cifar10(folder: Path, *, train: bool) -> ImageSet:
     hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in found.data]
     order = sorted(range(len(names)), key=names.__getitem__)
     return ImageSet(names, labels, pixels, hashes).subset(order)
+
+
+def read_column(table: str | os.PathLike[str], column: str) -> dict[str, str]:
+    """Read a column of a CSV file with a column `file_name`: file name -> value.
+
+    Raises:
+        DataError: the file is missing or no CSV, or lacks one of the two columns.
+    """
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            return {row["file_name"]: row[column] for row in csv.DictReader(file, strict=True)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise DataError(f"{table} cannot be read ({error}): it needs the columns file_name and {column}.") from error

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from hub.export import export_repo
 from lab.data import ImageSet, load_images, load_source, local_paths
-from lab.fitting import embed_images, fit_detector
+from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.outlier_data import left_out_labels, load_outliers
 from lab.record import ABOUT_KEYS, read_about
 from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, Split
-from lab.splits import not_held_out
+from lab.splits import learned_beside, not_held_out
 from visim_models import Gallery, ImageProcessor
 from visim_models.embedding import keep_freed_memory, prepared
 from visim_models.errors import DataError, ImageSourceError, VisimError
@@ -101,27 +99,32 @@ def export_run(
     keep_freed_memory()
 
     shown = load_images(gallery, processor, limit=limit)
-    held_out = _load_held_out(sources, processor, split, limit=record.limit)
+    trained_on = _load_sources(sources, processor, split, limit=record.limit)
+    held_out = trained_on.subset(split.indices(trained_on.sha256, HELD_OUT))
     known = not_held_out(shown, held_out, split)
     embeddings = embed_images(model, processor, shown.pixels).half().float()  # as they are stored
     entries = Gallery(shown.file_names, shown.labels, embeddings, image_root=image_root)
     leave_out = left_out_labels({*shown.labels, *held_out.labels})
     others = load_outliers(outliers, processor.size, part="fit", seed=record.seed, leave_out=leave_out, limit=limit)
-    detector = fit_detector(
+    fitted = DetectorFit.measure(
         entries.subset(known),
         model,
         processor,
-        fit=_part(held_out, split, "fit"),
-        calibration=_part(held_out, split, "calibration"),
+        learned=learned_beside(shown, trained_on, split).pixels,
+        fit=_part(held_out, split, "fit").pixels,
+        calibration=_part(held_out, split, "calibration").pixels,
         outliers=others.pixels,
+        kinds=others.kinds,
     )
+    queries = ImageSet.concatenate([_part(held_out, split, part) for part in ("validation", "fit")])
     training = {**record.to_dict(), "outliers": [*record.outliers, *others.sources]}
     export_repo(
         out,
         model=model,
         processor=processor,
         gallery=entries,
-        ood=detector,
+        ood=fitted.detector(),
+        match_probability=fit_match_probability(entries.subset(known), model, processor, queries),
         split=split.to_text(),
         training={**training, **texts},
         losses=run.losses,
@@ -138,13 +141,10 @@ def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:
     return prepared(MODEL_TYPES[model_type].from_pretrained(repo)), ImageProcessor.load(repo)
 
 
-def _load_held_out(sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None) -> ImageSet:
-    """Read the held-out pictures from the training data, and check that all of them are there."""
+def _load_sources(sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None) -> ImageSet:
+    """Read the training data, and check that all held-out pictures are there."""
     try:
-        parts = [
-            load_source(source, processor, limit=limit, keep=lambda sha256: split.part_of(sha256) in HELD_OUT)
-            for source in sources
-        ]
+        parts = [load_source(source, processor, limit=limit) for source in sources]
     except ImageSourceError as error:
         raise DataError(f"{error} Name the pictures that the run was trained on with --data.") from error
     found = ImageSet.concatenate(parts)
@@ -156,11 +156,11 @@ def _load_held_out(sources: Sequence[str], processor: ImageProcessor, split: Spl
     return found
 
 
-def _part(images: ImageSet, split: Split, part: str) -> torch.Tensor:
+def _part(images: ImageSet, split: Split, part: str) -> ImageSet:
     chosen = split.indices(images.sha256, [part])
     if not chosen:
         raise DataError(f"The run holds no picture out for {part!r}: train on more pictures.")
-    return images.pixels[chosen]
+    return images.subset(chosen)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -186,8 +186,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         default=[],
         metavar="PATH",
-        help="folders or zips of other things, to fit the detector; a quarter of them is used, which no run trains on, "
-        "and drawn ones are added",
+        help="folders or zips of other things, to fit the detector; a quarter of their kinds is used, which no run "
+        "trains on, and drawn ones are added",
     )
     parser.add_argument(
         "--image-root",

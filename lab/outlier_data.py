@@ -1,9 +1,11 @@
-"""Outliers: photographs of other things and drawn pictures, some for training a network, others for its detector.
+"""Outliers: photographs of other things and drawn pictures, for training a network, fitting its detector, or figures.
 
 A network remembers the outliers that it was trained on, so a detector that is fitted on the same ones learns too little
-of how others look. Each outlier is therefore dealt to one of the two by the hash of its file, whatever run asks.
+of how others look; and a figure counts only on kinds of things that nothing was fitted to. Each kind of thing, a folder
+of its source, is therefore dealt to one purpose by its name, whatever run asks. Drawn ones train no network.
 """
 
+import hashlib
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,20 +15,19 @@ import torch
 from torch import Tensor
 
 from lab.data import load_images
+from visim_models.build.built_gallery import label_of
 from visim_models.models import CAR_CLASSES
 from visim_models.processing import ImageProcessor
 from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = ["Outliers", "left_out_labels", "load_outliers", "outlier_part"]
 
-OutlierPart = Literal["train", "fit"]
+OutlierPart = Literal["train", "fit", "report"]
 
-_FIT_SHARE: Final = 4
-"""One outlier of so many is for the fit."""
+_DEALT: Final[tuple[OutlierPart, ...]] = ("train", "train", "fit", "report")
+"""Kinds are dealt to these in equal shares."""
 _PER_SOURCE: Final = 4000
 _PER_KIND: Final = 400
-_FIT_SEED: Final = 1_000_000
-"""Added to a run's seed where its drawn outliers are for the fit."""
 _CAR_LIKE: Final = frozenset({"automobile", "truck", "car_side", "car"})
 """Classes of CIFAR-10 and Caltech-101 that show cars, which no car model should learn to call strange."""
 
@@ -37,19 +38,22 @@ class Outliers:
 
     Attributes:
         pixels: (M, 3, S, S) uint8, RGB.
+        kinds: the kind of each: its folder, or "drawn: noise".
         sources: for training.json: the "source" of some of them, its "part", and how many "pictures" they are.
     """
 
     pixels: Tensor
+    kinds: list[str]
     sources: list[dict[str, Any]]
 
     def __len__(self) -> int:
         return len(self.pixels)
 
 
-def outlier_part(sha256: str) -> OutlierPart:
-    """Return whether an outlier is for training or for the fit, by the SHA-256 of its file."""
-    return "train" if int(sha256[:8], 16) % _FIT_SHARE else "fit"
+def outlier_part(kind: str) -> OutlierPart:
+    """Return what a kind of things is for, by its name; where pictures are in no folder, each is a kind by its file."""
+    digest = hashlib.sha256(kind.encode()).hexdigest()
+    return _DEALT[int(digest[:8], 16) % len(_DEALT)]
 
 
 def left_out_labels(classes: Collection[str]) -> frozenset[str]:
@@ -64,38 +68,40 @@ def load_outliers(
     part: OutlierPart,
     seed: int,
     leave_out: Collection[str] = (),
+    per_source: int = _PER_SOURCE,
     limit: int | None = None,
 ) -> Outliers:
-    """Read outliers of some sources, and draw some of each synthetic kind.
+    """Read outliers of some sources, and for the fit draw some of each synthetic kind.
 
     Args:
-        sources: folders or zips; of each, up to 4,000 evenly spaced pictures are dealt to the two parts.
+        sources: folders or zips.
         size: side of the squares, in pixels.
         part: which part to load.
         seed: of the drawn ones.
         leave_out: labels whose pictures are no outliers.
-        limit: take at most so many of each source and kind.
+        per_source: take at most so many of each source, evenly spaced over the sorted names.
+        limit: take at most so many of each source and kind, for a trial.
 
     Raises:
         DataError: a source has no picture.
         ImageSourceError: a source is no folder or zip.
     """
     processor = ImageProcessor(size=size)
-    pixels, rows = [], []
+    pixels, rows, kinds = [], [], []
     for source in sources:
-        # A trial's few pictures could all be of one part: read enough that both have some.
         found = load_images(
             source,
             processor,
-            limit=_FIT_SHARE * limit if limit else _PER_SOURCE,
-            keep=lambda h: outlier_part(h) == part,
+            limit=min(per_source, limit or per_source),
+            choose=lambda name: label_of(name) not in leave_out and outlier_part(label_of(name) or name) == part,
         )
-        own = found.pixels[[label not in leave_out for label in found.labels]][:limit]
-        pixels.append(own)
-        rows.append({"source": os.fspath(source), "part": part, "pictures": len(own)})
-    offset = _FIT_SEED if part == "fit" else 0
-    for index, kind in enumerate(SYNTHETIC_KINDS):
+        pixels.append(found.pixels)
+        kinds += found.labels
+        rows.append({"source": os.fspath(source), "part": part, "pictures": len(found)})
+    for index, kind in enumerate(SYNTHETIC_KINDS if part == "fit" else ()):
         count = min(_PER_KIND, limit or _PER_KIND)
-        pixels.append(synthetic_outliers(kind, count, size, seed=seed + offset + index))
+        pixels.append(synthetic_outliers(kind, count, size, seed=seed + index))
+        kinds += [f"drawn: {kind}"] * count
         rows.append({"source": f"drawn: {kind}", "part": part, "pictures": count})
-    return Outliers(torch.cat(pixels), rows)
+    empty = torch.empty(0, 3, size, size, dtype=torch.uint8)
+    return Outliers(torch.cat([empty, *pixels]), kinds, rows)

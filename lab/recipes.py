@@ -1,14 +1,15 @@
 """The training recipes, by name: the articles' own, and those that gave the shipped weights."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from lab.splits import Shares
 from lab.training.augmentation import Augmentation
 from visim_models.processing import ImageProcessor
 
-__all__ = ["AUTOENCODER_RECIPES", "CAR_CLASSIFIER_RECIPES", "AutoencoderRecipe", "CarClassifierRecipe", "Recipe"]
+__all__ = ["RECIPES", "AutoencoderRecipe", "ClassifierRecipe", "Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,9 @@ class Recipe:
 
     def settings(self) -> dict[str, Any]:
         """Return all settings as plain JSON types, for the record of a run."""
-        return {**asdict(self), "model": dict(self.model), "processor": self.processor.to_dict()}
+        values = {**asdict(self), "model": dict(self.model), "processor": self.processor.to_dict()}
+        plain: dict[str, Any] = json.loads(json.dumps(values))  # a tuple is read again as a list
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +57,47 @@ class AutoencoderRecipe(Recipe):
 
     Attributes:
         principal_components: start from the principal components of the pictures (`initialization.py`); else Xavier.
+        paired_share: of the numbers that start as components, those of components with two of them.
         class_weight: weight of a loss that draws codes of one class together, beside the squared error; 0 for none.
     """
 
     principal_components: bool = False
+    paired_share: float = 1.0
     class_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarClassifierRecipe(Recipe):
-    """Recipes of `python -m lab.train car-classifier`.
+class ClassifierRecipe(Recipe):
+    """Recipes of `python -m lab.train car-classifier` and `cifar10-classifier`.
 
     Attributes:
+        network: `model_type` of the network.
+        sizes: sides of the pictures, in pixels, each for an equal share of the epochs (progressive resizing, Howard
+            2018): small ones cost less. Empty for the processor's size throughout.
         label_smoothing: share of the probability that is spread over all classes.
         cut_mix: share of the pictures that get a rectangle of another one pasted in (Yun et al. 2019).
         outlier_share: outliers for each picture of a class in a batch (outlier exposure, Hendrycks et al. 2019); 0 for
             none.
-        outlier_weight: weight of the outliers' loss beside that of the classes.
+        outlier_weight: weight of the losses of outliers and further kinds beside that of the classes.
+        outliers_per_source: largest number of outliers of one source.
+        abstract_share: share of the outliers that become pictures of nothing (`abstraction.py`).
+        hint_weight: weight of the loss of the hints (`teacher.py`); 0 for none.
     """
 
+    network: str = "car-classifier"
+    sizes: tuple[int, ...] = ()
     label_smoothing: float = 0.0
     cut_mix: float = 0.0
     outlier_share: float = 0.0
     outlier_weight: float = 0.0
+    outliers_per_source: int = 4000
+    abstract_share: float = 0.0
+    hint_weight: float = 0.0
+
+    def training_size(self, epoch: int) -> int:
+        """Return the side of the pictures in an epoch, counted from 0."""
+        sizes = self.sizes or (self.processor.size,)
+        return sizes[epoch * len(sizes) // self.epochs]
 
 
 _CIFAR10 = ImageProcessor(size=32)
@@ -84,7 +105,7 @@ _CARS = ImageProcessor(size=100)
 _SMALL_CARS = ImageProcessor(size=64)
 _CAR_SHARES = Shares(test=0.1, calibration=0.05, fit=0.025, validation=0.025)
 
-AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
+_AUTOENCODERS: Final = {
     "article": AutoencoderRecipe(processor=_CIFAR10),
     "cifar10-autoencoder": AutoencoderRecipe(
         processor=_CIFAR10,
@@ -109,24 +130,36 @@ AUTOENCODER_RECIPES: dict[str, AutoencoderRecipe] = {
         load_size=72,
         shares=_CAR_SHARES,
         principal_components=True,
+        paired_share=0.2,
         mixed_precision=True,
     ),
 }
 
-CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
-    "article": CarClassifierRecipe(
+_CAR_CLASSIFIERS: Final = {
+    "article": ClassifierRecipe(
         processor=ImageProcessor(size=100, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
         load_size=100,
         shares=_CAR_SHARES,
     ),
-    "car-extractor": CarClassifierRecipe(
+    "car-extractor": ClassifierRecipe(
         processor=_CARS,
-        epochs=120,
-        learning_rate=2e-3,
+        epochs=64,
+        batch_size=128,
+        sizes=(68, 68, 84, 100),
+        learning_rate=3e-3,
         cosine=True,
         weight_decay=0.05,
         averaging=0.998,
-        augmentation=Augmentation(scale=0.7, largest_scale=1.1, colour=0.4, decorations=0.4, erase=0.25, flip=True),
+        augmentation=Augmentation(
+            scale=0.65,
+            largest_scale=1.1,
+            tilt=8,
+            colour=0.35,
+            decorations=0.3,
+            camera=0.12,
+            erase=0.2,
+            flip=True,
+        ),
         load_size=128,
         shares=_CAR_SHARES,
         mixed_precision=True,
@@ -134,5 +167,35 @@ CAR_CLASSIFIER_RECIPES: dict[str, CarClassifierRecipe] = {
         cut_mix=0.5,
         outlier_share=1 / 8,
         outlier_weight=0.5,
+        outliers_per_source=1500,
+        abstract_share=0.25,
+        hint_weight=0.5,
     ),
 }
+
+_CIFAR10_CLASSIFIERS: Final = {
+    "cifar10-extractor": ClassifierRecipe(
+        network="cifar10-classifier",
+        processor=_CIFAR10,
+        epochs=30,
+        batch_size=256,
+        learning_rate=3e-3,
+        cosine=True,
+        weight_decay=0.05,
+        averaging=0.998,
+        augmentation=Augmentation(scale=0.75, largest_scale=1.1, colour=0.1, camera=0.03, erase=0.5, flip=True),
+        mixed_precision=True,
+        label_smoothing=0.1,
+        outlier_share=1 / 4,
+        outlier_weight=0.5,
+        outliers_per_source=20_000,
+        abstract_share=0.2,
+    ),
+}
+
+RECIPES: Final[Mapping[str, Mapping[str, Recipe]]] = {
+    "autoencoder": _AUTOENCODERS,
+    "car-classifier": _CAR_CLASSIFIERS,
+    "cifar10-classifier": _CIFAR10_CLASSIFIERS,
+}
+"""Task of `python -m lab.train` -> name -> recipe."""

@@ -10,7 +10,7 @@ from lab.split_file import HELD_OUT, Split
 from visim_models.errors import DataError
 from visim_models.near_duplicates import near_duplicate_groups
 
-__all__ = ["Shares", "deal", "keep_one_of_each_group", "not_held_out", "split_images"]
+__all__ = ["Shares", "deal", "keep_one_of_each_group", "learned_beside", "not_held_out", "split_images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,17 @@ class Shares:
     validation: float = 0.01
 
 
-def split_images(images: ImageSet, shares: Shares, *, seed: int) -> Split:
+def split_images(
+    images: ImageSet, shares: Shares, *, seed: int, kept_together: Mapping[str, str] | None = None
+) -> Split:
     """Deal pictures out, near-duplicates together. The names of the files and their order do not matter.
 
     Args:
         images: the pictures; two files of one content count once.
         shares: how much is held out.
         seed: of the shuffle.
+        kept_together: file name -> what the picture is kept together by, such as the model of a car: all pictures of
+            one are in one part, so that the figures are of models that the network has never seen.
     """
     labels: dict[str, str] = {}
     for label, sha256 in sorted(zip(images.labels, images.sha256, strict=True)):
@@ -44,10 +48,38 @@ def split_images(images: ImageSet, shares: Shares, *, seed: int) -> Split:
     hashes = sorted(labels)
     index_of = {sha256: index for index, sha256 in enumerate(images.sha256)}
     numbers = near_duplicate_groups(images.pixels[[index_of[sha256] for sha256 in hashes]])
-    return deal(labels, dict(zip(hashes, numbers, strict=True)), shares, seed=seed)
+    copies = dict(zip(hashes, numbers, strict=True))
+    together = kept_together or {}
+    names = {sha256: together.get(name) for name, sha256 in zip(images.file_names, images.sha256, strict=True)}
+    return deal(labels, _joined(copies, names), shares, seed=seed, copies=copies)
 
 
-def deal(labels: Mapping[str, str], groups: Mapping[str, int], shares: Shares, *, seed: int) -> Split:
+def _joined(groups: Mapping[str, int], names: Mapping[str, str | None]) -> dict[str, int]:
+    """Join the groups whose members share a name: SHA-256 -> number."""
+    target: dict[int, int] = {}
+
+    def root(number: int) -> int:
+        while number in target:
+            number = target[number]
+        return number
+
+    first: dict[str, int] = {}
+    for sha256 in sorted(groups):
+        if name := names[sha256]:
+            one, other = root(groups[sha256]), root(first.setdefault(name, groups[sha256]))
+            if one != other:
+                target[max(one, other)] = min(one, other)
+    return {sha256: root(number) for sha256, number in groups.items()}
+
+
+def deal(
+    labels: Mapping[str, str],
+    groups: Mapping[str, int],
+    shares: Shares,
+    *,
+    seed: int,
+    copies: Mapping[str, int] | None = None,
+) -> Split:
     """Deal whole groups out at random, class by class, until each part has its share.
 
     A part that got too much or too little of one class gets less or more of the next, so that the shares also hold
@@ -55,9 +87,10 @@ def deal(labels: Mapping[str, str], groups: Mapping[str, int], shares: Shares, *
 
     Args:
         labels: SHA-256 of a file -> its class; the first picture of a group, by hash, decides for the group.
-        groups: SHA-256 of a file -> number of its group of near-duplicates.
+        groups: SHA-256 of a file -> number of the group that it is dealt with.
         shares: how much is held out.
         seed: of the shuffle.
+        copies: SHA-256 of a file -> number of its group of near-duplicates; by default `groups`.
     """
     members: dict[int, list[str]] = {}
     for sha256 in sorted(labels):
@@ -74,7 +107,10 @@ def deal(labels: Mapping[str, str], groups: Mapping[str, int], shares: Shares, *
             parts |= dict.fromkeys(own[index], part)
             if part != "train":
                 owed[part] -= len(own[index])
-    several = [pictures for pictures in members.values() if len(pictures) > 1]
+    alike: dict[int, list[str]] = {}
+    for sha256 in sorted(labels):
+        alike.setdefault((copies or groups)[sha256], []).append(sha256)
+    several = [pictures for pictures in alike.values() if len(pictures) > 1]
     numbers = {sha256: number for number, pictures in enumerate(several) for sha256 in pictures}
     return Split(keep_one_of_each_group(parts, numbers), numbers)
 
@@ -120,3 +156,20 @@ def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[in
     if len(left_out) == len(gallery):
         raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
     return [index for index in range(len(gallery)) if index not in left_out]
+
+
+def learned_beside(gallery: ImageSet, images: ImageSet, split: Split, *, at_most: int = 5000) -> ImageSet:
+    """Return pictures of the part "train" that are not in a gallery, nor near-duplicates of one that is.
+
+    Args:
+        gallery: the gallery's pictures.
+        images: the pictures of the split, of the same size.
+        split: which says what was learnt.
+        at_most: so many of them, evenly spaced.
+    """
+    shown = set(gallery.sha256)
+    others = [index for index in split.indices(images.sha256, ["train"]) if images.sha256[index] not in shown]
+    chosen = images.subset(others[:: max(1, -(-len(others) // at_most))])
+    groups = near_duplicate_groups(torch.cat([gallery.pixels, chosen.pixels]))
+    alike = set(groups[: len(gallery)])
+    return chosen.subset([index for index, group in enumerate(groups[len(gallery) :]) if group not in alike])

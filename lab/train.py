@@ -3,22 +3,24 @@
 import argparse
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, cast
 
 import torch
 
 from hub.plots import new_figure
-from lab.data import CIFAR10_DOWNLOAD, ImageSet, load_source, local_paths
+from lab.data import CIFAR10_DOWNLOAD, ImageSet, load_source, local_paths, read_column
 from lab.outlier_data import Outliers, left_out_labels, load_outliers
-from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, AutoencoderRecipe, CarClassifierRecipe, Recipe
+from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
 from lab.record import TrainingRecord, command_line, source_row
 from lab.run import TrainingRun
 from lab.split_file import Split
 from lab.splits import split_images
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.car_classifier import CarClassifierObjective, class_names_of
+from lab.training.classifier import ClassifierObjective, class_names_of
 from lab.training.loop import Objective, fit
+from lab.training.teacher import hints_of
 from visim_models.errors import DataError, VisimError
 
 __all__ = ["main"]
@@ -37,10 +39,12 @@ example:
       --outliers other-things.zip --out runs/mine
   python -m lab.export --run runs/mine --gallery my-kinds.zip --outliers other-things.zip --out my-repo
 """
-_AUTOENCODER: Final = "train the convolutional autoencoder of the first article, on pictures of anything"
-_CAR_CLASSIFIER: Final = (
-    "train the classifier of the second article, on body types of cars or on classes of your own: a folder for each"
-)
+_TASKS: Final = {
+    "autoencoder": "train the convolutional autoencoder of the first article, on pictures of anything",
+    "car-classifier": "train the classifier of the second article, on body types of cars or on classes of your own: a "
+    "folder for each",
+    "cifar10-classifier": "train a quick classifier of 32 x 32 pictures, on CIFAR-10 or on classes of your own",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -69,7 +73,7 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
     images = ImageSet.concatenate(list(sources.values()))
     outliers = _outliers(options, recipe, images)
 
-    split = run.split() if options.resume else _split(images, recipe, seed=options.seed)
+    split = run.split() if options.resume else _split(images, recipe, options)
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,
@@ -109,24 +113,31 @@ def _device(name: str | None) -> torch.device:
         raise DataError(f"--device {name}: torch has no such device.") from error
 
 
-def _split(images: ImageSet, recipe: Recipe, *, seed: int) -> Split:
+def _split(images: ImageSet, recipe: Recipe, options: argparse.Namespace) -> Split:
+    together = read_column(*options.keep_together) if options.keep_together else {}
     print(f"looking for near-duplicates among {len(images):,} pictures", flush=True)
-    return split_images(images, recipe.shares, seed=seed)
+    return split_images(images, recipe.shares, seed=options.seed, kept_together=together)
 
 
 def _outliers(options: argparse.Namespace, recipe: Recipe, images: ImageSet) -> Outliers:
-    if not isinstance(recipe, CarClassifierRecipe) or not recipe.outlier_share:
+    if not isinstance(recipe, ClassifierRecipe) or not recipe.outlier_share:
         if options.outliers:
             raise DataError(f"The recipe {options.recipe} uses no outliers: leave --outliers out.", key="outliers")
-        return Outliers(torch.empty(0, 3, recipe.load_size, recipe.load_size, dtype=torch.uint8), [])
-    return load_outliers(
+        return Outliers(torch.empty(0, 3, recipe.load_size, recipe.load_size, dtype=torch.uint8), [], [])
+    if not options.outliers:
+        raise DataError(f"The recipe {options.recipe} learns from outliers, too: name some with --outliers.")
+    found = load_outliers(
         options.outliers,
         recipe.load_size,
         part="train",
         seed=options.seed,
         leave_out=left_out_labels(set(images.labels)),
+        per_source=recipe.outliers_per_source,
         limit=options.limit,
     )
+    if not len(found):
+        raise DataError("None of the outliers is of a kind that is for training: name more kinds.", key="outliers")
+    return found
 
 
 def _objective(recipe: Recipe, images: ImageSet, split: Split, outliers: Outliers) -> Objective:
@@ -135,9 +146,14 @@ def _objective(recipe: Recipe, images: ImageSet, split: Split, outliers: Outlier
         raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
     if isinstance(recipe, AutoencoderRecipe):
         return AutoencoderObjective(train, validation, recipe)
-    class_names = class_names_of(images.labels)
-    return CarClassifierObjective(
-        train, validation, outliers.pixels, cast(CarClassifierRecipe, recipe), class_names=class_names
+    recipe = cast(ClassifierRecipe, recipe)
+    return ClassifierObjective(
+        train,
+        validation,
+        outliers.pixels,
+        recipe,
+        class_names=class_names_of(images.labels),
+        hints=hints_of(train.pixels) if recipe.hint_weight else torch.empty(len(train), 0),
     )
 
 
@@ -153,26 +169,16 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    _add_task(tasks.add_parser("autoencoder", help=_AUTOENCODER, description=_AUTOENCODER), AUTOENCODER_RECIPES)
-    classifier = tasks.add_parser("car-classifier", help=_CAR_CLASSIFIER, description=_CAR_CLASSIFIER)
-    _add_task(classifier, CAR_CLASSIFIER_RECIPES)
-    classifier.add_argument(
-        "--outliers",
-        nargs="*",
-        default=[],
-        metavar="PATH",
-        help="folders or zips of other things, which a recipe with outlier exposure teaches the network to doubt; "
-        "drawn ones are added",
-    )
+    for task, text in _TASKS.items():
+        _add_task(tasks.add_parser(task, help=text, description=text), RECIPES[task])
     return parser
 
 
-def _add_task(
-    parser: argparse.ArgumentParser, recipes: dict[str, AutoencoderRecipe] | dict[str, CarClassifierRecipe]
-) -> None:
+def _add_task(parser: argparse.ArgumentParser, recipes: Mapping[str, Recipe]) -> None:
+    default = next(iter(recipes))
     parser.set_defaults(recipes=recipes, outliers=[])
     parser.add_argument(
-        "--recipe", choices=recipes, default="article", help="named settings of lab/recipes.py (default: the article's)"
+        "--recipe", choices=recipes, default=default, help=f"named settings of lab/recipes.py (default: {default})"
     )
     parser.add_argument(
         "--data",
@@ -182,6 +188,21 @@ def _add_task(
         help="pictures to learn from: folders or zips of class/name.jpg, hf://datasets/..., or "
         f"'{CIFAR10_DOWNLOAD}' for torchvision's download of CIFAR-10",
     )
+    parser.add_argument(
+        "--keep-together",
+        nargs=2,
+        metavar=("CSV", "COLUMN"),
+        help="table with file_name and a column, such as the model of a car: pictures of one are in one part",
+    )
+    if any(isinstance(recipe, ClassifierRecipe) for recipe in recipes.values()):
+        parser.add_argument(
+            "--outliers",
+            nargs="*",
+            default=[],
+            metavar="PATH",
+            help="folders or zips of other things, a folder a kind, which a recipe with outlier exposure teaches the "
+            "network to doubt; half of the kinds are learnt from",
+        )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="RUN", help="folder of the run: a new or empty one, outside --data"
     )

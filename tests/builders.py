@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from lab.fitting import fit_detector
+from lab.fitting import DetectorFit
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,
@@ -117,7 +117,9 @@ def _with_gallery(
     others = drawn_pictures(60, seed=7)
     held_out = torch.stack([processor.resize(Image.fromarray(picture)) for picture in others])
     strange = torch.cat([synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS])
-    detector = fit_detector(gallery, model, processor, fit=held_out[:30], calibration=held_out[30:], outliers=strange)
+    detector = DetectorFit.measure(
+        gallery, model, processor, fit=held_out[:30], calibration=held_out[30:], outliers=strange
+    ).detector()
     return VisualSimilarity(model, processor, gallery, detector)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hub.export import export_repo
 from lab.data import ImageSet, load_images
-from lab.fitting import embed_images, fit_detector
+from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.split_file import Split
 from visim_models import (
     CAR_CLASSES,
@@ -32,10 +32,16 @@ PARTS = ("calibration", "test", "fit", "train", "train")
 
 
 def write_data(folder: Path) -> Path:
-    """Write the four zips, with a few pictures of each class; each class is a shape and a colour of its own."""
+    """Write the zips, with a few pictures of each class; each class is a shape and a colour of its own."""
     things = {f"n{index:08d}_thing.png": 40 + index for index in range(16)}
     _write_zip(folder / "not_cars" / "imagenet.zip", things)
+    _write_zip(folder / "not_cars" / "caltech101.zip", _things(60))
+    _write_zip(folder / "not_cifar10" / "tiny_imagenet.zip", _things(90))
     _write_zip(folder / "cars" / "photos.zip", _classes(CAR_CLASSES, 10))
+    wild = _classes((*CAR_CLASSES, "van"), 6, first_style=23)
+    _write_zip(folder / "cars" / "wild.zip", wild)
+    rows = [f"{name},{name.partition('/')[0]},model {number // 2}" for number, name in enumerate(wild)]
+    (folder / "cars" / "wild.csv").write_text("\n".join(["file_name,body,model", *rows]), encoding="utf-8")
     _write_zip(folder / "cifar10" / "train.zip", _classes(CIFAR10_CLASSES, 8))
     _write_zip(folder / "cifar10" / "test.zip", _classes(CIFAR10_CLASSES, 4))
     return folder
@@ -44,8 +50,9 @@ def write_data(folder: Path) -> Path:
 def write_car_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None = None) -> Path:
     """Write a car extractor with random weights; its gallery holds the pictures that it held out, too."""
     processor = ImageProcessor(size=100)
-    cars = load_images(data / "cars" / "photos.zip", processor, quiet=True)
-    return _write_repo(folder, _seeded(CarFeatureExtractor), processor, cars, cars, about)
+    cars, wild = (load_images(data / "cars" / f"{name}.zip", processor, quiet=True) for name in ("photos", "wild"))
+    both = ImageSet.concatenate([cars, wild])
+    return _write_repo(folder, _seeded(CarFeatureExtractor), processor, cars, both, about)
 
 
 def write_autoencoder_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None = None) -> Path:
@@ -88,12 +95,14 @@ def _write_repo(
     known = [index for index, sha256 in enumerate(shown.sha256) if split.part_of(sha256) in (None, "train")]
     parts = {part: trained_on.pixels[split.indices(trained_on.sha256, [part])] for part in ("fit", "calibration")}
     outliers = synthetic_outliers("noise", 8, processor.size, seed=0)
+    queries = trained_on.subset(split.indices(trained_on.sha256, ["fit"]))
     export_repo(
         folder,
         model=model,
         processor=processor,
         gallery=gallery,
-        ood=fit_detector(gallery.subset(known), model, processor, outliers=outliers, **parts),
+        ood=DetectorFit.measure(gallery.subset(known), model, processor, outliers=outliers, **parts).detector(),
+        match_probability=fit_match_probability(gallery.subset(known), model, processor, queries),
         split=split.to_text(),
         training=training_record(trained_on, split, **({"about": about} if about is not None else {})),
     )
@@ -110,8 +119,17 @@ def _small_autoencoder() -> ConvolutionalAutoencoder:
     return ConvolutionalAutoencoder(image_size=16, base_channels=4, stages=1, latent_dim=24)
 
 
-def _classes(labels: tuple[str, ...], count: int) -> dict[str, int]:
-    return {f"{label}/{number:04d}.png": 3 * index for index, label in enumerate(labels) for number in range(count)}
+def _classes(labels: tuple[str, ...], count: int, *, first_style: int = 0) -> dict[str, int]:
+    return {
+        f"{label}/{number:04d}.png": first_style + 3 * index
+        for index, label in enumerate(labels)
+        for number in range(count)
+    }
+
+
+def _things(style: int) -> dict[str, int]:
+    """Kinds of other things, some for each purpose, two pictures a kind."""
+    return {f"kind_{kind}/{number}.png": style + kind for kind in range(8) for number in range(2)}
 
 
 def _write_zip(path: Path, styles: Mapping[str, int]) -> None:

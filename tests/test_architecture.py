@@ -23,6 +23,7 @@ PUBLIC_NAMES = {
     "CAR_CLASSES",
     "CarClassifier",
     "CarFeatureExtractor",
+    "Cifar10Classifier",
     "GalleryAbout",
     "TimmBackbone",
     "ConfigurationError",

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -131,14 +131,27 @@ class Gallery:
         """
         return self.index.search(queries, top_k=top_k)
 
-    def matches(self, scores: npt.NDArray[np.float32], indices: npt.NDArray[np.int64]) -> list[Match]:
-        """Return the matches of one query from its (k,) scores and indices."""
+    def matches(
+        self,
+        scores: npt.NDArray[np.float32],
+        indices: npt.NDArray[np.int64],
+        *,
+        probability: Callable[[float], float] | None = None,
+    ) -> list[Match]:
+        """Return the matches of one query.
+
+        Args:
+            scores: (k,) cosines, highest first.
+            indices: (k,) of the matches.
+            probability: score -> how probable a true match is; None where it is unknown.
+        """
         return [
             Match(
                 self.file_names[index],
                 self.labels[index],
                 float(score),
                 {name: values[index] for name, values in self.columns.items()},
+                None if probability is None else probability(float(score)),
             )
             for score, index in zip(scores, indices.tolist(), strict=True)
         ]

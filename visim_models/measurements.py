@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import torch
 from torch import Tensor
 
-from visim_models.models import CarFeatureExtractor, ConvolutionalAutoencoder, PretrainedModel
+from visim_models.models import CarFeatureExtractor, Cifar10Classifier, ConvolutionalAutoencoder, PretrainedModel
 
 __all__ = ["NEIGHBOURS", "Measured", "Measurements", "measure", "measure_neighbours", "measure_network", "names_for"]
 
@@ -116,6 +116,7 @@ def _uncertainty(model: Any, _: Tensor, embeddings: Tensor) -> Tensor:
 _BY_NETWORK: Final[Mapping[type[PretrainedModel], Mapping[str, Callable[[Any, Tensor, Tensor], Tensor]]]] = {
     ConvolutionalAutoencoder: {"reconstruction_error": _reconstruction_error},
     CarFeatureExtractor: {"uncertainty": _uncertainty},
+    Cifar10Classifier: {"uncertainty": _uncertainty},
 }
 
 

@@ -13,11 +13,7 @@ from visim_models.errors import QueryError, VisimError
 from visim_models.gallery import Gallery
 from visim_models.images import ImageSource
 from visim_models.measurements import NEIGHBOURS, Measured, measure
-from visim_models.models import (
-    CarClassifier,
-    CarFeatureExtractor,
-    ConvolutionalAutoencoder,
-)
+from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.results import Match, SimilarityResult
 from visim_models.stored_pipeline import StoredPipeline
 
@@ -37,6 +33,7 @@ class VisualSimilarity(StoredPipeline):
         processor: makes the network's input.
         gallery: the pictures that a search can find.
         ood: judges the queries.
+        match_probability: says how probable a match is a true one; None where that was not measured.
 
     Raises:
         ConfigurationError: the processor's pictures are of another size than the model's.
@@ -104,7 +101,7 @@ class VisualSimilarity(StoredPipeline):
             QueryError: its width or `top_k` does not fit the gallery.
         """
         scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k)
-        return self.gallery.matches(scores[0], indices[0])
+        return self.gallery.matches(scores[0], indices[0], probability=self.match_probability)
 
     def embed(self, image: ImageSource) -> npt.NDArray[np.float32]:
         """Embed a picture: its embedding, (D,) float32.
@@ -137,7 +134,7 @@ class VisualSimilarity(StoredPipeline):
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
             QueryError: the network is no classifier.
         """
-        if not isinstance(self.model, CarClassifier | CarFeatureExtractor):
+        if not isinstance(self.model, Classifier):
             raise QueryError(f"A {type(self.model).__name__} has no classes: load a repo of a classifier.")
         with torch.inference_mode():
             logs = self.model.classify(torch.from_numpy(self.embed(image))[None].to(self.device))[0]  # (C,)
@@ -163,7 +160,11 @@ class VisualSimilarity(StoredPipeline):
         measured, scores, indices = self._measure(pixels, self.gallery, count)
         return [
             SimilarityResult(
-                self.gallery.matches(*row), verdict, embedding, self.gallery.image_root, trusts_root=self.trusts_root
+                self.gallery.matches(*row, probability=self.match_probability),
+                verdict,
+                embedding,
+                self.gallery.image_root,
+                trusts_root=self.trusts_root,
             )
             for *row, verdict, embedding in zip(
                 scores[:, :count],

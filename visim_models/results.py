@@ -22,12 +22,15 @@ class Match:
         label: its label.
         score: cosine similarity with the query, in [-1, 1].
         columns: name -> value of the gallery's further columns.
+        probability: share of the matches with this score that have the label of their query, measured on held-out
+            pictures; None where it was not measured.
     """
 
     file_name: str
     label: str
     score: float
     columns: Mapping[str, str] = field(default_factory=dict)
+    probability: float | None = None
 
     @property
     def percent(self) -> int:
@@ -41,6 +44,7 @@ class Match:
             "label": self.label,
             "score": self.score,
             "percent": self.percent,
+            "probability": self.probability,
             "columns": dict(self.columns),
         }
 

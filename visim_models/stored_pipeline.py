@@ -8,13 +8,14 @@ import torch
 from visim_models.embedding import device_of, prepared
 from visim_models.errors import ConfigurationError, GalleryMismatchError
 from visim_models.gallery import Gallery
+from visim_models.match_probability import MatchProbability
 from visim_models.measurements import names_for
 from visim_models.models import PretrainedModel, load_model
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.pushing import push_pipeline
 from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
-from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
+from visim_models.repo_folder.manifest import CONFIG, MATCHES, PROCESSOR, WEIGHTS
 
 __all__ = ["StoredPipeline"]
 
@@ -27,10 +28,17 @@ class StoredPipeline:
     """
 
     def __init__(
-        self, model: PretrainedModel, processor: ImageProcessor, gallery: Gallery, ood: OutOfDistributionDetector
+        self,
+        model: PretrainedModel,
+        processor: ImageProcessor,
+        gallery: Gallery,
+        ood: OutOfDistributionDetector,
+        *,
+        match_probability: MatchProbability | None = None,
     ) -> None:
         self.model = prepared(model)
         self.processor, self.gallery, self.ood = processor, gallery, ood
+        self.match_probability = match_probability
         self.trusts_root = False
         self._check_parts()
 
@@ -91,7 +99,8 @@ class StoredPipeline:
         model = load_model(repo)
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
         gallery = Gallery.load(repo, weights_sha256=repo.sha256(WEIGHTS), processor_sha256=repo.sha256(PROCESSOR))
-        loaded = cls(model, processor, gallery, OutOfDistributionDetector.load(repo)).to(device)
+        detector, probability = OutOfDistributionDetector.load(repo), MatchProbability.load(repo)
+        loaded = cls(model, processor, gallery, detector, match_probability=probability).to(device)
         loaded.trusts_root = not isinstance(source, RepoFolder) and os.path.isdir(source)
         return loaded
 
@@ -170,6 +179,10 @@ class StoredPipeline:
         self.gallery.processor_sha256 = draft.sha256(PROCESSOR)
         self.gallery.write_files(draft)
         self.ood.write_files(draft)
+        if self.match_probability:
+            self.match_probability.write_files(draft)
+        else:
+            draft.drop(MATCHES)
 
     def __repr__(self) -> str:
         model = type(self.model).__name__

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from visim_models.errors import DataError
-from visim_models.models import CAR_CLASSES
+from visim_models.models import CAR_CLASSES, CIFAR10_CLASSES
 
 __all__ = ["CARS", "CIFAR10", "Benchmark", "benchmark_for"]
 
@@ -17,16 +17,19 @@ class Benchmark:
     Attributes:
         name: of the benchmark.
         labels: the labels that a gallery may have.
-        split_file: file of the data folder that split.csv divides: the network's training and test pictures.
+        split_files: files of the data folder that split.csv may divide; the first has the pictures that the figures are
+            of, the others are sources of another kind.
         gallery_file: file of the data folder that the gallery shows.
+        outlier_files: files of the data folder with other things, a folder a kind.
         label_name: what a label is called in a sentence.
         ranks: the numbers of matches that retrieval is measured at.
     """
 
     name: str
     labels: frozenset[str]
-    split_file: str
+    split_files: tuple[str, ...]
     gallery_file: str
+    outlier_files: tuple[str, ...]
     label_name: str
     ranks: tuple[int, ...]
 
@@ -34,16 +37,18 @@ class Benchmark:
 CARS: Final = Benchmark(
     name="cars",
     labels=frozenset(CAR_CLASSES),
-    split_file="cars/photos.zip",
+    split_files=("cars/photos.zip", "cars/wild.zip"),
     gallery_file="cars/photos.zip",
+    outlier_files=("not_cars/caltech101.zip", "not_cifar10/tiny_imagenet.zip"),
     label_name="body type",
     ranks=(4,),
 )
 CIFAR10: Final = Benchmark(
     name="cifar10",
-    labels=frozenset({"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}),
-    split_file="cifar10/train.zip",
+    labels=frozenset(CIFAR10_CLASSES),
+    split_files=("cifar10/train.zip",),
     gallery_file="cifar10/test.zip",
+    outlier_files=("not_cifar10/tiny_imagenet.zip",),
     label_name="class",
     ranks=(1, 10),
 )

@@ -1,4 +1,4 @@
-"""How well the car classifier tells body types."""
+"""How well a classifier tells its classes."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,36 +9,45 @@ from torch import Tensor
 from lab.data import ImageSet
 from lab.evaluation.figures import share_figure
 from visim_models.metrics import Figure
-from visim_models.models import CarFeatureExtractor
+from visim_models.models import Classifier
 
-__all__ = ["accuracy", "body_probabilities", "classification_tables"]
+__all__ = ["accuracy", "class_probabilities", "classification_tables"]
 
 _SURE: Final = 0.9
 """Probability of another body type from which on a label is suspected to be wrong."""
-_TARGET: Final = 95.0
 
 
-def body_probabilities(model: CarFeatureExtractor, features: Tensor) -> Tensor:
-    """Return the (N, C) probabilities of (N, 514) features, in the order of the model's class names."""
+def class_probabilities(model: Classifier, features: Tensor) -> Tensor:
+    """Return the (N, C) probabilities of (N, D) features, in the order of the model's class names."""
     with torch.inference_mode():
         return model.classify(features).exp()
 
 
-def accuracy(probabilities: Tensor, targets: Tensor, *, groups: Sequence[int], method: str = "") -> Figure:
-    """Return the share of pictures whose likeliest body type is that of their label.
+def accuracy(
+    probabilities: Tensor,
+    targets: Tensor,
+    *,
+    pictures: str,
+    at_least: float,
+    groups: Sequence[int] | None,
+    method: str = "",
+) -> Figure:
+    """Return the share of pictures whose likeliest class is that of their label.
 
     Args:
         probabilities: (N, C).
-        targets: (N,) int64 indices of the right body types.
-        groups: the group of near-duplicates of each picture.
+        targets: (N,) int64 indices of the right classes.
+        pictures: names the pictures in a sentence.
+        at_least: the target, in percent.
+        groups: the group of near-duplicates of each picture; None where each is a group of its own.
         method: the method, for a baseline.
     """
     return share_figure(
         (probabilities.argmax(dim=1) == targets).float(),
         name="accuracy",
-        what="Share of held-out photographs whose body type is told as labelled; near-duplicates were kept together.",
+        what=f"Share of {pictures} whose class is told as labelled.",
         groups=groups,
-        target=None if method else {"at_least": _TARGET},
+        target=None if method else {"at_least": at_least},
         method=method,
     )
 

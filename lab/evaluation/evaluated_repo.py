@@ -1,22 +1,39 @@
 """The repo that is evaluated: its pipeline, its held-out pictures, and the gallery that they may be compared with."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hub.locate import locate
 from lab.data import ImageSet
-from lab.evaluation.benchmark import Benchmark, benchmark_for
+from lab.evaluation.benchmark import CIFAR10, Benchmark, benchmark_for
 from lab.evaluation.data_folder import DataFolder
+from lab.fitting import embed_images, measure_images
 from lab.split_file import HELD_OUT, PARTS, Split
 from lab.splits import not_held_out
-from visim_models import CarFeatureExtractor, Gallery, VisualSimilarity
+from visim_models import (
+    CarFeatureExtractor,
+    Gallery,
+    ImageProcessor,
+    OutOfDistributionDetector,
+    VisualSimilarity,
+)
+from visim_models.embedding import prepared
 from visim_models.errors import DataError
+from visim_models.models import load_model
+from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING
 
 __all__ = ["EvaluatedRepo"]
 
 _NAMES_SHOWN: Final = 3
+_NEIGHBOURS: Final = "neighbour_distance"
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,8 @@ class EvaluatedRepo:
         data: where the pictures are read from.
         known: the gallery without held-out pictures and without their near-duplicates: queries are compared with it.
         known_images: the pictures of `known`, in its order.
+        images: file of the benchmark -> its pictures at the size of the repo's own network. They say what is in which
+            part; another network's pipeline reads those that it needs at its own size.
     """
 
     repo: RepoFolder
@@ -40,6 +59,7 @@ class EvaluatedRepo:
     data: DataFolder
     known: Gallery
     known_images: ImageSet
+    images: Mapping[str, ImageSet]
 
     @classmethod
     def load(cls, folder: Path, data: DataFolder) -> Self:
@@ -54,17 +74,40 @@ class EvaluatedRepo:
         similarity = VisualSimilarity.from_pretrained(repo)
         benchmark = benchmark_for(similarity.gallery.labels)
         split = _read_split(repo)
-        images = data.read(benchmark.split_file, similarity.processor)
-        if missing := split.count_missing(images.sha256, PARTS):
+        images = {file: data.read(file, similarity.processor) for file in benchmark.split_files}
+        together = ImageSet.concatenate(list(images.values()))
+        if missing := split.count_missing(together.sha256, PARTS):
             raise DataError(
                 f"{missing} of the {len(split)} pictures in {repo / SPLIT} are not in "
-                f"{data.path / benchmark.split_file}: --data must hold the pictures that the split was made of.",
-                path=data.path / benchmark.split_file,
+                f"{', '.join(str(data.path / file) for file in images)}: --data must hold the pictures that the split "
+                "was made of.",
+                path=data.path,
             )
         shown = _shown(similarity.gallery, data.read(benchmark.gallery_file, similarity.processor), benchmark, data)
-        held_out = images.subset(split.indices(images.sha256, HELD_OUT))
+        held_out = together.subset(split.indices(together.sha256, HELD_OUT))
         known = not_held_out(shown, held_out, split)
-        return cls(repo, similarity, benchmark, split, data, similarity.gallery.subset(known), shown.subset(known))
+        return cls(
+            repo, similarity, benchmark, split, data, similarity.gallery.subset(known), shown.subset(known), images
+        )
+
+    def seen_by(self, name: str) -> "EvaluatedRepo":
+        """Return the same pictures as another network sees them, as a baseline.
+
+        The detector is the distance to the nearest of the gallery, calibrated on the same pictures as the repo's own.
+
+        Args:
+            name: of a repo without a gallery, such as "general-extractor".
+        """
+        other = RepoFolder(locate(name))
+        model, processor = prepared(load_model(other)), ImageProcessor.load(other)
+        pixels = self.read(self.benchmark.gallery_file, self.known_images, processor)
+        known = Gallery(self.known.file_names, self.known.labels, embed_images(model, processor, pixels))
+        similarity = VisualSimilarity(model, processor, known, _nearest_neighbours(torch.zeros(1)))
+        seen = replace(self, similarity=similarity, known=known)
+        calibration = [seen.part("calibration", file=file).pixels for file in seen.divided_files("calibration")]
+        measured = measure_images(similarity, torch.cat(calibration))
+        similarity.ood = _nearest_neighbours(measured.values[_NEIGHBOURS])
+        return seen
 
     @property
     def name(self) -> str:
@@ -76,19 +119,45 @@ class EvaluatedRepo:
         """Return whether the network tells car bodies: the targets of car retrieval and outliers are for these."""
         return isinstance(self.similarity.model, CarFeatureExtractor)
 
-    def part(self, part: str) -> ImageSet:
-        """Return the pictures of a part of the split, "train" or "test" for example.
+    def part(self, part: str, *, file: str = "") -> ImageSet:
+        """Return the pictures of a part of the split, "train" or "test" for example, at the pipeline's size.
+
+        Args:
+            part: one of `PARTS`.
+            file: of the benchmark; by default its first.
 
         Raises:
             DataError: it has none.
         """
-        images = self.data.read(self.benchmark.split_file, self.similarity.processor)
+        file = file or self.benchmark.split_files[0]
+        images = self.images[file]
         indices = self.split.indices(images.sha256, [part])
         if not indices:
             raise DataError(
                 f"{self.repo / SPLIT} has no {part} pictures: export the repo again.", path=self.repo / SPLIT
             )
-        return images.subset(self.data.limited(indices))
+        chosen = images.subset(self.data.limited(indices))
+        return replace(chosen, pixels=self.read(file, chosen, self.similarity.processor))
+
+    def divided_files(self, part: str) -> list[str]:
+        """Return the files of the benchmark that the split divides: it has pictures of them in this part."""
+        return [file for file, images in self.images.items() if self.split.indices(images.sha256, [part])]
+
+    def read(self, file: str, images: ImageSet, processor: ImageProcessor) -> Tensor:
+        """Return the (N, 3, S, S) uint8 pixels of some pictures of a file as a processor makes them.
+
+        Pictures of CIFAR-10 are enlarged from 32 x 32, in memory.
+        """
+        size = images.pixels.shape[-1]
+        if processor.size == size:
+            return images.pixels
+        if self.benchmark is CIFAR10:
+            large = [
+                F.interpolate(block.float(), size=processor.size, mode="bicubic").round().clamp(0, 255).to(torch.uint8)
+                for block in images.pixels.split(500)
+            ]
+            return torch.cat(large)
+        return self.data.read_named(file, images.file_names, processor)
 
     def groups(self, images: ImageSet) -> list[int]:
         """Return a number for the group of near-duplicates that each of some pictures of the split is in."""
@@ -99,6 +168,11 @@ class EvaluatedRepo:
         """Return the pictures of the file that the gallery shows."""
         images = self.data.read(self.benchmark.gallery_file, self.similarity.processor)
         return images.subset(self.data.limited(range(len(images))))
+
+
+def _nearest_neighbours(distances: Tensor) -> OutOfDistributionDetector:
+    """Return the detector by the distance to the nearest pictures, calibrated by those of (n,) held-out ones."""
+    return OutOfDistributionDetector({_NEIGHBOURS: Weighting(1, 0, 1)}, calibration_scores=distances)
 
 
 def _shown(gallery: Gallery, images: ImageSet, benchmark: Benchmark, data: DataFolder) -> ImageSet:

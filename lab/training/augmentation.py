@@ -1,10 +1,13 @@
 """Random changes of batches of pictures, (N, 3, S, S) float, 0 to 255; each picture is changed in its own way."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from lab.training.camera import take_pictures
 
 __all__ = ["Augmentation", "cut_mix", "paint_decorations"]
 
@@ -16,16 +19,20 @@ class Augmentation:
     Attributes:
         scale: smallest share of each side that a random crop keeps.
         largest_scale: largest share; above 1 the picture shrinks, and is mirrored at its edges.
+        tilt: largest turn to either side, in degrees; the picture is also seen from an angle that fits it.
         colour: largest relative change of brightness, contrast, saturation and of each channel.
         decorations: share of the pictures over which a dealer's frame, banner or logo is painted.
+        camera: share of the pictures that each fault of a camera is done to (`camera.py`).
         erase: share of the pictures in which a rectangle is blanked.
         flip: mirror half of the pictures.
     """
 
     scale: float = 1.0
     largest_scale: float = 1.0
+    tilt: float = 0.0
     colour: float = 0.0
     decorations: float = 0.0
+    camera: float = 0.0
     erase: float = 0.0
     flip: bool = False
 
@@ -35,21 +42,29 @@ class Augmentation:
         images = self._recolour(images)
         if self.decorations:
             images = paint_decorations(images, self.decorations)
+        if self.camera:
+            images = take_pictures(images, self.camera)
         if self.erase:
             images = _paint_rectangles(images, _draw(len(images)) < self.erase, torch.tensor([0.1, 0.1, 0.4, 0.4]))
         return images.clamp(0, 255)
 
     def _crop(self, images: Tensor, size: int) -> Tensor:
-        """Crop at random, with sides scaled apart, mirrored or not, and resample to the size."""
+        """Crop and tilt at random, with sides scaled apart, mirrored or not, and resample to the size."""
         count = len(images)
         scale = self.largest_scale - _draw(count, 2) * (self.largest_scale - self.scale)  # (N, 2) width and height
         shift = (2 * _draw(count, 2) - 1) * (1 - scale)  # the crop stays inside the picture, or the picture inside it
         sign = torch.where((_draw(count) < 0.5) & self.flip, -1.0, 1.0)
+        angle = math.radians(self.tilt) * (2 * _draw(count) - 1)
         transform = torch.zeros(count, 2, 3)
-        transform[:, 0, 0] = scale[:, 0] * sign
-        transform[:, 1, 1] = scale[:, 1]
+        transform[:, 0, 0] = scale[:, 0] * sign * angle.cos()
+        transform[:, 0, 1] = -scale[:, 0] * angle.sin()
+        transform[:, 1, 0] = scale[:, 1] * sign * angle.sin()
+        transform[:, 1, 1] = scale[:, 1] * angle.cos()
         transform[:, :, 2] = shift
-        grid = F.affine_grid(transform, [count, 3, size, size], align_corners=False)
+        grid = F.affine_grid(transform, [count, 3, size, size], align_corners=False)  # (N, size, size, 2)
+        if self.tilt:  # one side comes nearer, the other goes away
+            lean = math.radians(self.tilt) * (2 * _draw(count, 1, 1, 2) - 1)
+            grid = grid / (1 + (grid * lean).sum(dim=-1, keepdim=True))
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
     def _recolour(self, images: Tensor) -> Tensor:
@@ -71,7 +86,7 @@ def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tens
 
     Args:
         images: (N, 3, S, S).
-        targets: (N, C) probabilities.
+        targets: (N, T) probabilities, or other numbers that mix as the pictures do.
         share: of the pictures that are pasted into, 0 to 1.
     """
     count, _, side, _ = images.shape

@@ -42,11 +42,12 @@ class AutoencoderObjective:
         self.shown = self.validation_pixels[one_of_each[:10]]
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
-            principal_components_(self.model, recipe.processor.normalize(self._resized(train.pixels)))
+            pixels = recipe.processor.normalize(self._resized(train.pixels))
+            principal_components_(self.model, pixels, paired_share=recipe.paired_share)
         else:
             xavier_(self.model)
 
-    def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
+    def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield (B, 3, S, S) pixels and the (B,) indices of their classes."""
         recipe = self.recipe
         order = torch.randperm(len(self.train_pixels))

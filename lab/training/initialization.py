@@ -10,9 +10,13 @@ __all__ = ["principal_components_", "xavier_"]
 _BIAS = 0.01
 _HEADROOM = 1.2
 """Factor of the largest negative value seen, by which a channel is shifted: unseen values stay positive, too."""
-_PAIRED_SHARE = 0.9
+_COMPONENTS_SHARE = 0.9
 """Share of the code that starts as principal components; the rest starts at random."""
 _FREE_SCALE = 0.1
+_SINGLE_SCALE = 0.1
+_SINGLE_LIFT = 6.0
+"""Factor of a component that has one number, and by how many standard deviations it is lifted: it stays positive, and
+is too small to decide over the cosine of two codes."""
 
 
 def xavier_(model: nn.Module) -> None:
@@ -25,19 +29,20 @@ def xavier_(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> None:
+def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor, *, paired_share: float = 1.0) -> None:
     """Set the weights so that the untrained network projects onto principal components and back.
 
     Some channels carry the picture. The others start as in `xavier_`, and training finds a use for them. A 3x3
     convolution of stride 1 passes the carrying channels on; one of stride 2 turns each 2x2 block of them into its
     principal components; the linear layer projects onto those of the whole picture. ReLU cuts negative values off, so
-    carrying channels are shifted up, and each component has two numbers in the code, for its positive and its negative
-    part. Components are divided by the root of their standard deviation, so that the few largest do not decide over
-    the cosine of two codes.
+    carrying channels are shifted up, and the largest components have two numbers in the code each, for the positive and
+    the negative part. They are divided by the root of their standard deviation, so that the few largest do not decide
+    over the cosine of two codes. The other components have one number, which is shifted up and small.
 
     Args:
         model: the network.
         pixels: (N, C, S, S) float pictures, the network's input.
+        paired_share: of the numbers of the code that start as components, those of the components with two.
     """
     xavier_(model)
     encoder = [module for module in model.encoder.net if isinstance(module, nn.Conv2d)]
@@ -61,7 +66,7 @@ def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor) -> No
         carried, shift = len(basis), above
         _keep(hold, carried)
         _keep(hold_up, carried + 1)
-    _project(model, values, shift)
+    _project(model, values, shift, paired_share)
 
 
 def _shift(values: Tensor) -> Tensor:
@@ -113,26 +118,34 @@ def _keep(convolution: nn.Conv2d | nn.ConvTranspose2d, count: int) -> None:
     convolution.bias[:count] = 0  # type: ignore[index]
 
 
-def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor) -> None:
+def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor, paired_share: float) -> None:
     """Set both linear layers: onto the principal components of `values` (N, P, h, w), and back."""
     into = next(module for module in model.encoder.net if isinstance(module, nn.Linear))
     back = next(module for module in model.decoder.linear if isinstance(module, nn.Linear))
     carried, area = values.shape[1], values.shape[2] * values.shape[3]
     flat = values.flatten(1)  # (N, P * h * w)
     mean = flat.mean(dim=0)
-    count = min(int(_PAIRED_SHARE * into.out_features) // 2, min(flat.shape) - 1)
+    numbers = int(_COMPONENTS_SHARE * into.out_features)
+    paired = int(paired_share * numbers) // 2
+    count = min(paired + numbers - 2 * paired if paired_share < 1 else paired, min(flat.shape) - 1)
+    paired = min(paired, count)
     _, spread, directions = torch.svd_lowrank(flat - mean, q=min(count + 50, min(flat.shape)), niter=3)
-    gain = (spread[:count] / len(flat) ** 0.5).clamp(min=1e-4).rsqrt()  # (K,)
+    deviation = (spread[:count] / len(flat) ** 0.5).clamp(min=1e-4)  # (K,)
     directions = directions[:, :count].T  # (K, P * h * w)
+    gain = deviation.rsqrt()
+    gain[paired:] *= _SINGLE_SCALE
     lift = shift.repeat_interleave(area)  # (P * h * w)
     scaled = gain[:, None] * directions
-    paired = torch.cat([scaled, -scaled])  # (2K, P * h * w)
+    rows = torch.cat([scaled, -scaled[:paired]])  # (K + paired, P * h * w)
+    raised = torch.zeros(len(rows))
+    raised[paired:count] = (_SINGLE_LIFT * gain * deviation)[paired:]
     into.weight.mul_(_FREE_SCALE)  # numbers that start at random must not drown the components
-    into.weight[: 2 * count] = 0
-    into.weight[: 2 * count, : carried * area] = paired
-    into.bias[: 2 * count] = -paired @ (lift + mean)
+    into.weight[: len(rows)] = 0
+    into.weight[: len(rows), : carried * area] = rows
+    into.bias[: len(rows)] = raised - rows @ (lift + mean)
     back.weight[: (carried + 1) * area] = 0
     restored = (directions / gain[:, None]).T  # (P * h * w, K)
-    back.weight[: carried * area, : 2 * count] = torch.cat([restored, -restored], dim=1)
-    back.bias[: carried * area] = lift + mean
+    columns = torch.cat([restored, -restored[:, :paired]], dim=1)  # (P * h * w, K + paired)
+    back.weight[: carried * area, : len(rows)] = columns
+    back.bias[: carried * area] = lift + mean - columns @ raised
     back.bias[carried * area : (carried + 1) * area] = 1

@@ -43,8 +43,8 @@ class Objective(Protocol):
         """Return the modules that only training needs."""
         ...
 
-    def training_batches(self) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the batches of one epoch, in random order, on the CPU."""
+    def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the batches of one epoch, counted from 0, in random order, on the CPU."""
         ...
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
@@ -124,7 +124,7 @@ def _train_epoch(
     objective.model.train()
     mixed_precision = recipe.mixed_precision and _computes_bfloat16(device)
     total = recipe.epochs * objective.steps
-    bar = tqdm(objective.training_batches(), total=objective.steps, desc=f"epoch {epoch + 1}/{recipe.epochs}")
+    bar = tqdm(objective.training_batches(epoch), total=objective.steps, desc=f"epoch {epoch + 1}/{recipe.epochs}")
     for step, batch in enumerate(bar, start=epoch * objective.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * (_cosine(step, total) if recipe.cosine else 1)

@@ -24,7 +24,7 @@ from demo.collection import Collection
 from demo.page import build_demo
 from demo.settings import Settings
 from demo.tiles import Tiles
-from lab.fitting import fit_detector
+from lab.fitting import DetectorFit
 from visim_models import (
     CarFeatureExtractor,
     ConvolutionalAutoencoder,
@@ -85,7 +85,9 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
     fit, calibration, outliers = (
         torch.stack([processor.resize(draw(number)) for number in numbers]) for draw, numbers in kinds
     )
-    detector = fit_detector(gallery, model, processor, fit=fit, calibration=calibration, outliers=outliers)
+    detector = DetectorFit.measure(
+        gallery, model, processor, fit=fit, calibration=calibration, outliers=outliers
+    ).detector()
     return VisualSimilarity(model, processor, gallery, detector)
 
 

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from lab.evaluate import command_for, main
-from tests.builders import edit_json, files_of
+from lab.evaluation.data_folder import DataFolder
+from lab.evaluation.evaluated_repo import EvaluatedRepo
+from lab.evaluation.evaluation import general_baselines
+from tests.builders import edit_json, files_of, tiny_repo
 from tests.processes import ROOT, run_module
 from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
@@ -60,9 +63,33 @@ def test_the_figures_of_cars(measured_repo: Path) -> None:
     assert own["accuracy"]["interval"][0] <= own["accuracy"]["value"] <= own["accuracy"]["interval"][1]
     methods = {each["method"] for each in values["baselines"] if each["name"] == "ood_auroc_noise"}
     assert methods == {"top score under 0.50", "distance to neighbour 50"}
+    assert {"wild_accuracy", "wild_false_alarms_at_5", "false_alarms_tilted", "match_calibration_error"} <= set(own)
+    same_model = {each["method"] for each in values["baselines"] if each["name"] == "same_model_top_4"}
+    assert same_model == {"chance"}
     assert sum(map(sum, values["tables"]["confusion"]["counts"])) == 8
-    assert {sum(counts) for counts in values["tables"]["strangeness"]["counts"].values()} <= {8, 9}
-    assert values["data"] == {"cars/photos.zip": 40, "cifar10/test.zip": 40, "not_cars/imagenet.zip": 16}
+    assert {sum(counts) for counts in values["tables"]["strangeness"]["counts"].values()} <= {4, 8, 9}
+    assert values["data"] == {
+        "cars/photos.zip": 40, "cars/wild.zip": 30, "cifar10/test.zip": 40, "not_cars/imagenet.zip": 16,
+        "not_cars/caltech101.zip": 2, "not_cifar10/tiny_imagenet.zip": 2,
+    }  # fmt: skip
+
+
+def test_another_network_sees_the_same_pictures(
+    drawn_data: Path, car_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The general extractor is a baseline of the whole measurement; here a small network stands for it."""
+    small = tiny_repo(tmp_path / "small")
+    monkeypatch.setattr("lab.evaluation.evaluation._GENERAL", str(small))
+    repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data, limit=9))
+    figures = {figure.name: figure for figure in general_baselines(repo)}
+    assert {"retrieval_top_4", "wild_retrieval_top_4", "same_model_top_4", "ood_auroc_noise"} <= set(figures)
+    assert "wild_accuracy" not in figures
+    assert figures["retrieval_top_4"].n == 8
+    assert all(figure.target is None for figure in figures.values())
+    seen = repo.seen_by(str(small))
+    assert seen.known.file_names == repo.known.file_names
+    assert seen.part("test").file_names == repo.part("test").file_names
+    assert seen.part("test").pixels.shape[-1] == seen.similarity.processor.size
 
 
 def test_the_figures_of_an_autoencoder(drawn_data: Path, own_repo: Path) -> None:
@@ -83,7 +110,7 @@ def test_a_figure_or_baseline_that_is_not_what_is_measured_fails(
 ) -> None:
     copy = Path(shutil.copytree(measured_repo, tmp_path / measured_repo.name))
     values = stated(copy)
-    (edited,) = (each for each in values[kind] if each["name"] == "retrieval_top_4")
+    edited = next(each for each in values[kind] if each["name"] == "retrieval_top_4")
     edited["value"] += 2 * edited["tolerance"]
     edited["tolerance"] *= 10
     (copy / "metrics.json").write_text(json.dumps(values), encoding="utf-8")

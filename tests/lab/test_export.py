@@ -57,7 +57,8 @@ def repo(run: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_what_a_repo_has(repo: Path, run: Path) -> None:
     assert set(files_of(repo)) == {
         "config.json", "model.safetensors", "preprocessor_config.json", "gallery/metadata.csv",
-        "gallery/embeddings.safetensors", "ood.json", "ood.safetensors", "split.csv", "training.json", "losses.csv",
+        "gallery/embeddings.safetensors", "ood.json", "ood.safetensors", "match_probability.json", "split.csv",
+        "training.json", "losses.csv",
     }  # fmt: skip
     for name in ("split.csv", "losses.csv"):
         assert (repo / name).read_bytes() == (run / name).read_bytes()

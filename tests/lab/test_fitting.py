@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.fitting import embed_images, fit_detector, fit_logistic, measure_against, measure_images
+from lab.fitting import DetectorFit, embed_images, fit_logistic, measure_against, measure_images
 from tests.builders import TINY_SIZE, drawn_pictures, tiny_autoencoder, tiny_similarity
 from visim_models import Gallery, ImageProcessor
 from visim_models.ood import PROBE
@@ -102,7 +102,9 @@ NOISE = synthetic_outliers("noise", 40, TINY_SIZE, seed=0)
 
 def test_the_calibration_scores_are_those_of_the_calibration_pictures(known: Gallery) -> None:
     model, calibration = tiny_autoencoder(), pictures(50, seed=3)
-    detector = fit_detector(known, model, PROCESSOR, fit=pictures(30, seed=2), calibration=calibration, outliers=NOISE)
+    detector = DetectorFit.measure(
+        known, model, PROCESSOR, fit=pictures(30, seed=2), calibration=calibration, outliers=NOISE
+    ).detector()
     expected = detector.score(measure_against(known, model, PROCESSOR, calibration)).sort().values
     torch.testing.assert_close(detector.calibration_scores, expected)
     assert set(detector.weightings) == {
@@ -113,10 +115,10 @@ def test_the_calibration_scores_are_those_of_the_calibration_pictures(known: Gal
 
 def test_calibration_pictures_decide_over_nothing_but_the_p_values(known: Gallery) -> None:
     one, other = (
-        fit_detector(
+        DetectorFit.measure(
             known, tiny_autoencoder(), PROCESSOR,
             fit=pictures(30, seed=2), calibration=pictures(20, seed=seed), outliers=NOISE,
-        )
+        ).detector()
         for seed in (3, 4)
     )  # fmt: skip
     assert one.weightings == other.weightings
@@ -128,9 +130,9 @@ def test_calibration_pictures_decide_over_nothing_but_the_p_values(known: Galler
 
 def test_strange_pictures_score_higher(known: Gallery) -> None:
     model, pages = tiny_autoencoder(), synthetic_outliers("text", 80, TINY_SIZE, seed=0)
-    detector = fit_detector(
+    detector = DetectorFit.measure(
         known, model, PROCESSOR, fit=pictures(60, seed=2), calibration=pictures(60, seed=3), outliers=pages
-    )
+    ).detector()
     fresh = synthetic_outliers("text", 40, TINY_SIZE, seed=77)
     strange = detector.verdicts(measure_against(known, model, PROCESSOR, fresh))
     usual = detector.verdicts(measure_against(known, model, PROCESSOR, pictures(60, seed=5)))

@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES, AutoencoderRecipe, Recipe
-from visim_models import ConvolutionalAutoencoder
+from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
+from visim_models import ConvolutionalAutoencoder, ImageProcessor
 
-ALL = {**{f"autoencoder {k}": v for k, v in AUTOENCODER_RECIPES.items()}, **CAR_CLASSIFIER_RECIPES}
+ALL = {f"{task} {name}": recipe for task, recipes in RECIPES.items() for name, recipe in recipes.items()}
 
 
 def test_the_first_articles_recipe_is_the_default() -> None:
-    article = AUTOENCODER_RECIPES["article"]
+    article = RECIPES["autoencoder"]["article"]
+    assert isinstance(article, AutoencoderRecipe)
     assert (article.epochs, article.batch_size, article.learning_rate) == (15, 64, 1e-3)
     assert (article.cosine, article.weight_decay, article.averaging, article.class_weight) == (False, 0, 0, 0)
     assert (article.principal_components, article.mixed_precision) == (False, False)
@@ -22,13 +23,14 @@ def test_the_first_articles_recipe_is_the_default() -> None:
 
 
 def test_the_second_articles_scale() -> None:
-    processor = CAR_CLASSIFIER_RECIPES["article"].processor
+    processor = RECIPES["car-classifier"]["article"].processor
     assert (processor.size, processor.image_mean, processor.image_std) == (100, (0.0,) * 3, (1.0,) * 3)
 
 
 def test_the_shipped_ones_have_recipes() -> None:
-    assert {"cifar10-autoencoder", "car-autoencoder"} < set(AUTOENCODER_RECIPES)
-    assert "car-extractor" in set(CAR_CLASSIFIER_RECIPES)
+    assert {"cifar10-autoencoder", "car-autoencoder"} < set(RECIPES["autoencoder"])
+    assert "car-extractor" in RECIPES["car-classifier"]
+    assert "cifar10-extractor" in RECIPES["cifar10-classifier"]
 
 
 @pytest.mark.parametrize("recipe", ALL.values(), ids=ALL.keys())
@@ -48,9 +50,17 @@ def test_settings_are_plain_and_whole(recipe: Recipe) -> None:
     assert json.loads(json.dumps(settings)) == settings
     assert set(settings) == set(recipe.__dataclass_fields__)
     assert settings["augmentation"] == vars(recipe.augmentation)
+    assert not any(isinstance(value, tuple) for value in settings.values())  # a list, as it is read again
     assert settings["processor"] == recipe.processor.to_dict()
 
 
-@pytest.mark.parametrize("recipe", AUTOENCODER_RECIPES.values(), ids=AUTOENCODER_RECIPES.keys())
+@pytest.mark.parametrize("recipe", RECIPES["autoencoder"].values(), ids=RECIPES["autoencoder"].keys())
 def test_networks_take_what_the_processors_make(recipe: AutoencoderRecipe) -> None:
     assert ConvolutionalAutoencoder(**recipe.model).config["image_size"] == recipe.processor.size
+
+
+def test_pictures_grow_in_equal_steps() -> None:
+    recipe = ClassifierRecipe(processor=ImageProcessor(size=100), epochs=7, sizes=(68, 84, 100))
+    assert [recipe.training_size(epoch) for epoch in range(7)] == [68, 68, 68, 84, 84, 100, 100]
+    plain = ClassifierRecipe(processor=ImageProcessor(size=100), epochs=2)
+    assert [plain.training_size(epoch) for epoch in range(2)] == [100, 100]

@@ -132,3 +132,20 @@ def test_plain_copies_are_one_content() -> None:
     split = split_images(both, SHARES, seed=0)
     assert len(split) == 21
     assert split.part_of("f" * 64) in PARTS
+
+
+def test_what_is_kept_together_is_in_one_part() -> None:
+    """The models of cars, say: whole ones are held out, whatever their near-duplicates are."""
+    pictures = torch.stack([torch.from_numpy(p).permute(2, 0, 1) for p in drawn_pictures(120, size=16)])
+    names = [f"suv/{index}.png" for index in range(120)]
+    images = ImageSet(names, ["suv"] * 120, pictures, keys(120))
+    models = {name: f"model {index % 12}" for index, name in enumerate(names) if index < 96}
+    split = split_images(images, SHARES, seed=0, kept_together=models)
+    parts: dict[str, set[str | None]] = {}
+    for name, sha256 in zip(names, images.sha256, strict=True):
+        part = split.part_of(sha256)
+        parts.setdefault(models.get(name, name), set()).add("calibration" if part == "unused" else part)
+    assert all(len(found) == 1 for found in parts.values())
+    assert {part for found in parts.values() for part in found} >= {"train", "test", "calibration"}
+    unused = parts_of(split, images.sha256)["unused"]
+    assert unused < 5  # of one model many pictures calibrate: they are no near-duplicates

@@ -196,14 +196,14 @@ def test_a_missing_matplotlib_is_said_before_the_training(
 
 def test_a_classifier_of_ones_own_classes(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "pets", 12, classes=["dog", "cat", "ant"])
-    things = write_pictures(tmp_path / "things", 12, classes=["lamp", "cat"], seed=3)
+    things = write_pictures(tmp_path / "things", 12, classes=["drum", "cat"], seed=3)
     recipe = ["--recipe", "car-extractor", "--outliers", str(things)]
     assert train("car-classifier", data, tmp_path / "run", *recipe) == 0
     assert CarClassifier.from_pretrained(tmp_path / "run" / "model").class_names == ["ant", "cat", "dog"]
     record = TrainingRecord.read(tmp_path / "run" / "run.json")
     outliers = record.outliers[0]
     assert (outliers["source"], outliers["part"]) == (str(things), "train")
-    assert 0 < outliers["pictures"] <= 12  # lamps alone: cats are a class
+    assert 0 < outliers["pictures"] <= 12  # drums alone: cats are a class
 
 
 def test_several_sources(tmp_path: Path, pictures: Path) -> None:

@@ -4,6 +4,7 @@ from visim_models.errors import ConfigurationError
 from visim_models.models.autoencoder import ConvolutionalAutoencoder
 from visim_models.models.base import PretrainedModel
 from visim_models.models.car_classifier import CarFeatureExtractor
+from visim_models.models.cifar10_classifier import Cifar10Classifier
 from visim_models.models.timm_backbone import TimmBackbone
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import CONFIG
@@ -11,7 +12,8 @@ from visim_models.repo_folder.manifest import CONFIG
 __all__ = ["MODEL_TYPES", "load_model"]
 
 MODEL_TYPES: dict[str, type[PretrainedModel]] = {
-    model.model_type: model for model in (ConvolutionalAutoencoder, CarFeatureExtractor, TimmBackbone)
+    model.model_type: model
+    for model in (ConvolutionalAutoencoder, CarFeatureExtractor, Cifar10Classifier, TimmBackbone)
 }
 """`model_type` -> the network that a pipeline loads for it."""
 

@@ -12,6 +12,7 @@ __all__ = [
     "EMBEDDINGS",
     "LOSSES",
     "MANIFEST",
+    "MATCHES",
     "MEASUREMENTS",
     "METADATA",
     "METRICS",
@@ -39,6 +40,7 @@ ABOUT: Final = "gallery/about.json"
 SKIPPED: Final = "skipped.csv"
 OOD: Final = "ood.json"
 OOD_TENSORS: Final = "ood.safetensors"
+MATCHES: Final = "match_probability.json"
 METRICS: Final = "metrics.json"
 CARD: Final = "README.md"
 TRAINING: Final = "training.json"
@@ -51,6 +53,7 @@ PLOTS: Final = tuple(
         "decoded",
         "failures",
         "losses",
+        "match_probability",
         "match_scores",
         "reconstructions",
         "reliability",
@@ -69,6 +72,7 @@ MANIFEST: Final[Mapping[str, str]] = {
     SKIPPED: "files that were left out of the gallery, with the reasons",
     OOD: "the detector's parameters",
     OOD_TENSORS: "the detector's tensors",
+    MATCHES: "how probable a match is a true one, by its score",
     METRICS: "every figure of the card, with the command that reproduces it",
     CARD: "the card",
     TRAINING: "what trained the weights: recipe, settings, data",
@@ -83,7 +87,7 @@ MODEL_TYPE_NAMES: Final = frozenset(
 )
 """`model_type` in the config.json of a repo of visim. A folder whose config.json has another one is not visim's."""
 
-OF_THE_WEIGHTS: Final = (METRICS, TRAINING, LOSSES, SPLIT, *PLOTS)
+OF_THE_WEIGHTS: Final = (MATCHES, METRICS, TRAINING, LOSSES, SPLIT, *PLOTS)
 """Files that describe certain weights: they go when the weights are replaced by others."""
 
 

@@ -13,7 +13,7 @@ def test_accuracy_confusion_and_suspected_labels() -> None:
     labels = ["sedan", "suv", "sedan", "truck"]
     names = ["a.png", "b.png", "c.png", "d.png"]
     images = ImageSet(names, labels, torch.zeros(4, 3, 1, 1, dtype=torch.uint8), list("abcd"))
-    found = accuracy(probabilities, images.targets(CAR_CLASSES), groups=[0, 1, 2, 3])
+    found = accuracy(probabilities, images.targets(CAR_CLASSES), pictures="cars", at_least=95.0, groups=[0, 1, 2, 3])
     assert found.value == pytest.approx(50)
     assert found.target == {"at_least": 95.0}
     tables = classification_tables(images, probabilities, CAR_CLASSES)

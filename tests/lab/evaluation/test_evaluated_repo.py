@@ -113,7 +113,7 @@ def test_data_that_lacks_pictures_of_the_split_are_refused(car_repo: Path, drawn
     with zipfile.ZipFile(drawn_data / file) as old, zipfile.ZipFile(part / file, "w") as new:
         for name in sorted(old.namelist())[:-3]:
             new.writestr(name, old.read(name))
-    with pytest.raises(DataError, match=r"3 of the 40 pictures in .*split\.csv are not in .*photos\.zip"):
+    with pytest.raises(DataError, match=r"3 of the 70 pictures in .*split\.csv are not in .*photos\.zip"):
         EvaluatedRepo.load(car_repo, DataFolder(part))
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lab.recipes import AUTOENCODER_RECIPES, CAR_CLASSIFIER_RECIPES
+from lab.recipes import RECIPES
 from lab.training.augmentation import Augmentation, cut_mix, paint_decorations
 from tests.builders import drawn_pictures
 
@@ -95,7 +95,7 @@ def test_decorations_paint_the_stated_share() -> None:
     assert (paint_decorations(plain, 1.0) == plain).float().mean() > 0.4  # the middle of the pictures stays
 
 
-@pytest.mark.parametrize("recipe", [*AUTOENCODER_RECIPES.values(), *CAR_CLASSIFIER_RECIPES.values()])
+@pytest.mark.parametrize("recipe", [recipe for recipes in RECIPES.values() for recipe in recipes.values()])
 def test_the_recipes_augmentations_fit_their_networks(recipe) -> None:  # type: ignore[no-untyped-def]
     pictures = torch.randint(0, 256, (2, 3, recipe.load_size, recipe.load_size), dtype=torch.uint8)
     size = recipe.processor.size
