@@ -9,6 +9,7 @@ from benchmarks.building import build_rows
 from benchmarks.conditions import conditions
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
+from benchmarks.galleries import gallery_rows
 from benchmarks.pictures import DATA
 from benchmarks.queries import car_query_rows, cifar10_query_rows
 from benchmarks.scale import Scale
@@ -27,6 +28,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "users": user_rows,
     "start": startup_rows,
     "build": build_rows,
+    "galleries": gallery_rows,
 }
 """Name on the command line -> the function that measures these rows.
 

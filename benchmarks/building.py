@@ -13,34 +13,44 @@ from benchmarks.pictures import are_photographs, jpegs, write_folder
 from benchmarks.scale import Scale
 from benchmarks.table import Row
 from benchmarks.timing import interleaved, medians
+from visim_models import ImageProcessor
 from visim_models.build import build
+from visim_models.embedding import prepared
+from visim_models.models import load_model
+from visim_models.repo_folder import RepoFolder
 
 __all__ = ["build_rows"]
 
 _TAB = "cars"
+_GENERAL = "general-extractor"
 _MOST_RATIO = 1.25
 
 
 def build_rows(scale: Scale) -> Iterator[Row]:
     """Measure `visim build`: from files to a repo folder with its gallery and its calibrated detector."""
-    repo = hub.locate(dict(scale.repos)[_TAB])
-    similarity = hub.load(repo)
+    yield _build_row(scale, dict(scale.repos)[_TAB], scale.built)
+    yield _build_row(scale, _GENERAL, scale.built_generally)
+
+
+def _build_row(scale: Scale, model: str, count: int) -> Row:
+    repo = hub.locate(model)
+    network, processor = prepared(load_model(RepoFolder(repo))), ImageProcessor.load(RepoFolder(repo))
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         folder = Path(name)
-        paths = write_folder(jpegs(_TAB, scale.built, data=scale.data), folder / "pictures")
-        pixels = torch.stack([similarity.processor(path) for path in paths])  # (N, 3, S, S)
+        paths = write_folder(jpegs(_TAB, count, data=scale.data), folder / "pictures")
+        pixels = torch.stack([processor(path) for path in paths])  # (N, 3, S, S)
         outs = (folder / f"repo-{number}" for number in itertools.count())
         works = {
             "build": lambda: build(folder / "pictures", next(outs), model=repo, progress=False),
-            DECODING: lambda: decode_alone(similarity, paths),
-            NETWORK: lambda: network_alone(similarity, pixels),
+            DECODING: lambda: decode_alone(processor, paths),
+            NETWORK: lambda: network_alone(network, pixels),
         }
         _check_whole(folder / "pictures", folder / "first", repo, len(paths))
         times = medians(interleaved(works, rounds=scale.long_rounds, warm_ups=0))
     ratio = times["build"] / times[NETWORK]
     kind = "photographs" if are_photographs(_TAB, data=scale.data) else "drawn pictures"
-    yield Row(
-        what=f"{len(paths):,} {kind}, from files to a repo folder",
+    return Row(
+        what=f"{len(paths):,} {kind}, from files to a repo folder, {model}",
         measured=times["build"],
         unit="s",
         baseline_name="the network alone, on tensors in memory",

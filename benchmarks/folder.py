@@ -39,8 +39,8 @@ def _rows(similarity: VisualSimilarity, article: Article, paths: list[Path], tab
     works = {
         "folder": lambda: similarity.embed_batch(paths),
         "one": lambda: article.embed_files(paths),
-        DECODING: lambda: decode_alone(similarity, paths),
-        NETWORK: lambda: network_alone(similarity, pixels),
+        DECODING: lambda: decode_alone(similarity.processor, paths),
+        NETWORK: lambda: network_alone(similarity.model, pixels),
     }
     times = medians(interleaved(works, rounds=scale.long_rounds))
     rates = {name: len(paths) / seconds for name, seconds in times.items()}
@@ -69,5 +69,5 @@ def _check_same(similarity: VisualSimilarity, article: Article, paths: list[Path
     together = similarity.embed_batch(paths[few])
     with torch.no_grad():
         one = torch.cat([article.network()(picture[None]) for picture in pixels[few]])
-    for found in (one, network_alone(similarity, pixels[few])):
+    for found in (one, network_alone(similarity.model, pixels[few])):
         np.testing.assert_allclose(found.numpy(), together, atol=1e-3)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from benchmarks.table import Floor
 from benchmarks.timing import Work
-from visim_models import VisualSimilarity
+from visim_models import ImageProcessor, VisualSimilarity
 from visim_models.decoding import pictures_at_once
-from visim_models.embedding import decode_pictures
+from visim_models.embedding import decode_pictures, embed_pixels
+from visim_models.models import PretrainedModel
 
 __all__ = ["DECODING", "NETWORK", "decode_alone", "network_alone", "query_parts", "rate_floors", "time_floors"]
 
@@ -51,16 +52,16 @@ def time_floors(times: Mapping[str, float], names: Iterable[str]) -> tuple[Floor
     return (*parts, Floor("sum", sum(part.value for part in parts)))
 
 
-def decode_alone(similarity: VisualSimilarity, paths: Sequence[Path]) -> None:
+def decode_alone(processor: ImageProcessor, paths: Sequence[Path]) -> None:
     """Decode and resize pictures in threads, as a folder is embedded, with no network at work."""
-    for _ in decode_pictures(paths, similarity.processor):
+    for _ in decode_pictures(paths, processor):
         pass
 
 
-def network_alone(similarity: VisualSimilarity, pixels: Tensor) -> Tensor:
+def network_alone(model: PretrainedModel, pixels: Tensor) -> Tensor:
     """Embed pictures that are in memory, (N, 3, S, S) float32 -> (N, D), in the batches that suit the network."""
-    at_once = pictures_at_once(similarity.processor.size)
-    return torch.cat([similarity.embed_pixels(part) for part in pixels.split(at_once)])
+    at_once = pictures_at_once(pixels.shape[-1])
+    return torch.cat([embed_pixels(model, part) for part in pixels.split(at_once)])
 
 
 def rate_floors(rates: Mapping[str, float]) -> tuple[Floor, ...]:

@@ -24,6 +24,7 @@ class Scale:
         cars: photographs in the folder that is embedded.
         cifar10: small pictures in the folder that is embedded.
         built: photographs in the folder that a repo is built from.
+        built_generally: the same for the general extractor, whose network is larger.
         searched: rows of the matrices that are searched.
         seconds: how long visitors use the demo in one turn.
         data: the folder of real pictures.
@@ -39,6 +40,7 @@ class Scale:
     cars: int = 512
     cifar10: int = 4096
     built: int = 7600
+    built_generally: int = 1500
     searched: tuple[int, ...] = (10_000, 100_000, 1_000_000)
     seconds: float = 8.0
     data: Path = DATA
@@ -50,7 +52,7 @@ class Scale:
     def quick(cls, **others: Any) -> Self:
         """Return sizes that are small enough to run every row in seconds."""
         small: dict[str, Any] = {
-            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
+            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40, "built_generally": 8,
             "searched": (300, 1_000), "seconds": 0.5, "is_quick": True,
         }  # fmt: skip
         return cls(**{**small, **others})

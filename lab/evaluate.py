@@ -5,7 +5,8 @@ baselines below them. With --write they become the metrics.json of the repo fold
 --check they are compared with that file: the exit status is 1 if a figure or a baseline has moved by more than another
 machine's arithmetic can explain.
 
-The pictures are found by their content, through the split.csv of the repo.
+The pictures are found by their content, through the split.csv of the repo. A gallery that `visim build` made has none:
+give it labelled pictures of its kinds, in a folder or zip of label/name.jpg; those that are in it do not count.
 """
 
 import argparse
@@ -96,7 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         required=True,
-        help="the folder of pictures: cars/photos.zip, cifar10/train.zip, cifar10/test.zip and not_cars/imagenet.zip",
+        help="the project's folder of pictures (cars/photos.zip and so on); for a gallery without split.csv, a folder or "
+        "zip of label/name.jpg",
     )
     parser.add_argument(
         "--limit",

@@ -19,6 +19,7 @@ from lab.evaluation.classification import accuracy, class_probabilities, classif
 from lab.evaluation.data_folder import DataFolder
 from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.failures import failures_table
+from lab.evaluation.labelled import evaluate_labelled
 from lab.evaluation.match_calibration import match_calibration
 from lab.evaluation.outlier_kinds import outliers_of
 from lab.evaluation.outliers import MeasuredParts, outlier_baselines, outlier_figures, strangeness_table, view_figures
@@ -42,7 +43,8 @@ from visim_models.measurements import Measured
 from visim_models.metrics import Figure, Metrics
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder.manifest import TRAINING, WEIGHTS
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import SPLIT, TRAINING, WEIGHTS
 from visim_models.synthetic import SYNTHETIC_KINDS
 
 __all__ = ["evaluate", "general_baselines"]
@@ -56,9 +58,12 @@ _MATCHES: Final = 10
 def evaluate(folder: Path, data: Path, *, command: str, limit: int | None = None) -> Metrics:
     """Measure a repo, and the baselines that its figures are compared with.
 
+    A repo that was trained here says by its split which pictures it held out. The gallery of any other is measured by
+    labelled pictures that are not in it.
+
     Args:
         folder: the repo folder.
-        data: the folder of the project's pictures.
+        data: the folder of the project's pictures; for a repo without a split, a folder or zip of `label/name.jpg`.
         command: reproduces the metrics; written into them.
         limit: use at most so many pictures of each part, for a trial, which leaves the general extractor out; None for
             all.
@@ -68,6 +73,8 @@ def evaluate(folder: Path, data: Path, *, command: str, limit: int | None = None
         VisimError: the repo cannot be loaded.
     """
     keep_freed_memory()
+    if not RepoFolder(folder).has(SPLIT):
+        return evaluate_labelled(folder, data, command=command, limit=limit)
     pictures = DataFolder(data, limit=limit)
     repo = EvaluatedRepo.load(folder, pictures)
     test = repo.part("test")

@@ -44,7 +44,7 @@ def test_the_network_alone_embeds_as_a_folder_is_embedded(scale: Scale) -> None:
     pictures = jpegs("cifar10", 5, data=scale.data)
     pixels = torch.stack([similarity.processor(picture) for picture in pictures])
     np.testing.assert_allclose(
-        network_alone(similarity, pixels).numpy(), similarity.embed_batch(pictures), rtol=1e-5, atol=1e-5
+        network_alone(similarity.model, pixels).numpy(), similarity.embed_batch(pictures), rtol=1e-5, atol=1e-5
     )
 
 

@@ -1,0 +1,108 @@
+"""Figures of any labelled gallery, from labelled pictures that are not in it."""
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from lab.data import ImageSet, load_images
+from lab.evaluation.baselines import nearest, raw_pixels
+from lab.evaluation.figures import share_figure
+from lab.evaluation.measures import label_share
+from lab.evaluation.retrieval import RAW_PIXELS
+from lab.fitting import measure_images
+from visim_models import Gallery, ImageStore, VisualSimilarity
+from visim_models.build.verdict_check import check_verdict
+from visim_models.decoding import pictures_at_once
+from visim_models.errors import DataError, VisimError
+from visim_models.metrics import Figure, Metrics
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import WEIGHTS
+
+__all__ = ["evaluate_labelled"]
+
+_RANKS: Final = (1, 4)
+_SAME: Final = 0.9999
+"""Cosine from which on a query is a picture of the gallery itself."""
+
+
+def evaluate_labelled(folder: Path, pictures: Path, *, command: str, limit: int | None = None) -> Metrics:
+    """Measure a gallery by labelled pictures of its kinds; those that are in the gallery do not count.
+
+    Args:
+        folder: the repo folder.
+        pictures: folder or zip of `label/name.jpg`.
+        command: reproduces the metrics; written into them.
+        limit: use at most so many pictures, evenly spaced; None for all.
+
+    Raises:
+        DataError: the gallery has no labels, or none of the pictures has one of them and is not in the gallery.
+        VisimError: the repo or the pictures cannot be read.
+    """
+    repo = RepoFolder(folder)
+    similarity = VisualSimilarity.from_pretrained(folder)
+    gallery = similarity.gallery
+    if not any(gallery.labels):
+        raise DataError(f"{folder} has a gallery without labels: nothing says which matches are right.", path=folder)
+    images = load_images(pictures, similarity.processor, limit=limit)
+    images = images.subset([index for index, label in enumerate(images.labels) if label in set(gallery.labels) - {""}])
+    if not len(images):
+        raise DataError(
+            f"No picture of {pictures} has a label of the gallery, such as {next(filter(None, gallery.labels))}: lay "
+            "them out as label/name.jpg.",
+            path=pictures,
+        )
+    measured = measure_images(similarity, images.pixels)
+    is_new = (measured.values["top_distance"] < 1 - _SAME).logical_not().nonzero()[:, 0].tolist()
+    if not is_new:
+        raise DataError(f"All pictures of {pictures} are in the gallery: name others of its kinds.", path=pictures)
+    queries, measured = images.subset(is_new), measured.subset(is_new)
+    _, found = gallery.search(measured.embeddings, top_k=min(max(_RANKS), len(gallery)))
+    verdicts = similarity.ood.verdicts(measured)
+    alarms = share_figure(
+        torch.tensor([float(verdict.is_ood) for verdict in verdicts]),
+        name="ood_false_alarms_at_5",
+        what="Share of pictures of the gallery's kinds that are not in it, called strange.",
+    )
+    return Metrics(
+        command=command,
+        limit=limit,
+        weights_sha256=repo.sha256(WEIGHTS),
+        data={pictures.name: len(queries)},
+        figures=[*_retrieval(queries, torch.from_numpy(found), gallery), alarms, *check_verdict(similarity)],
+        baselines=_raw_pixels(queries, similarity),
+    )
+
+
+def _retrieval(queries: ImageSet, indices: Tensor, gallery: Gallery, *, method: str = "") -> list[Figure]:
+    figures = []
+    for top_k in _RANKS:
+        labels = [[gallery.labels[index] for index in row[:top_k]] for row in indices.tolist()]
+        figures.append(
+            share_figure(
+                label_share(queries.labels, labels),
+                name=f"retrieval_top_{top_k}",
+                what=f"Share of the first {top_k} matches that have the label of a query that is not in the gallery.",
+                decisions=top_k,
+                method=method,
+            )
+        )
+    return figures
+
+
+def _raw_pixels(queries: ImageSet, similarity: VisualSimilarity) -> list[Figure]:
+    """Measure the nearest neighbours in raw pixels, where the gallery's pictures are on this machine."""
+    gallery, processor = similarity.gallery, similarity.processor
+    if not gallery.image_root or "://" in gallery.image_root:
+        return []
+    shown = []
+    store = ImageStore(gallery.image_root)
+    for batch in store.decode_many(gallery.file_names, processor, at_once=pictures_at_once(processor.size)):
+        for _, result in batch:
+            if isinstance(result, VisimError):
+                raise result
+            shown.append(result[0])
+    rows = raw_pixels(torch.stack(shown))
+    indices = nearest(raw_pixels(queries.pixels), rows, top_k=min(max(_RANKS), len(gallery)))
+    return _retrieval(queries, indices, gallery, method=RAW_PIXELS)
