@@ -37,7 +37,7 @@ Files = dict[str, bytes]
 
 
 def gallery_rows(scale: Scale) -> Iterator[Row]:
-    """Measure galleries of Caltech-101's kinds and of one kind of thing; nothing without the folder of real pictures."""
+    """Measure galleries of Caltech-101's kinds and of one kind of thing; nothing without the real pictures."""
     if not (scale.data / _EVERYTHING).is_file():
         return
     kinds, each = (4, 6) if scale.is_quick else (_KINDS, _SHOWN)

@@ -52,7 +52,8 @@ class Scale:
     def quick(cls, **others: Any) -> Self:
         """Return sizes that are small enough to run every row in seconds."""
         small: dict[str, Any] = {
-            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40, "built_generally": 8,
+            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
+            "built_generally": 8,
             "searched": (300, 1_000), "seconds": 0.5, "is_quick": True,
         }  # fmt: skip
         return cls(**{**small, **others})

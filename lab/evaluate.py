@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
         "--data",
         type=Path,
         required=True,
-        help="the project's folder of pictures (cars/photos.zip and so on); for a gallery without split.csv, a folder or "
-        "zip of label/name.jpg",
+        help="the project's folder of pictures (cars/photos.zip and so on); for a gallery without split.csv, a folder "
+        "or zip of label/name.jpg",
     )
     parser.add_argument(
         "--limit",

@@ -36,7 +36,9 @@ def test_the_figures_of_a_gallery(gallery: Path, tmp_path: Path) -> None:
     assert main([str(gallery), "--data", str(others), "--check"]) == 0
 
 
-def test_pictures_of_the_gallery_do_not_count(gallery: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pictures_of_the_gallery_do_not_count(
+    gallery: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(gallery), "--data", str(pictures)]) == 2
     assert "are in the gallery" in capsys.readouterr().err
 
