@@ -1,4 +1,4 @@
-"""Check that the demo would run as a Space: a clean environment, the Space's files alone, a query in both tabs.
+"""Check that the demo, or the page of a gallery, would run as a Space: a clean environment, its files alone, queries.
 
 The environment gets the packages that the Hub's builder installs: requirements.txt, and beside it the Gradio of the
 README's front matter with two of its extras, whose own requirements must fit. Its Python is the one that the front
@@ -13,8 +13,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.publish_plan import PROJECT, check_space, read_front_matter, space_files, stage_space, zero_gpu_note
-from hub.space_probe import Probe, probe_app
+from hub.gallery_space import PROGRAM, stage_gallery_space
+from hub.publish_plan import PROJECT, check_space, read_front_matter, stage_space, zero_gpu_note
+from hub.space_probe import ENDPOINTS, Probe, probe_app
+from visim_models import TimmBackbone, VisualSimilarity
 from visim_models.errors import DataError
 
 __all__ = ["SpaceReport", "add_arguments", "check", "find_python", "run"]
@@ -55,24 +57,34 @@ class SpaceReport:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `python -m hub space-check`."""
     parser.add_argument("--python", type=Path, help="interpreter to use instead of the one that the README names")
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="FOLDER",
+        help="check the Space that shows this gallery alone, as `publish --gallery` makes it, instead of visim's own",
+    )
     parser.add_argument("--timeout", type=float, default=300, help="seconds that the page may take to appear")
 
 
 def run(options: argparse.Namespace) -> None:
     """Check as the options say."""
-    print("\n".join(check(python=options.python, timeout=options.timeout).lines()))
+    print("\n".join(check(python=options.python, gallery=options.gallery, timeout=options.timeout).lines()))
 
 
-def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float = 300) -> SpaceReport:
+def check(
+    project: Path = PROJECT, *, python: Path | None = None, gallery: Path | None = None, timeout: float = 300
+) -> SpaceReport:
     """Install the Space's files and requirements, start the demo, query it, measure, and clean up.
 
     Args:
         project: the project's own folder.
         python: interpreter for the environment; by default the one that the front matter names, else this one.
+        gallery: folder of the gallery that the Space shows alone; None for visim's own Space.
         timeout: seconds that the page may take to appear, and each answer.
 
     Raises:
         ConfigurationError: the README's front matter is not that of a Space.
+        VisimError: the gallery cannot be loaded.
         DataError: the requirements cannot be installed, or the app does not start or answer.
     """
     check_space(project)
@@ -87,17 +99,32 @@ def check(project: Path = PROJECT, *, python: Path | None = None, timeout: float
     with tempfile.TemporaryDirectory(prefix="visim-space-check-") as name:
         folder, environment = Path(name) / "space", Path(name) / "environment"
         folder.mkdir()
-        stage_space(project, folder)
+        if gallery:
+            _stage_gallery(project, folder, gallery.resolve())
+        else:
+            stage_space(project, folder)
         print(f"installing requirements.txt and gradio {front['sdk_version']} with Python {version}: minutes")
         installed = _install(base, environment, folder, str(front["sdk_version"]))
-        probe = probe_app(installed, folder, str(front["app_file"]), timeout=timeout)
+        program, endpoints = (PROGRAM, None) if gallery else (str(front["app_file"]), ENDPOINTS)
+        probe = probe_app(installed, folder, program, endpoints=endpoints, timeout=timeout)
         return SpaceReport(
             python=version,
             is_named_python=f"{version}.".startswith(f"{'.'.join(named.split('.')[:2])}."),
-            repository_bytes=sum((folder / file).stat().st_size for file in space_files(folder)),
+            repository_bytes=sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()),
             environment_bytes=sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file()),
             probe=probe,
         )
+
+
+def _stage_gallery(project: Path, folder: Path, gallery: Path) -> None:
+    similarity = VisualSimilarity.from_pretrained(gallery)
+    stage_gallery_space(
+        project,
+        folder,
+        gallery_id=str(gallery),
+        about=similarity.gallery.about,
+        needs_timm=isinstance(similarity.model, TimmBackbone),
+    )
 
 
 def find_python(version: str) -> Path | None:

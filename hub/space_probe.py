@@ -1,5 +1,6 @@
-"""Start the demo as a Space would, query each tab once, and measure the time and memory that it takes."""
+"""Start the demo as a Space would, query each gallery once, and measure the time and memory that it takes."""
 
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,13 @@ class Probe:
 
 
 def probe_app(
-    python: Path, folder: Path, app_file: str, *, endpoints: Sequence[str] = ENDPOINTS, timeout: float = 300
+    python: Path,
+    folder: Path,
+    app_file: str,
+    *,
+    endpoints: Sequence[str] | None = ENDPOINTS,
+    variables: Mapping[str, str] | None = None,
+    timeout: float = 300,
 ) -> Probe:
     """Start the app in its folder, wait for its page, query its endpoints, and stop it.
 
@@ -49,7 +56,8 @@ def probe_app(
         python: the interpreter that has the app's requirements.
         folder: the Space's files; the process starts in it.
         app_file: the program, relative to `folder`.
-        endpoints: to query, once each; by default those of both bundled tabs.
+        endpoints: to query, once each; by default those of both bundled tabs; None for all that the app has.
+        variables: of the environment, in addition.
         timeout: seconds that the page may take to appear, and each answer.
 
     Raises:
@@ -57,18 +65,21 @@ def probe_app(
     """
     with tempfile.TemporaryDirectory(prefix="visim-probe-") as name:
         log = Path(name) / "log.txt"
-        with _running(python, folder, app_file, log) as (process, address):
+        with _running(python, folder, app_file, log, variables or {}) as (process, address):
             start = time.monotonic()
             _wait_for_page(process, address, log, timeout)
             start_seconds = time.monotonic() - start
             picture = Path(name) / "query.png"
             _draw(picture)
+            endpoints = _search_endpoints(address, log) if endpoints is None else endpoints
             query_seconds = {endpoint: _ask(address, endpoint, picture, timeout, log) for endpoint in endpoints}
             return Probe(start_seconds, query_seconds, _peak_memory(process.pid))
 
 
 @contextmanager
-def _running(python: Path, folder: Path, app_file: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _running(
+    python: Path, folder: Path, app_file: str, log: Path, variables: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run the app in a process group of its own, and stop the whole group at the end."""
     port = _free_port()
     environment = {
@@ -84,6 +95,7 @@ def _running(python: Path, folder: Path, app_file: str, log: Path) -> Iterator[t
         "VISIM_PORT": str(port),
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_SERVER_PORT": str(port),
+        **variables,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -119,6 +131,18 @@ def _wait_for_page(process: subprocess.Popen[bytes], address: str, log: Path, ti
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise DataError(f"The app served no page at {address} within {timeout:g} s. {_tail(log)}")
+
+
+def _search_endpoints(address: str, log: Path) -> list[str]:
+    """Return the endpoints of the app that search a gallery."""
+    try:
+        with urllib.request.urlopen(f"{address}/gradio_api/info", timeout=30) as response:
+            named = json.load(response)["named_endpoints"]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"The app does not say which endpoints it has ({error}). {_tail(log)}") from error
+    if found := [name for name in named if name.startswith("/search_")]:
+        return found
+    raise DataError(f"The app has no endpoint that searches. {_tail(log)}")
 
 
 def _ask(address: str, endpoint: str, picture: Path, timeout: float, log: Path) -> float:

@@ -1,4 +1,4 @@
-"""What is measured of a repo and of its baselines alike: reconstruction, accuracy, retrieval, all that a verdict sees."""
+"""What is measured of a repo and of its baselines alike: reconstruction, accuracy, retrieval, all that verdicts see."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
