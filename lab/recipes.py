@@ -121,8 +121,8 @@ _AUTOENCODERS: Final = {
     ),
     "car-autoencoder": AutoencoderRecipe(
         processor=_SMALL_CARS,
-        model={"image_size": 64, "stages": 3},
-        epochs=10,
+        model={"image_size": 64, "stages": 3, "base_channels": 12},
+        epochs=12,
         learning_rate=1e-4,
         cosine=True,
         averaging=0.998,
