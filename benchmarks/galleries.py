@@ -107,7 +107,8 @@ def _kinds(data: Path, kinds: int, each: int) -> tuple[Files, Files]:
     pictures = _read(data / _EVERYTHING)
     labels = sorted({name.partition("/")[0] for name in pictures})
     chosen = [labels[index] for index in np.linspace(0, len(labels) - 1, kinds).astype(int)]
-    shown, asked = {}, {}
+    shown: Files = {}
+    asked: Files = {}
     for label in chosen:
         names = sorted(name for name in pictures if name.startswith(f"{label}/"))
         shown |= {name: pictures[name] for name in names[:each]}
