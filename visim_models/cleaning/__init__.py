@@ -1,0 +1,1 @@
+"""Clean a set of pictures."""

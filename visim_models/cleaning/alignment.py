@@ -1,0 +1,126 @@
+"""Compare the thumbnails of two pictures where one may be cropped, framed, shifted, mirrored or recoloured.
+
+The middle of one picture is searched for in the other, at several sizes and shifts and mirrored, by normalized
+cross-correlation of the grey levels: first coarsely, then around the best match with finer steps.
+"""
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+__all__ = ["THUMBNAIL", "aligned_similarity", "compare_pairs"]
+
+THUMBNAIL: Final = 32
+"""Side of a thumbnail."""
+
+_COARSE: Final = 16
+_TEMPLATE: Final = 10
+"""Side of the middle that is searched for, of `_COARSE` pixels: what a crop by a tenth at any side leaves."""
+_SIZES: Final = (13, 14, 15, 16, 17, 18, 20)
+"""Sides that the other picture is scaled to: 13 where it is an enlarged part, 20 where a frame was put around."""
+_REACH: Final = 4
+_FLAT: Final = 4.0
+"""Grey levels of noise that are added to a spread, so that two plain middles are not alike by chance."""
+_FINE_SCALES: Final = (0.97, 1.0, 1.03)
+_FINE_SHIFTS: Final = (-0.5, -0.25, 0.0, 0.25, 0.5)
+"""Around the best coarse match, in coarse pixels."""
+_AT_ONCE: Final = 256
+
+
+def compare_pairs(
+    first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, *, progress: bool = False
+) -> Tensor:
+    """Return the aligned similarities of P pairs of pictures.
+
+    Args:
+        first: (N, 3, 32, 32) uint8 thumbnails.
+        second: (M, 3, 32, 32) uint8 thumbnails.
+        rows: (P,) indices in `first`.
+        columns: (P,) indices in `second`.
+        progress: show a progress bar.
+
+    Returns:
+        (P,) float32 in [-1, 1]: the smaller of both directions.
+    """
+    found = [torch.empty(0)]
+    with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
+        for row, column in zip(rows.split(_AT_ONCE), columns.split(_AT_ONCE), strict=True):
+            one, two = first[row], second[column]
+            found.append(torch.minimum(aligned_similarity(one, two), aligned_similarity(two, one)))
+            bar.update(len(row))
+    return torch.cat(found)
+
+
+def aligned_similarity(first: Tensor, second: Tensor) -> Tensor:
+    """Search the middles of pictures in others, pair by pair.
+
+    Args:
+        first: (P, 3, 32, 32) uint8 thumbnails, whose middles are searched for.
+        second: (P, 3, 32, 32) uint8 thumbnails, in which they are searched for.
+
+    Returns:
+        (P,) float32: the normalized cross-correlation of the grey levels at the best size, shift and orientation.
+    """
+    grey, other = first.float().mean(dim=1, keepdim=True), second.float().mean(dim=1, keepdim=True)  # (P, 1, 32, 32)
+    both = torch.cat([grey, grey.flip(-1)], dim=1)  # (P, 2, 32, 32)
+    margin = (_COARSE - _TEMPLATE) // 2
+    inside = slice(margin, margin + _TEMPLATE)
+    templates = _unit(F.avg_pool2d(both, 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
+    best = torch.full((len(grey),), -torch.inf)
+    where = torch.zeros(len(grey), 4)  # size, top, left in coarse pixels, and whether it is mirrored
+    for size in _SIZES:
+        scores, places = _coarse(templates, other, size)
+        better = scores > best
+        best[better], where[better] = scores[better], places[better]
+    return _fine(both, other, where)
+
+
+def _coarse(templates: Tensor, other: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the (P,) best scores at one size, and the (P, 4) size, top, left and orientation of each."""
+    scaled = F.interpolate(other, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    room = size - _TEMPLATE
+    low, high = max(0, room // 2 - _REACH), min(room, (room + 1) // 2 + _REACH)
+    side = high - low + 1
+    part = scaled[:, :, low : high + _TEMPLATE, low : high + _TEMPLATE]
+    windows = _unit(F.unfold(part, _TEMPLATE).transpose(1, 2))  # (P, side * side, 100)
+    scores, index = torch.bmm(windows, templates.transpose(1, 2)).flatten(1).max(dim=1)  # (P,)
+    place, mirrored = index // 2, index % 2
+    top, left = low + place // side, low + place % side
+    return scores, torch.stack([torch.full_like(top, size), top, left, mirrored], dim=1).float()
+
+
+def _fine(both: Tensor, other: Tensor, where: Tensor) -> Tensor:
+    """Return the (P,) best scores of steps around (P, 4) coarse matches, at the full size of the thumbnails."""
+    count, side = len(both), 2 * _TEMPLATE
+    margin = (THUMBNAIL - side) // 2
+    mirrored = where[:, 3].long()
+    templates = both[torch.arange(count), mirrored][:, margin : margin + side, margin : margin + side]  # (P, 20, 20)
+    steps = torch.tensor(
+        [(scale, down, right) for scale in _FINE_SCALES for down in _FINE_SHIFTS for right in _FINE_SHIFTS]
+    )  # (H, 3)
+    size = where[:, :1] * steps[:, 0]  # (P, H) of the other picture, in coarse pixels
+    ratio = size / where[:, :1]
+    middles = (where[:, 1:3] + _TEMPLATE / 2)[:, None] * ratio[..., None] + steps[:, 1:]  # (P, H, 2) down, right
+    line = (torch.arange(side) + 0.5) / side * _TEMPLATE - _TEMPLATE / 2  # (20,) coarse pixels around the middle
+    down = (middles[..., 0, None] + line) / size[..., None] * 2 - 1  # (P, H, 20) in [-1, 1]
+    right = (middles[..., 1, None] + line) / size[..., None] * 2 - 1
+    hypotheses = len(steps)
+    grid = torch.stack(
+        [
+            right[:, :, None, :].expand(-1, -1, side, -1),
+            down[:, :, :, None].expand(-1, -1, -1, side),
+        ],
+        dim=-1,
+    ).reshape(count, hypotheses * side, side, 2)
+    sampled = F.grid_sample(other, grid, padding_mode="border", align_corners=False)  # (P, 1, H * 20, 20)
+    windows = _unit(sampled.view(count, hypotheses, side * side))  # (P, H, 400)
+    return torch.bmm(windows, _unit(templates.flatten(1))[:, :, None])[:, :, 0].amax(dim=1)
+
+
+def _unit(values: Tensor) -> Tensor:
+    """Centre the last dimension and scale it to about length 1, to less where it is nearly flat."""
+    centred = values - values.mean(dim=-1, keepdim=True)
+    return centred / (centred.norm(dim=-1, keepdim=True) + _FLAT * values.shape[-1] ** 0.5 * 0.25)
