@@ -25,8 +25,10 @@ _REACH: Final = 4
 _FLAT: Final = 4.0
 """Grey levels of noise that are added to a spread, so that two plain middles are not alike by chance."""
 _FINE_SCALES: Final = (0.97, 1.0, 1.03)
-_FINE_SHIFTS: Final = (-0.5, -0.25, 0.0, 0.25, 0.5)
+_FINE_SHIFTS: Final = (-0.4, 0.0, 0.4)
 """Around the best coarse match, in coarse pixels."""
+_PROMISING: Final = 0.6
+"""Coarse score below which a pair is not looked at more closely: one in five of all candidates is above it."""
 _AT_ONCE: Final = 256
 
 
@@ -43,13 +45,13 @@ def compare_pairs(
         progress: show a progress bar.
 
     Returns:
-        (P,) float32 in [-1, 1]: the smaller of both directions.
+        (P,) float32 in [-1, 1]: the smaller of both directions; of pairs that are not alike at a coarse look, that of
+        the coarse look.
     """
     found = [torch.empty(0)]
     with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
         for row, column in zip(rows.split(_AT_ONCE), columns.split(_AT_ONCE), strict=True):
-            one, two = first[row], second[column]
-            found.append(torch.minimum(aligned_similarity(one, two), aligned_similarity(two, one)))
+            found.append(_compare(_greys(first[row.long()]), _greys(second[column.long()])))
             bar.update(len(row))
     return torch.cat(found)
 
@@ -64,18 +66,48 @@ def aligned_similarity(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (P,) float32: the normalized cross-correlation of the grey levels at the best size, shift and orientation.
     """
-    grey, other = first.float().mean(dim=1, keepdim=True), second.float().mean(dim=1, keepdim=True)  # (P, 1, 32, 32)
-    both = torch.cat([grey, grey.flip(-1)], dim=1)  # (P, 2, 32, 32)
+    one, two = _greys(first), _greys(second)
+    return _fine(one, two, _coarse_match(one, two)[1])
+
+
+def _compare(one: Tensor, two: Tensor) -> Tensor:
+    """Return the (P,) similarities of (P, 1, 32, 32) grey pictures, in both directions where the first is promising."""
+    scores, where = _coarse_match(one, two)
+    rest = (scores >= _PROMISING).nonzero()[:, 0]
+    if len(rest):
+        back, other = _coarse_match(two[rest], one[rest])
+        both = torch.minimum(_fine(one[rest], two[rest], where[rest]), _fine(two[rest], one[rest], other))
+        scores[rest] = torch.where(back >= _PROMISING, both, torch.minimum(back, both))
+    return scores
+
+
+def _greys(thumbnails: Tensor) -> Tensor:
+    """Return the (P, 1, 32, 32) grey levels of (P, 3, 32, 32) thumbnails."""
+    return thumbnails.float().mean(dim=1, keepdim=True)
+
+
+def _orientations(grey: Tensor) -> Tensor:
+    """Return (P, 2, 32, 32): each picture, and it mirrored."""
+    return torch.cat([grey, grey.flip(-1)], dim=1)
+
+
+def _coarse_match(grey: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (P,) scores of the best coarse matches, and where they are.
+
+    Returns:
+        scores: (P,).
+        where: (P, 4): the size that `other` is scaled to, the top and left of the match in it, and 1 if mirrored.
+    """
     margin = (_COARSE - _TEMPLATE) // 2
     inside = slice(margin, margin + _TEMPLATE)
-    templates = _unit(F.avg_pool2d(both, 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
+    templates = _unit(F.avg_pool2d(_orientations(grey), 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
     best = torch.full((len(grey),), -torch.inf)
-    where = torch.zeros(len(grey), 4)  # size, top, left in coarse pixels, and whether it is mirrored
+    where = torch.zeros(len(grey), 4)
     for size in _SIZES:
         scores, places = _coarse(templates, other, size)
         better = scores > best
         best[better], where[better] = scores[better], places[better]
-    return _fine(both, other, where)
+    return best, where
 
 
 def _coarse(templates: Tensor, other: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -92,8 +124,9 @@ def _coarse(templates: Tensor, other: Tensor, size: int) -> tuple[Tensor, Tensor
     return scores, torch.stack([torch.full_like(top, size), top, left, mirrored], dim=1).float()
 
 
-def _fine(both: Tensor, other: Tensor, where: Tensor) -> Tensor:
+def _fine(grey: Tensor, other: Tensor, where: Tensor) -> Tensor:
     """Return the (P,) best scores of steps around (P, 4) coarse matches, at the full size of the thumbnails."""
+    both = _orientations(grey)  # (P, 2, 32, 32)
     count, side = len(both), 2 * _TEMPLATE
     margin = (THUMBNAIL - side) // 2
     mirrored = where[:, 3].long()
