@@ -60,7 +60,9 @@ def draw_interior(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Ima
     picture = Image.new("RGB", size, _rgb(dark))
     draw = ImageDraw.Draw(picture)
     horizon = height * rng.uniform(0.3, 0.4)
-    draw.polygon([(width * 0.12, 0), (width * 0.88, 0), (width, horizon), (0, horizon)], fill=_rgb(rng.integers(150, 235, 3)))
+    draw.polygon(
+        [(width * 0.12, 0), (width * 0.88, 0), (width, horizon), (0, horizon)], fill=_rgb(rng.integers(150, 235, 3))
+    )
     draw.rectangle((0, horizon * 0.72, width, horizon), fill=_rgb(rng.integers(90, 150, 3)))
     draw.rounded_rectangle((-20, horizon - 6, width + 20, height * 0.66), 25, fill=_rgb(dark + 22))
     x = width * (rng.uniform(0.25, 0.33) if rng.random() < 0.7 else rng.uniform(0.67, 0.75))
@@ -69,17 +71,25 @@ def draw_interior(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Ima
         middle, reach = (x + dial * radius, y - radius * 0.55), radius * 0.28
         box = (middle[0] - reach, middle[1] - reach, middle[0] + reach, middle[1] + reach)
         draw.ellipse(box, fill=(12, 12, 14), outline=(200, 200, 205), width=2)
-        draw.line((middle, (middle[0] + reach * 0.7, middle[1] - reach * rng.uniform(-0.5, 0.7))), fill=(220, 60, 40), width=2)
+        draw.line(
+            (middle, (middle[0] + reach * 0.7, middle[1] - reach * rng.uniform(-0.5, 0.7))), fill=(220, 60, 40), width=2
+        )
     screen = width - x
-    draw.rounded_rectangle((screen - 38, horizon + 12, screen + 22, horizon + 52), 4, fill=_rgb(rng.integers(20, 110, 3)))
+    draw.rounded_rectangle(
+        (screen - 38, horizon + 12, screen + 22, horizon + 52), 4, fill=_rgb(rng.integers(20, 110, 3))
+    )
     for row in range(3):
         draw.rectangle((screen - 34, horizon + 60 + 9 * row, screen + 18, horizon + 64 + 9 * row), fill=_rgb(dark + 60))
     for middle in (width * 0.2, width * 0.8):
         draw.rounded_rectangle((middle - 62, height * 0.7, middle + 62, height + 40), 22, fill=_rgb(seat))
         for stripe in range(-2, 3):
-            draw.line((middle + stripe * 22, height * 0.74, middle + stripe * 22, height), fill=_rgb(seat - 22), width=2)
+            draw.line(
+                (middle + stripe * 22, height * 0.74, middle + stripe * 22, height), fill=_rgb(seat - 22), width=2
+            )
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=_rgb(dark - 10), width=11)
-    draw.rounded_rectangle((x - radius * 0.35, y - radius * 0.22, x + radius * 0.35, y + radius * 0.25), 6, fill=_rgb(dark - 6))
+    draw.rounded_rectangle(
+        (x - radius * 0.35, y - radius * 0.22, x + radius * 0.35, y + radius * 0.25), 6, fill=_rgb(dark - 6)
+    )
     for side in (-1, 1):
         draw.line((x, y, x + side * radius, y + 4), fill=_rgb(dark - 8), width=9)
     draw.rounded_rectangle((width / 2 - 16, height * 0.68, width / 2 + 16, height), 8, fill=_rgb(dark + 12))

@@ -54,9 +54,7 @@ def calibrated_on(
     return detector.calibrated(detector.score(leave_one_out(pictures, progress=progress)))
 
 
-def leave_one_out(
-    pictures: EmbeddedPictures, *, most: int = LARGEST_CALIBRATION, progress: bool = False
-) -> Measured:
+def leave_one_out(pictures: EmbeddedPictures, *, most: int = LARGEST_CALIBRATION, progress: bool = False) -> Measured:
     """Measure pictures as queries against the gallery without them and their near-duplicates.
 
     Args:

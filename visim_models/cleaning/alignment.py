@@ -32,9 +32,7 @@ _PROMISING: Final = 0.6
 _AT_ONCE: Final = 256
 
 
-def compare_pairs(
-    first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, *, progress: bool = False
-) -> Tensor:
+def compare_pairs(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, *, progress: bool = False) -> Tensor:
     """Return the aligned similarities of P pairs of pictures.
 
     Args:

@@ -88,26 +88,40 @@ def find_duplicates(gallery: Gallery, *, at: float | None = None, progress: bool
 
 
 def groups_within(
-    pictures: Pictures, *, at: float | None = None, hashes: Tensor | None = None, progress: bool = False
+    pictures: Pictures,
+    *,
+    at: float | None = None,
+    floor: float | None = None,
+    hashes: Tensor | None = None,
+    progress: bool = False,
 ) -> list[_Members]:
     """Return the groups of `find_duplicates` as indices and scores.
 
     Args:
         pictures: N pictures.
         at: least score.
+        floor: a lower score: of the pictures that are in no group, those of at least this score are grouped, too, after
+            the others.
         hashes: (N, 32) uint8, SHA-256 of the files: equal ones are in one group, whatever they look like.
         progress: show progress bars.
     """
     least = at if at is not None else BY_EMBEDDING if pictures.thumbnails is None else BY_PICTURE
     copies = _copies(pictures.embeddings if hashes is None else hashes)
     kept = torch.tensor([same[0] for same in copies])
-    single = Pictures(
-        pictures.embeddings[kept], None if pictures.thumbnails is None else pictures.thumbnails[kept]
-    )
-    groups = medoid_groups(_alike(single, least, progress=progress))
+    single = Pictures(pictures.embeddings[kept], None if pictures.thumbnails is None else pictures.thumbnails[kept])
+    pairs = _alike(single, least if floor is None else min(floor, least), progress=progress)
+    groups = medoid_groups(pairs.at_least(least))
     if single.thumbnails is not None:
         groups = _merged(groups, single, least)
-    return _with_copies(groups, copies)
+    found = _with_copies(groups, copies)
+    if floor is None:
+        return found
+    free = torch.ones(len(single), dtype=torch.bool)
+    free[torch.tensor([index for group in groups for index, _ in group], dtype=torch.long)] = False
+    weaker = medoid_groups(pairs.chosen(free[pairs.first.long()] & free[pairs.second.long()]))
+    lone = [[(copies[index][0], score) for index, score in group] for group in weaker]
+    taken = {index for group in found for index, _ in group}
+    return [*found, *(rest for group in lone if len(rest := [item for item in group if item[0] not in taken]) > 1)]
 
 
 def _alike(pictures: Pictures, least: float, *, progress: bool) -> Pairs:
@@ -176,5 +190,7 @@ def _with_copies(groups: Sequence[_Members], copies: Sequence[Sequence[int]]) ->
     for group in groups:
         grouped.update(index for index, _ in group)
         found.append([(copy, score) for index, score in group for copy in copies[index]])
-    found += [[(copy, 1.0) for copy in same] for index, same in enumerate(copies) if len(same) > 1 and index not in grouped]
+    found += [
+        [(copy, 1.0) for copy in same] for index, same in enumerate(copies) if len(same) > 1 and index not in grouped
+    ]
     return sorted(found, key=lambda group: (-len(group), group[0][0]))

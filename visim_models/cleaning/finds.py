@@ -1,5 +1,6 @@
 """Turn what was found into rows of a plan: which file of a group is kept, what is removed, and the reasons."""
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,8 +9,8 @@ from typing import Final
 from visim_models.build.skipped import Skipped
 from visim_models.cleaning.plan import Action, Plan, PlanRow
 from visim_models.cleaning.survey import SurveyedPictures
-from visim_models.errors import ImageSourceError
-from visim_models.file_names import check_file_name
+from visim_models.errors import VisimError
+from visim_models.image_store import ImageStore
 
 __all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "row_of", "rounded"]
 
@@ -70,6 +71,7 @@ def group_rows(
         at: least score to be removed.
         gone: root and name of the files that other finds remove.
     """
+
     def key(member: tuple[Folder, int, float]) -> tuple[bool, bool, int, float, int, str]:
         folder, index, _ = member
         pictures = folder.pictures
@@ -79,29 +81,25 @@ def group_rows(
         return (folder.root, name) in gone, not folder.stays, -width * height, -sharp, -size, name
 
     ordered = sorted(members, key=key)
-    best = ordered[0]
-    copies = {best[0].pictures.sha256(best[1])}
-    has_best = (best[0].root, best[0].pictures.file_names[best[1]]) not in gone
+    folder, index, nearness = ordered[0]
+    best = folder.pictures.sha256(index)
+    has_best = (folder.root, folder.pictures.file_names[index]) not in gone
     rows = []
     if has_best:
-        rows.append(row_of(best[0], best[1], "duplicates", "keep", group=group, reason=_why_best(ordered)))
+        rows.append(row_of(folder, index, "duplicates", "keep", group=group, reason=_why_best(ordered)))
     for folder, index, score in ordered[1:] if has_best else ordered:
-        is_copy = folder.pictures.sha256(index) in copies
-        copies.add(folder.pictures.sha256(index))
-        removed = not folder.stays and (rounded(score) >= at or is_copy)
+        is_copy = folder.pictures.sha256(index) == best
+        both = 1.0 if is_copy else rounded(min(score, nearness))  # both must be that like the medoid
         reason = "the same file" if is_copy else "nearly the same picture"
         if folder.stays:
-            reason += ", in a folder that stays"
-        row = row_of(
-            folder, index, "duplicates", "remove" if removed else "keep", group=group, score=score, reason=reason
-        )
-        rows.append(replace(row, score=None) if folder.stays else row)
+            rows.append(row_of(folder, index, "duplicates", "keep", group=group, reason=f"{reason}; its folder stays"))
+        else:
+            action: Action = "remove" if both >= at else "keep"
+            rows.append(row_of(folder, index, "duplicates", action, group=group, score=both, reason=reason))
     return rows
 
 
-def copy_rows(
-    first: Folder, second: Folder, pairs: Iterable[tuple[int, int, float]], *, at: float
-) -> list[PlanRow]:
+def copy_rows(first: Folder, second: Folder, pairs: Iterable[tuple[int, int, float]], *, at: float) -> list[PlanRow]:
     """Return the rows of near-duplicates between two folders: those of the first are removed, the second stays."""
     rows = []
     for group, (row, column, score) in enumerate(pairs, start=1):
@@ -113,21 +111,21 @@ def copy_rows(
     return rows
 
 
-def broken_rows(root: str, broken: Iterable[Skipped]) -> list[PlanRow]:
-    """Return the rows of files that do not decode, with the reasons. Files that cannot even be named stay."""
+def broken_rows(store: ImageStore, root: str, broken: Iterable[Skipped]) -> list[PlanRow]:
+    """Return the rows of files that do not decode, with the reasons. Those that cannot be named or read stay."""
     rows = []
     for item in broken:
+        row = PlanRow(file_name=item.file_name, root=root, find="broken", action="keep", reason=item.reason)
         try:
-            check_file_name(item.file_name)
-        except ImageSourceError:
-            name = ascii(item.file_name)[1:-1]
-            rows.append(
-                PlanRow(file_name=name, root=root, find="broken", action="keep", reason=f"rename it: {item.reason}")
+            content = store.read(item.file_name)
+        except VisimError:
+            row = replace(
+                row, file_name=ascii(item.file_name)[1:-1], reason=f"it stays, for it cannot be read: {item.reason}"
             )
         else:
-            rows.append(
-                PlanRow(file_name=item.file_name, root=root, find="broken", action="remove", reason=item.reason)
-            )
+            sha256 = hashlib.sha256(content).hexdigest()
+            row = replace(row, action="remove", bytes=len(content), sha256=sha256)
+        rows.append(row)
     return rows
 
 

@@ -88,9 +88,7 @@ def find_leaks(first: Gallery, second: Gallery, *, top: int | None = None, progr
     return pairs[:top]
 
 
-def leaks_between(
-    first: Pictures, second: Pictures, *, progress: bool = False
-) -> list[tuple[int, int, float, float]]:
+def leaks_between(first: Pictures, second: Pictures, *, progress: bool = False) -> list[tuple[int, int, float, float]]:
     """Return index in `first`, index in `second`, score and cosine of the pairs of `find_leaks`, best first."""
     found = candidates(first, second, by_embedding=_BY_EMBEDDING, by_pixels=_BY_PIXELS, progress=progress)  # (N, k)
     rows = torch.arange(len(found)).repeat_interleave(found.shape[1])  # (P,)

@@ -32,7 +32,9 @@ class Pictures:
         return len(self.embeddings)
 
 
-def candidates(first: Pictures, second: Pictures, *, by_embedding: int, by_pixels: int, progress: bool = False) -> Tensor:
+def candidates(
+    first: Pictures, second: Pictures, *, by_embedding: int, by_pixels: int, progress: bool = False
+) -> Tensor:
     """Find the pictures of a set that are most like those of another, by their embeddings and by their pixels.
 
     Args:
@@ -83,6 +85,8 @@ def cosines(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor) -> Ten
 
 def _small(thumbnails: Tensor) -> Tensor:
     """Reduce (N, 3, 32, 32) thumbnails to (N, 192), centred: their cosines compare pixels."""
-    parts = [F.interpolate(part.float(), size=(_SMALL, _SMALL), mode="area").flatten(1) for part in thumbnails.split(4096)]
+    parts = [
+        F.interpolate(part.float(), size=(_SMALL, _SMALL), mode="area").flatten(1) for part in thumbnails.split(4096)
+    ]
     pixels = torch.cat(parts)  # (N, 192)
     return pixels - pixels.mean(dim=1, keepdim=True)

@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from visim_models.build.model_parts import ModelParts
+from visim_models.embedding import embed_pixels
 from visim_models.errors import QueryError
 from visim_models.images import ImageSource, decode_image
 from visim_models.pipeline import VisualSimilarity
 from visim_models.results import Match
 
-__all__ = ["PRECISION", "examples_of", "find_like", "look_alike_scores", "threshold_of"]
+__all__ = ["PRECISION", "embed_examples", "find_like", "look_alike_scores", "threshold_of"]
 
 PRECISION: Final = 0.95
 """Share of what is found that is estimated to look like the examples, at the default threshold."""
@@ -52,8 +54,8 @@ def find_like(
     """
     scores = look_alike_scores(
         torch.from_numpy(similarity.gallery.embeddings),
-        examples_of(similarity, _listed(images)),
-        examples_of(similarity, _listed(not_like)),
+        embed_examples(similarity, _listed(images)),
+        embed_examples(similarity, _listed(not_like)),
     )
     least = at if at is not None else -math.inf if top is not None else threshold_of(scores)
     order = scores.argsort(descending=True, stable=True)
@@ -61,17 +63,21 @@ def find_like(
     return similarity.gallery.matches(scores[chosen].numpy(), chosen.numpy())
 
 
-def examples_of(similarity: VisualSimilarity, images: Iterable[ImageSource]) -> Tensor:
+def embed_examples(parts: VisualSimilarity | ModelParts, images: Iterable[ImageSource]) -> Tensor:
     """Embed examples, each as it is and mirrored: (2 E, D).
+
+    Args:
+        parts: the network and its processor.
+        images: E examples.
 
     Raises:
         ImageDecodeError: one is not a picture.
     """
-    squares = [similarity.processor.resize(decode_image(image)) for image in images]
+    squares = [parts.processor.resize(decode_image(image)) for image in images]
     if not squares:
-        return torch.empty(0, similarity.model.embedding_dim)
+        return torch.empty(0, parts.model.embedding_dim)
     pixels = torch.stack([turned for square in squares for turned in (square, square.flip(-1))])  # (2 E, 3, S, S)
-    return similarity.embed_pixels(similarity.processor.normalize(pixels))
+    return embed_pixels(parts.model, parts.processor.normalize(pixels))
 
 
 def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Tensor) -> Tensor:

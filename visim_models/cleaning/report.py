@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO, TypeAlias
 
 from visim_models.cleaning.plan import PlanRow
 
-__all__ = ["FindTexts", "ReportedFind", "write_report"]
+__all__ = ["FindTexts", "ReportedFind", "shown_rows", "write_report"]
 
 _GROUPS_A_PAGE: Final = 40
 _MOST_OF_A_GROUP: Final = 24
@@ -65,6 +65,11 @@ class ReportedFind:
         for number, row in enumerate(self.rows):
             found.setdefault(row.group or -1 - number, []).append(row)
         return sorted(found.values(), key=lambda group: -_best(group))
+
+
+def shown_rows(finds: Sequence[ReportedFind]) -> list[PlanRow]:
+    """Return the rows whose pictures a report shows, in the order in which it asks for them."""
+    return [row for find in finds for group in find.groups() for row in group[:_MOST_OF_A_GROUP]]
 
 
 def write_report(
@@ -124,7 +129,7 @@ def _introduction(title: str, summary: Sequence[str], apply_command: str) -> str
     lines = "".join(f"<p>{escape(line)}</p>\n" for line in summary)
     return (
         f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{lines}"
-        '<noscript><p>The groups are drawn by a script of this page: allow it, or read plan.csv.</p></noscript>\n'
+        "<noscript><p>The groups are drawn by a script of this page: allow it, or read plan.csv.</p></noscript>\n"
         "<p>This shows what the plan would do; with --yes behind it, files are moved into a quarantine folder, and a "
         f"journal brings them back. To disagree, edit the column action of plan.csv.</p>\n<code>{escape(apply_command)}"
         '</code>\n<div id="again" hidden>\n<p>You moved a threshold. This makes the plan again with it, in seconds:</p>\n'
@@ -211,5 +216,3 @@ def _json_script(name: str, values: object) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-

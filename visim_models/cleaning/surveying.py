@@ -21,6 +21,7 @@ from visim_models.cleaning.survey import Survey, SurveyedPictures
 from visim_models.decoding import decode_ahead, pictures_at_once
 from visim_models.embedding import embed_pixels, keep_freed_memory, map_batches
 from visim_models.errors import ImageHostError, RepositoryError, VisimError
+from visim_models.gallery import Gallery
 from visim_models.image_store import ImageStore
 from visim_models.images import decode_image
 from visim_models.processing import ImageProcessor
@@ -36,13 +37,19 @@ _Seen: TypeAlias = tuple[Tensor, str, PictureFacts]
 
 
 def survey_pictures(
-    pictures: str | os.PathLike[str], parts: ModelParts, *, kept: "KeptSurvey | None" = None, progress: bool = False
+    pictures: str | os.PathLike[str],
+    parts: ModelParts,
+    *,
+    gallery: Gallery | None = None,
+    kept: "KeptSurvey | None" = None,
+    progress: bool = False,
 ) -> Survey:
     """Look at every picture file of a folder, a zip or a data set.
 
     Args:
         pictures: a folder, a zip, or hf://datasets/namespace/name.
         parts: the network and the processor.
+        gallery: look at its pictures alone, and take their embeddings from it: the network does nothing.
         kept: where what was seen is kept, so that only new and changed files are looked at the next time.
         progress: show a progress bar.
 
@@ -53,16 +60,16 @@ def survey_pictures(
     """
     store = open_store(pictures)
     root = image_root_of(store)
-    names = store.list()
+    names = store.list() if gallery is None else gallery.file_names
     fingerprints = {name: _fingerprint(store, name) for name in names}
     done = list(kept.load(root, parts, fingerprints)) if kept else []
     known = {name for part in done for name in part.file_names}
     waiting = [name for name in names if name not in known]
-    broken = list(unreadable_in(store))
+    broken = unreadable_in(store) if gallery is None else []
     keep_freed_memory()
     bar = tqdm(total=len(names), initial=len(known), desc="looking", unit="picture", disable=not progress or not names)
     with bar:
-        for part, failed in _in_parts(store, waiting, parts):
+        for part, failed in _in_parts(store, waiting, parts, gallery):
             broken += failed
             if part:
                 done.append(part)
@@ -83,14 +90,14 @@ def _fingerprint(store: ImageStore, name: str) -> str:
 
 
 def _in_parts(
-    store: ImageStore, names: Sequence[str], parts: ModelParts
+    store: ImageStore, names: Sequence[str], parts: ModelParts, gallery: Gallery | None
 ) -> Iterator[tuple[SurveyedPictures | None, list[Skipped]]]:
     """Look at files, in groups that are worth keeping."""
     look = partial(_look, store=store, processor=parts.processor)
     batches = decode_ahead(names, look, at_once=pictures_at_once(parts.processor.size))
     group: list[SurveyedPictures] = []
     failed: list[Skipped] = []
-    for part, skipped in map_batches(partial(_embed, parts=parts), batches, parts.model):
+    for part, skipped in map_batches(partial(_embed, parts=parts, gallery=gallery), batches, parts.model):
         failed += skipped
         group += [part] if part else []
         if sum(map(len, group)) + len(failed) >= _FILES_A_PART:
@@ -107,7 +114,7 @@ def _look(name: str, *, store: ImageStore, processor: ImageProcessor) -> _Seen:
 
 
 def _embed(
-    batch: list[tuple[str, _Seen | VisimError]], parts: ModelParts
+    batch: list[tuple[str, _Seen | VisimError]], parts: ModelParts, gallery: Gallery | None
 ) -> tuple[SurveyedPictures | None, list[Skipped]]:
     found: dict[str, _Seen] = {}
     skipped = []
@@ -120,11 +127,15 @@ def _embed(
             found[name] = result
     if not found:
         return None, skipped
-    pixels = parts.processor.normalize(torch.stack([square for square, _, _ in found.values()]))  # (N, 3, S, S)
+    if gallery is None:
+        pixels = parts.processor.normalize(torch.stack([square for square, _, _ in found.values()]))  # (N, 3, S, S)
+        embeddings = embed_pixels(parts.model, pixels).half().float()  # (N, D)
+    else:
+        embeddings = torch.from_numpy(gallery.embeddings[[gallery.index_of(name) for name in found]])  # (N, D)
     facts = [fact for _, _, fact in found.values()]
     return SurveyedPictures(
         list(found),
-        embed_pixels(parts.model, pixels).half().float(),  # (N, D)
+        embeddings,
         torch.stack([torch.from_numpy(fact.thumbnail).permute(2, 0, 1) for fact in facts]),  # (N, 3, 32, 32)
         torch.tensor([list(bytes.fromhex(sha256)) for _, sha256, _ in found.values()], dtype=torch.uint8),  # (N, 32)
         torch.tensor([(fact.width, fact.height, fact.size) for fact in facts]),  # (N, 3)
