@@ -1,7 +1,7 @@
-"""Clean a set of pictures: find what does not belong, plan what is kept, and move the rest out, so that it can be undone.
+"""Clean a set of pictures: find the ones to take out, plan it, move them out, and bring them back.
 
-`find_duplicates`, `find_leaks` and `find_like` search galleries; `CleanUp` does all of it over a folder or zip and makes
-a `Plan`, which `Plan.apply` carries out and `Journal.undo` takes back.
+`find_duplicates`, `find_leaks` and `find_like` search galleries; `CleanUp` does all of it over a folder or zip and
+makes a `Plan`, which `Plan.apply` carries out and `Journal.undo` takes back.
 """
 
 from visim_models.cleaning.applying import Applied

@@ -4,6 +4,7 @@ The middle of one picture is searched for in the other, at several sizes and shi
 cross-correlation of the grey levels: first coarsely, then around the best match with finer steps.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import torch
@@ -46,11 +47,24 @@ def compare_pairs(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, 
         (P,) float32 in [-1, 1]: the smaller of both directions; of pairs that are not alike at a coarse look, that of
         the coarse look.
     """
+
+    def compare(part: tuple[Tensor, Tensor]) -> Tensor:
+        return _compare(_greys(first[part[0].long()]), _greys(second[part[1].long()]))
+
     found = [torch.empty(0)]
-    with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
-        for row, column in zip(rows.split(_AT_ONCE), columns.split(_AT_ONCE), strict=True):
-            found.append(_compare(_greys(first[row.long()]), _greys(second[column.long()])))
-            bar.update(len(row))
+    threads = torch.get_num_threads()
+    # Each block has one thread: many small steps that threads share are spent on waiting for each other.
+    pool = ThreadPoolExecutor(
+        threads, thread_name_prefix="visim-align", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    try:
+        with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
+            for part in pool.map(compare, zip(rows.split(_AT_ONCE), columns.split(_AT_ONCE), strict=True)):
+                found.append(part)
+                bar.update(len(part))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # what threads that start later are given
     return torch.cat(found)
 
 

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.sources import open_store
 from visim_models.cleaning.duplicates import BY_PICTURE, groups_within
 from visim_models.cleaning.faults import find_faults
-from visim_models.cleaning.finds import Folder, broken_rows, consistent, copy_rows, group_rows, row_of, rounded
+from visim_models.cleaning.finds import Folder, broken_rows, consistent, copy_rows, group_rows, rounded, row_of
 from visim_models.cleaning.leaks import LEAK, leaks_between
 from visim_models.cleaning.likeness import Pictures
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of

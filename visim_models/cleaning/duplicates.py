@@ -1,7 +1,7 @@
 """Find groups of duplicates and near-duplicates within a set of pictures.
 
-Pairs come from exact nearest neighbours. Where the pictures are at hand they are compared as pictures, at other sizes and
-shifts and mirrored; else by the cosine of their embeddings. The groups are held together by their medoids, so that
+Pairs come from exact nearest neighbours. Where the pictures are at hand they are compared as pictures, at other sizes
+and shifts and mirrored; else by the cosine of their embeddings. The groups are held together by their medoids, so that
 chains do not join.
 """
 

@@ -47,7 +47,7 @@ def facts_of(image: Image.Image, size: int) -> PictureFacts:
     if max(image.size) > _SHARPNESS_SIDE:
         small = image.copy()
         small.thumbnail((_SHARPNESS_SIDE, _SHARPNESS_SIDE), Image.Resampling.BOX, reducing_gap=2.0)
-    thumbnail = np.asarray(small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))  # (32, 32, 3)
+    thumbnail = np.array(small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))  # (32, 32, 3)
     levels = np.asarray(small).reshape(-1, 3)  # (P, 3)
     return PictureFacts(
         image.width,

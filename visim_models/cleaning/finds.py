@@ -12,7 +12,7 @@ from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.errors import VisimError
 from visim_models.image_store import ImageStore
 
-__all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "row_of", "rounded"]
+__all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "rounded", "row_of"]
 
 _DIGITS: Final = 4
 

@@ -1,7 +1,7 @@
 """Group pairs of near-duplicates so that chains do not join: every member is like the medoid of its group.
 
-The picture that is like the most others is the first medoid, and takes all that are like it; then the next of those that
-no medoid has taken. A member that is like several medoids goes to the one that it is most like. So a member is never
+The picture that is like the most others is the first medoid, and takes all that are like it; then the next of those
+that no medoid has taken. A member that is like several medoids goes to the one that it is most like. So no member is
 there because of another member, and two members are at most twice as far apart as the threshold allows.
 """
 
@@ -23,8 +23,8 @@ def medoid_groups(pairs: Pairs) -> list[list[tuple[int, float]]]:
         pairs: all pairs that are alike, each once.
 
     Returns:
-        Groups of at least two pictures, the largest first. Each is a list of indices with their scores: the medoid first,
-        with 1, then the others, those most like it first.
+        Groups of at least two pictures, the largest first. Each is a list of indices with their scores: the medoid
+        first, with 1, then the others, those most like it first.
     """
     likes: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for one, two, score in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.scores.tolist(), strict=True):

@@ -13,7 +13,7 @@ from visim_models.cleaning.neighbours import nearest_in
 __all__ = ["Pictures", "candidates", "likeness"]
 
 _SMALL: Final = 8
-"""Side of the thumbnails by which candidates are found that the network takes for different, mirrored ones above all."""
+"""Side of the thumbnails by which candidates are found that the network takes for different: mirrored ones."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""report.html: one file that opens without a network and shows the groups of a plan, and what each threshold would take.
+"""report.html: one file that opens without a network and shows the groups of a plan and the reach of each threshold.
 
 Whatever comes from file names is text: in the page it is escaped, in the data JSON without "<", and the script of the
 page puts it into text nodes alone. A policy in the page allows its own script and style, by their hashes, and pictures
@@ -8,6 +8,7 @@ that are in the file itself; nothing can be fetched or sent.
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -121,7 +122,8 @@ def _head(title: str, style: str, script: str) -> str:
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n'
+        f'<meta name="referrer" content="no-referrer">\n<title>{escape(title)}</title>\n'
+        f"<style>{style}</style>\n</head>\n"
     )
 
 
@@ -132,34 +134,44 @@ def _introduction(title: str, summary: Sequence[str], apply_command: str) -> str
         "<noscript><p>The groups are drawn by a script of this page: allow it, or read plan.csv.</p></noscript>\n"
         "<p>This shows what the plan would do; with --yes behind it, files are moved into a quarantine folder, and a "
         f"journal brings them back. To disagree, edit the column action of plan.csv.</p>\n<code>{escape(apply_command)}"
-        '</code>\n<div id="again" hidden>\n<p>You moved a threshold. This makes the plan again with it, in seconds:</p>\n'
+        '</code>\n<div id="again" hidden>\n'
+        "<p>You moved a threshold. This makes the plan again with it, in seconds:</p>\n"
         '<code id="again-command"></code>\n</div>\n'
     )
 
 
 def _section(find: ReportedFind, index: int, groups: Sequence[Sequence[PlanRow]]) -> str:
-    texts, slider = find.texts, ""
-    if find.at is not None:
-        scores = [row.score for row in find.rows if row.score is not None]
-        low, high = min([find.at, *scores]), max([find.at, *scores])
-        slider = (
-            f'<div class="threshold"><label for="at-{index}">threshold</label>'
-            f'<input id="at-{index}" type="range" min="{int(low * 100) / 100:.2f}" max="{min(high, 1):.2f}" step="0.01" '
-            f'value="{find.at:.2f}"><span class="takes" role="status"></span></div>\n'
-        )
-    pages = (
-        f'<div class="pages"><button type="button" class="previous" aria-label="previous page of {escape(texts.title)}">'
-        f'previous</button><span class="page"></span>'
-        f'<button type="button" class="next" aria-label="next page of {escape(texts.title)}">next</button></div>\n'
-        if len(groups) > _GROUPS_A_PAGE
-        else ""
-    )
+    title = escape(find.texts.title)
+    pages = _pages(title) if len(groups) > _GROUPS_A_PAGE else ""
     removed = sum(row.action == "remove" for row in find.rows)
+    counts = f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}, {len(find.rows):,} files"
     return (
-        f'<section id="find-{index}" aria-labelledby="title-{index}">\n<h2 id="title-{index}">{escape(texts.title)}</h2>\n'
-        f"<p>{escape(texts.about)} {len(groups):,} {'group' if len(groups) == 1 else 'groups'}, {len(find.rows):,} files; "
-        f"the plan removes {removed:,}.</p>\n{slider}{pages}"
-        f'<ol class="groups"></ol>\n{pages}</section>\n'
+        f'<section id="find-{index}" aria-labelledby="title-{index}">\n<h2 id="title-{index}">{title}</h2>\n'
+        f"<p>{escape(find.texts.about)} {counts}; the plan removes {removed:,}.</p>\n"
+        f'{_slider(find, index)}{pages}<ol class="groups"></ol>\n{pages}</section>\n'
+    )
+
+
+def _slider(find: ReportedFind, index: int) -> str:
+    """Return the slider of a find's threshold, over all its scores; "" where it has none."""
+    if find.at is None:
+        return ""
+    scores = [row.score for row in find.rows if row.score is not None]
+    low, high = min([find.at, *scores]), max([find.at, *scores])
+    return (
+        f'<div class="threshold"><label for="at-{index}">threshold</label>'
+        f'<input id="at-{index}" type="range" min="{math.floor(low * 100) / 100:.2f}" '
+        f'max="{min(math.ceil(high * 100) / 100, 1):.2f}" step="0.01" value="{find.at:.2f}">'
+        '<span class="takes" role="status"></span></div>\n'
+    )
+
+
+def _pages(title: str) -> str:
+    """Return the buttons that turn the pages of a find."""
+    return (
+        f'<div class="pages"><button type="button" class="previous" aria-label="previous page of {title}">previous'
+        f'</button><span class="page"></span><button type="button" class="next" aria-label="next page of {title}">next'
+        "</button></div>\n"
     )
 
 

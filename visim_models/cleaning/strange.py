@@ -18,8 +18,8 @@ def find_strange(
 ) -> list[tuple[int, OODVerdict]]:
     """Return index and verdict of every picture, the strangest first.
 
-    Each is measured against all the others, without itself and its near-duplicates, as if it had just been uploaded, and
-    its p-value is its rank among them: of any pictures, a share of the false-alarm rate is called strange.
+    Each is measured against all the others, without itself and its near-duplicates, as if it had just been uploaded,
+    and its p-value is its rank among them: of any pictures, a share of the false-alarm rate is called strange.
 
     Args:
         pictures: at least two that are not near-duplicates.

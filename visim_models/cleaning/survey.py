@@ -11,7 +11,7 @@ from visim_models.build.skipped import Skipped
 from visim_models.cleaning.alignment import THUMBNAIL
 from visim_models.gallery import Gallery
 
-__all__ = ["SurveyedPictures", "Survey"]
+__all__ = ["Survey", "SurveyedPictures"]
 
 _FACTS: Final = ("width", "height", "bytes")
 

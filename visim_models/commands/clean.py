@@ -39,8 +39,8 @@ def add_clean(commands: Commands) -> None:
     parser = commands.add_parser(
         "clean",
         help="find duplicates, look-alikes and broken files, and move them out",
-        description="Find what does not belong in a set of pictures; write a plan and a report; carry the plan out, and "
-        "undo it. Files are moved, never deleted.",
+        description="Find the pictures of a set to take out; write a plan and a report; carry it out, or undo it. "
+        "Files are moved, never deleted.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -159,8 +159,8 @@ def _write_report(
         finds,
         title=f"Clean {Path(surveys[0].root).name}",
         summary=[
-            f"{sum(_count(survey) for survey in surveys):,} picture files were looked at. The plan removes {len(removed):,} "
-            f"of them ({size / 1e6:,.1f} MB)."
+            f"{sum(_count(survey) for survey in surveys):,} picture files were looked at. The plan removes "
+            f"{len(removed):,} of them ({size / 1e6:,.1f} MB)."
         ],
         command=_command_again(options),
         apply_command=shlex.join(["visim", "clean", "--apply", str(out.plan)]),
@@ -231,7 +231,8 @@ def _applied_lines(applied: Applied) -> list[str]:
         lines.append(f"{len(applied.already):,} files had been moved before")
     if applied.elsewhere:
         lines.append(
-            f"{len(applied.elsewhere):,} files are in a zip or at an address and stay: --gallery makes a gallery forget them"
+            f"{len(applied.elsewhere):,} files are in a zip or at an address and stay there: --gallery REPO makes a "
+            "gallery forget them"
         )
     lines += _failures(applied.failed, "stay")
     if applied.journal:

@@ -21,7 +21,8 @@ examples:
   visim clean --apply clean/plan.csv --yes             move the files into a quarantine folder
   visim clean --undo photos-quarantine/journal-20260101-120000.jsonl
 
-The plan is a CSV: edit its column action to keep or remove. Given again, a command looks only at new and changed files."""
+The plan is a CSV: edit its column action to keep or remove. Given again, a command looks only at new and changed
+files."""
 
 FIND_TEXTS: Final = {
     "like": FindTexts("Like the examples", "picture", "Pictures that look like the examples, best first."),
