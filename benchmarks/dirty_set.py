@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
 from benchmarks.pictures import DATA, jpegs
@@ -68,11 +69,11 @@ def draw_interior(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Ima
     x = width * (rng.uniform(0.25, 0.33) if rng.random() < 0.7 else rng.uniform(0.67, 0.75))
     y, radius = height * rng.uniform(0.56, 0.64), width * rng.uniform(0.15, 0.19)
     for dial in (-0.4, 0.4):
-        middle, reach = (x + dial * radius, y - radius * 0.55), radius * 0.28
-        box = (middle[0] - reach, middle[1] - reach, middle[0] + reach, middle[1] + reach)
+        dial_x, dial_y, reach = x + dial * radius, y - radius * 0.55, radius * 0.28
+        box = (dial_x - reach, dial_y - reach, dial_x + reach, dial_y + reach)
         draw.ellipse(box, fill=(12, 12, 14), outline=(200, 200, 205), width=2)
         draw.line(
-            (middle, (middle[0] + reach * 0.7, middle[1] - reach * rng.uniform(-0.5, 0.7))), fill=(220, 60, 40), width=2
+            (dial_x, dial_y, dial_x + reach * 0.7, dial_y - reach * rng.uniform(-0.5, 0.7)), fill=(220, 60, 40), width=2
         )
     screen = width - x
     draw.rounded_rectangle(
@@ -164,8 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rgb(levels: Sequence[int]) -> tuple[int, int, int]:
-    red, green, blue = (int(min(max(level, 0), 255)) for level in levels)
+def _rgb(levels: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+    red, green, blue = (int(level) for level in levels.clip(0, 255))
     return red, green, blue
 
 

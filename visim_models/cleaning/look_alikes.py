@@ -20,7 +20,7 @@ __all__ = ["PRECISION", "embed_examples", "find_like", "look_alike_scores", "thr
 PRECISION: Final = 0.95
 """Share of what is found that is estimated to look like the examples, at the default threshold."""
 
-_LEAST: Final = 0.3
+_LEAST: Final = 0.33
 _MOST: Final = 0.9
 """Ends of the range of default thresholds."""
 _LOWER_SHARE: Final = 0.16
@@ -123,7 +123,7 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
         precision: 0 to 1.
 
     Returns:
-        The threshold, in hundredths, 0.3 to 0.9.
+        The threshold, in hundredths, 0.33 to 0.9.
     """
     known = scores[scores > -1].double().sort(descending=True).values  # (n,)
     if not len(known):
