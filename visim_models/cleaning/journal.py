@@ -189,7 +189,12 @@ class JournalWriter:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("x", encoding="utf-8", newline="")
-        self._write([{"visim_journal": _VERSION, "roots": {key: str(root) for key, root in roots.items()}}])
+        try:
+            self._write([{"visim_journal": _VERSION, "roots": {key: str(root) for key, root in roots.items()}}])
+        except OSError:
+            self._file.close()
+            path.unlink()  # it names no move
+            raise
         sync_folder(path.parent)
 
     def blocks(self, moves: Sequence[Move]) -> Iterator[Sequence[Move]]:

@@ -2,8 +2,8 @@
 
 The cosine of two embeddings alone says little: in a crowd of blue skies everything is alike. A pair is scored by how
 much nearer its two pictures are to each other than to their other neighbours (cross-domain similarity local scaling:
-Conneau et al., "Word translation without parallel data", ICLR 2018). Where the pictures are at hand, the best candidates are
-also compared as pictures, at other sizes and shifts and mirrored, and that decides.
+Conneau et al., "Word translation without parallel data", ICLR 2018). Where the pictures are at hand, the best
+candidates are also compared as pictures, at other sizes and shifts and mirrored, and that decides.
 """
 
 from dataclasses import dataclass

@@ -72,7 +72,7 @@ def test_every_file_name_comes_back(tmp_path_factory: pytest.TempPathFactory, na
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_plan_that_a_spreadsheet_has_saved(delimiter: str, tmp_path: Path) -> None:
     head = delimiter.join(["\ufeffaction", "file", "score", "sha256", "root"])
-    lines = [head, delimiter.join([" Remove ", "a/b.png", "0,9123", SHA256.upper(), "photos"]), delimiter * 4, ""]
+    lines = [head, delimiter.join([" Remove ", "a/b.png", '"0,9123"', SHA256.upper(), "photos"]), delimiter * 4, ""]
     (found,) = read("\r\n".join(lines), tmp_path).rows
     assert (found.file_name, found.action, found.score, found.sha256) == ("a/b.png", "remove", 0.9123, SHA256)
 
