@@ -1,7 +1,7 @@
 """Compare the thumbnails of two pictures where one may be cropped, framed, shifted, mirrored or recoloured.
 
 The middle of one picture is searched for in the other, at several sizes and shifts and mirrored, by normalized
-cross-correlation of the grey levels: first coarsely, then around the best match with finer steps.
+cross-correlation: first coarsely by grey levels, then around the best match with finer steps and by colours.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ _TEMPLATE: Final = 10
 _SIZES: Final = (13, 14, 15, 16, 17, 18, 20)
 """Sides that the other picture is scaled to: 13 where it is an enlarged part, 20 where a frame was put around."""
 _REACH: Final = 4
-_FLAT: Final = 4.0
+_FLAT: Final = 2.0
 """Grey levels of noise that are added to a spread, so that two plain middles are not alike by chance."""
 _FINE_SCALES: Final = (0.97, 1.0, 1.03)
 _FINE_SHIFTS: Final = (-0.4, 0.0, 0.4)
@@ -49,7 +49,7 @@ def compare_pairs(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, 
     """
 
     def compare(part: tuple[Tensor, Tensor]) -> Tensor:
-        return _compare(_greys(first[part[0].long()]), _greys(second[part[1].long()]))
+        return _compare(first[part[0].long()].float(), second[part[1].long()].float())
 
     found = [torch.empty(0)]
     threads = torch.get_num_threads()
@@ -76,14 +76,14 @@ def aligned_similarity(first: Tensor, second: Tensor) -> Tensor:
         second: (P, 3, 32, 32) uint8 thumbnails, in which they are searched for.
 
     Returns:
-        (P,) float32: the normalized cross-correlation of the grey levels at the best size, shift and orientation.
+        (P,) float32: the normalized cross-correlation of the colours at the best size, shift and orientation.
     """
-    one, two = _greys(first), _greys(second)
+    one, two = first.float(), second.float()
     return _fine(one, two, _coarse_match(one, two)[1])
 
 
 def _compare(one: Tensor, two: Tensor) -> Tensor:
-    """Return the (P,) similarities of (P, 1, 32, 32) grey pictures, in both directions where the first is promising."""
+    """Return the (P,) similarities of (P, 3, 32, 32) pictures, in both directions where the first is promising."""
     scores, where = _coarse_match(one, two)
     rest = (scores >= _PROMISING).nonzero()[:, 0]
     if len(rest):
@@ -93,17 +93,17 @@ def _compare(one: Tensor, two: Tensor) -> Tensor:
     return scores
 
 
-def _greys(thumbnails: Tensor) -> Tensor:
-    """Return the (P, 1, 32, 32) grey levels of (P, 3, 32, 32) thumbnails."""
-    return thumbnails.float().mean(dim=1, keepdim=True)
+def _greys(pictures: Tensor) -> Tensor:
+    """Return the (P, 1, 32, 32) grey levels of (P, 3, 32, 32) pictures."""
+    return pictures.mean(dim=1, keepdim=True)
 
 
-def _orientations(grey: Tensor) -> Tensor:
-    """Return (P, 2, 32, 32): each picture, and it mirrored."""
-    return torch.cat([grey, grey.flip(-1)], dim=1)
+def _orientations(pictures: Tensor) -> Tensor:
+    """Return (P, 2, C, 32, 32): each picture, and it mirrored."""
+    return torch.stack([pictures, pictures.flip(-1)], dim=1)
 
 
-def _coarse_match(grey: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+def _coarse_match(picture: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (P,) scores of the best coarse matches, and where they are.
 
     Returns:
@@ -112,7 +112,8 @@ def _coarse_match(grey: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """
     margin = (_COARSE - _TEMPLATE) // 2
     inside = slice(margin, margin + _TEMPLATE)
-    templates = _unit(F.avg_pool2d(_orientations(grey), 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
+    grey, other = _orientations(_greys(picture))[:, :, 0], _greys(other)  # (P, 2, 32, 32), (P, 1, 32, 32)
+    templates = _unit(F.avg_pool2d(grey, 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
     best = torch.full((len(grey),), -torch.inf)
     where = torch.zeros(len(grey), 4)
     for size in _SIZES:
@@ -136,13 +137,15 @@ def _coarse(templates: Tensor, other: Tensor, size: int) -> tuple[Tensor, Tensor
     return scores, torch.stack([torch.full_like(top, size), top, left, mirrored], dim=1).float()
 
 
-def _fine(grey: Tensor, other: Tensor, where: Tensor) -> Tensor:
+def _fine(picture: Tensor, other: Tensor, where: Tensor) -> Tensor:
     """Return the (P,) best scores of steps around (P, 4) coarse matches, at the full size of the thumbnails."""
-    both = _orientations(grey)  # (P, 2, 32, 32)
+    both = _orientations(picture)  # (P, 2, 3, 32, 32)
     count, side = len(both), 2 * _TEMPLATE
     margin = (THUMBNAIL - side) // 2
     mirrored = where[:, 3].long()
-    templates = both[torch.arange(count), mirrored][:, margin : margin + side, margin : margin + side]  # (P, 20, 20)
+    templates = both[torch.arange(count), mirrored][
+        ..., margin : margin + side, margin : margin + side
+    ]  # (P, 3, 20, 20)
     steps = torch.tensor(
         [(scale, down, right) for scale in _FINE_SCALES for down in _FINE_SHIFTS for right in _FINE_SHIFTS]
     )  # (H, 3)
@@ -160,12 +163,22 @@ def _fine(grey: Tensor, other: Tensor, where: Tensor) -> Tensor:
         ],
         dim=-1,
     ).reshape(count, hypotheses * side, side, 2)
-    sampled = F.grid_sample(other, grid, padding_mode="border", align_corners=False)  # (P, 1, H * 20, 20)
-    windows = _unit(sampled.view(count, hypotheses, side * side))  # (P, H, 400)
-    return torch.bmm(windows, _unit(templates.flatten(1))[:, :, None])[:, :, 0].amax(dim=1)
+    sampled = F.grid_sample(other, grid, padding_mode="border", align_corners=False)  # (P, 3, H * 20, 20)
+    windows = sampled.view(count, 3, hypotheses, side * side).transpose(1, 2)  # (P, H, 3, 400)
+    products = _unit_colours(windows) @ _unit_colours(templates.flatten(2))[:, :, None]  # (P, H, 1)
+    return products[:, :, 0].amax(dim=1)
+
+
+def _unit_colours(values: Tensor) -> Tensor:
+    """Centre each channel of (..., 3, N) and scale all of them together to about length 1: (..., 3 N).
+
+    Another brightness, contrast or tint changes little; another colour of one thing in the picture does.
+    """
+    return _unit((values - values.mean(dim=-1, keepdim=True)).flatten(-2))
 
 
 def _unit(values: Tensor) -> Tensor:
     """Centre the last dimension and scale it to about length 1, to less where it is nearly flat."""
     centred = values - values.mean(dim=-1, keepdim=True)
-    return centred / (centred.norm(dim=-1, keepdim=True) + _FLAT * values.shape[-1] ** 0.5 * 0.25)
+    squares = centred.square().sum(dim=-1, keepdim=True)
+    return centred * (squares + _FLAT**2 * values.shape[-1]).rsqrt()

@@ -1,4 +1,4 @@
-"""Duplicates: exact pairs in blocks, groups around medoids that chains do not join, copies that are cropped or mirrored."""
+"""Duplicates: pairs found in blocks, groups around medoids that chains do not join, cropped and mirrored copies."""
 
 import itertools
 
@@ -76,7 +76,7 @@ def test_chains_do_not_join() -> None:
     assert len({index for group in groups for index, _ in group}) == sum(map(len, groups))
 
 
-@given(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14), st.floats(0.9, 1, width=32)), max_size=60))
+@given(st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14), st.floats(0.875, 1, width=32)), max_size=60))
 @settings(max_examples=150, deadline=None)
 def test_every_member_is_like_its_medoid(found: list[tuple[int, int, float]]) -> None:
     known = {(min(one, two), max(one, two)): score for one, two, score in found if one != two}
