@@ -20,14 +20,18 @@ THUMBNAIL: Final = 32
 _COARSE: Final = 16
 _TEMPLATE: Final = 10
 """Side of the middle that is searched for, of `_COARSE` pixels: what a crop by a tenth at any side leaves."""
-_SIZES: Final = (13, 14, 15, 16, 17, 18, 20)
-"""Sides that the other picture is scaled to: 13 where it is an enlarged part, 20 where a frame was put around."""
+_SIZES: Final = (
+    *((side, side) for side in (13, 14, 15, 16, 17, 18, 20)),
+    *((18, 16), (16, 18), (14, 16), (16, 14)),
+)  # fmt: skip
+"""Heights and widths that the other picture is scaled to: 13 where it is an enlarged part, 20 where a frame was put
+around, 18 x 16 where a caption was put below."""
 _REACH: Final = 4
 _FLAT: Final = 2.0
 """Grey levels of noise that are added to a spread, so that two plain middles are not alike by chance."""
 _FINE_SCALES: Final = (0.97, 1.0, 1.03)
-_FINE_SHIFTS: Final = (-0.4, 0.0, 0.4)
-"""Around the best coarse match, in coarse pixels."""
+_FINE_SHIFTS: Final = ((0.0, 0.0), (-0.4, 0.0), (0.4, 0.0), (0.0, -0.4), (0.0, 0.4))
+"""Around the best coarse match, in coarse pixels, down and to the right."""
 _PROMISING: Final = 0.6
 """Coarse score below which a pair is not looked at more closely: one in five of all candidates is above it."""
 _AT_ONCE: Final = 256
@@ -108,14 +112,15 @@ def _coarse_match(picture: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         scores: (P,).
-        where: (P, 4): the size that `other` is scaled to, the top and left of the match in it, and 1 if mirrored.
+        where: (P, 5): the height and width that `other` is scaled to, the top and left of the match in it, and 1 if
+            mirrored.
     """
     margin = (_COARSE - _TEMPLATE) // 2
     inside = slice(margin, margin + _TEMPLATE)
     grey, other = _orientations(_greys(picture))[:, :, 0], _greys(other)  # (P, 2, 32, 32), (P, 1, 32, 32)
     templates = _unit(F.avg_pool2d(grey, 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
     best = torch.full((len(grey),), -torch.inf)
-    where = torch.zeros(len(grey), 4)
+    where = torch.zeros(len(grey), 5)
     for size in _SIZES:
         scores, places = _coarse(templates, other, size)
         better = scores > best
@@ -123,38 +128,43 @@ def _coarse_match(picture: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return best, where
 
 
-def _coarse(templates: Tensor, other: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the (P,) best scores at one size, and the (P, 4) size, top, left and orientation of each."""
-    scaled = F.interpolate(other, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-    room = size - _TEMPLATE
-    low, high = max(0, room // 2 - _REACH), min(room, (room + 1) // 2 + _REACH)
-    side = high - low + 1
-    part = scaled[:, :, low : high + _TEMPLATE, low : high + _TEMPLATE]
-    windows = _unit(F.unfold(part, _TEMPLATE).transpose(1, 2))  # (P, side * side, 100)
+def _coarse(templates: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the (P,) best scores at one size, and the (P, 5) height, width, top, left and orientation of each."""
+    scaled = F.interpolate(other, size=size, mode="bilinear", antialias=True, align_corners=False)
+    (upper, lower), (near, far) = (_places(length) for length in size)
+    side = far - near + 1
+    part = scaled[:, :, upper : lower + _TEMPLATE, near : far + _TEMPLATE]
+    windows = _unit(F.unfold(part, _TEMPLATE).transpose(1, 2))  # (P, places, 100)
     scores, index = torch.bmm(windows, templates.transpose(1, 2)).flatten(1).max(dim=1)  # (P,)
     place, mirrored = index // 2, index % 2
-    top, left = low + place // side, low + place % side
-    return scores, torch.stack([torch.full_like(top, size), top, left, mirrored], dim=1).float()
+    top, left = upper + place // side, near + place % side
+    height, width = (torch.full_like(top, length) for length in size)
+    return scores, torch.stack([height, width, top, left, mirrored], dim=1).float()
+
+
+def _places(length: int) -> tuple[int, int]:
+    """Return the first and last place of the middle along a side: all of a small picture, those around of a large."""
+    room = length - _TEMPLATE
+    return max(0, room // 2 - _REACH), min(room, (room + 1) // 2 + _REACH)
 
 
 def _fine(picture: Tensor, other: Tensor, where: Tensor) -> Tensor:
-    """Return the (P,) best scores of steps around (P, 4) coarse matches, at the full size of the thumbnails."""
+    """Return the (P,) best scores of steps around (P, 5) coarse matches, at the full size of the thumbnails."""
     both = _orientations(picture)  # (P, 2, 3, 32, 32)
     count, side = len(both), 2 * _TEMPLATE
     margin = (THUMBNAIL - side) // 2
-    mirrored = where[:, 3].long()
+    mirrored = where[:, 4].long()
     templates = both[torch.arange(count), mirrored][
         ..., margin : margin + side, margin : margin + side
     ]  # (P, 3, 20, 20)
     steps = torch.tensor(
-        [(scale, down, right) for scale in _FINE_SCALES for down in _FINE_SHIFTS for right in _FINE_SHIFTS]
-    )  # (H, 3)
-    size = where[:, :1] * steps[:, 0]  # (P, H) of the other picture, in coarse pixels
-    ratio = size / where[:, :1]
-    middles = (where[:, 1:3] + _TEMPLATE / 2)[:, None] * ratio[..., None] + steps[:, 1:]  # (P, H, 2) down, right
+        [(tall, wide, *shift) for tall in _FINE_SCALES for wide in _FINE_SCALES for shift in _FINE_SHIFTS]
+    )  # (H, 4)
+    size = where[:, None, :2] * steps[:, :2]  # (P, H, 2) height and width of the other picture, in coarse pixels
+    middles = (where[:, None, 2:4] + _TEMPLATE / 2) * steps[:, :2] + steps[:, 2:]  # (P, H, 2) down, right
     line = (torch.arange(side) + 0.5) / side * _TEMPLATE - _TEMPLATE / 2  # (20,) coarse pixels around the middle
-    down = (middles[..., 0, None] + line) / size[..., None] * 2 - 1  # (P, H, 20) in [-1, 1]
-    right = (middles[..., 1, None] + line) / size[..., None] * 2 - 1
+    down = (middles[..., :1] + line) / size[..., :1] * 2 - 1  # (P, H, 20) in [-1, 1]
+    right = (middles[..., 1:] + line) / size[..., 1:] * 2 - 1
     hypotheses = len(steps)
     grid = torch.stack(
         [
