@@ -32,7 +32,8 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
 }
 """Name on the command line -> the function that measures these rows.
 
-Building and cleaning come last: from then on the process keeps freed memory, which no other way into the library asks for.
+Building and cleaning come last: from then on the process keeps freed memory, which no other way into the library asks
+for.
 """
 
 

@@ -56,13 +56,13 @@ def leak_rows(scale: Scale) -> Iterator[Row]:
     ours = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*galleries, progress=True)]
     bare = [Gallery(each.file_names, each.labels, each.embeddings) for each in galleries]
     alone = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*bare, progress=True)]
-    thumbnails = [local_thumbnails(gallery) for gallery in galleries]
-    assert thumbnails[0] is not None
-    assert thumbnails[1] is not None
+    first, second = (local_thumbnails(gallery) for gallery in galleries)
+    assert first is not None
+    assert second is not None
     hashes = [perceptual_hashes(_images(gallery)) for gallery in galleries]
     others = {
         "perceptual hash (ImageHash)": ranked(*nearest_by_hash(*hashes)),
-        "plain pixels": ranked(*nearest_by_pixels(*thumbnails)),
+        "plain pixels": ranked(*nearest_by_pixels(first, second)),
         f"the embeddings alone ({_NETWORK_OF_LEAKS})": alone,
     }
     for name, pairs in others.items():
@@ -120,8 +120,8 @@ def average_precision(pairs: Sequence[tuple[int, int]], known: set[tuple[int, in
 def copy_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
     """Hide copies of photographs among others, and look for the original of each."""
     files = jpegs("cars", scale.copied * 15, data=scale.data)
-    step = max(len(files) // scale.copied, 1)
-    originals = list(range(0, len(files), step))[: scale.copied]
+    step = max(len(files) * 9 // 10 // scale.copied, 1)
+    originals = list(range(len(files) // 10, len(files), step))[: scale.copied]  # the first tuned the comparison
     images = {index: decode_image(files[index]) for index in originals}
     copies = [
         (index, kind, jpeg(copy_of(images[index], kind, index), quality=40 if kind == "JPEG 40" else 90))
@@ -203,7 +203,8 @@ def like_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
         right = float((taken & sought).sum())
         precision, recall = 100 * right / max(float(taken.sum()), 1), 100 * right / hidden
         yield _share_row(
-            f"{hidden} drawn {kind} among {len(files):,} cars, found by one of them at the default threshold ({at:.2f})",
+            f"{hidden} drawn {kind} among {len(files):,} cars, found by one of them at the default "
+            f"threshold ({at:.2f})",
             recall,
             "the precision there",
             precision,

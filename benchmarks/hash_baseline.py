@@ -28,7 +28,7 @@ def nearest_by_hash(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_by_pixels(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cosines of the centred pixels of (N, 3, S, S) pictures with their nearest, and the indices of those."""
+    """Return the cosines of the centred pixels of (N, 3, S, S) pictures with their nearest, and the indices."""
     return _nearest(_centred(first), _centred(second))
 
 

@@ -20,8 +20,8 @@ from visim_models.gallery import Gallery
 
 __all__ = ["BY_EMBEDDING", "BY_PICTURE", "Group", "find_duplicates", "groups_within"]
 
-BY_PICTURE: Final = 0.9
-"""Least similarity of aligned pictures."""
+BY_PICTURE: Final = 0.92
+"""Least similarity of aligned pictures, less the network's doubts."""
 BY_EMBEDDING: Final = 0.95
 """Least cosine of embeddings, where the pictures are not at hand."""
 
@@ -70,7 +70,7 @@ def find_duplicates(gallery: Gallery, *, at: float | None = None, progress: bool
 
     Args:
         gallery: the pictures.
-        at: least score within a group, 0 to 1; by default 0.9 between pictures, 0.95 between embeddings.
+        at: least score within a group, 0 to 1; by default 0.92 between pictures, 0.95 between embeddings.
         progress: show progress bars.
 
     Returns:
@@ -186,7 +186,7 @@ def _copies(rows: Tensor) -> list[list[int]]:
 def _with_copies(groups: Sequence[_Members], copies: Sequence[Sequence[int]]) -> list[_Members]:
     """Put the exact copies of the members into groups of pictures without copies, and make groups of the others."""
     found: list[_Members] = []
-    grouped = set()
+    grouped: set[int] = set()
     for group in groups:
         grouped.update(index for index, _ in group)
         found.append([(copy, score) for index, score in group for copy in copies[index]])

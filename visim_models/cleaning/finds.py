@@ -136,7 +136,8 @@ def consistent(rows: Sequence[PlanRow]) -> Plan:
     for row in rows:
         by = removed.get((row.root, row.file_name))
         if row.action == "keep" and by is not None:
-            row = replace(row, action="remove", reason=f"{row.reason}; removed by {by}")
+            # No threshold of this find decides over it any more.
+            row = replace(row, action="remove", score=None, reason=f"{row.reason}; removed by {by}")
         found.append(row)
     return Plan(tuple(found))
 

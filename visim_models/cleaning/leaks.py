@@ -12,7 +12,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from visim_models.cleaning.likeness import Pictures, candidates, cosines, likeness
+from visim_models.cleaning.alignment import compare_pairs
+from visim_models.cleaning.likeness import Pictures, candidates, cosines
 from visim_models.cleaning.local_pictures import local_thumbnails
 from visim_models.cleaning.neighbours import nearest_in
 from visim_models.errors import GalleryMismatchError
@@ -99,7 +100,8 @@ def leaks_between(first: Pictures, second: Pictures, *, progress: bool = False) 
     nearer = 2 * cosine - _crowd(first, second)[rows] - _crowd(second, first)[columns]
     scores = nearer
     if first.thumbnails is not None and second.thumbnails is not None:
-        scores = likeness(first, second, rows, columns, progress=progress) + _SHARE * nearer
+        aligned = compare_pairs(first.thumbnails, second.thumbnails, rows, columns, progress=progress)
+        scores = aligned + _SHARE * nearer
     best = torch.full((len(first),), -torch.inf).scatter_reduce(0, rows, scores, "amax")  # (N,)
     chosen = (scores >= best[rows] - _AS_NEAR).nonzero()[:, 0]
     order = chosen[scores[chosen].argsort(descending=True, stable=True)]

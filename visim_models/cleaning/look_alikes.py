@@ -1,11 +1,14 @@
 """Find everything in a gallery that looks like one or several examples, and not like counterexamples."""
 
 import math
+import os
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from visim_models.build.model_parts import ModelParts
@@ -138,9 +141,7 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
 
 
 def _listed(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
-    """Return one or several examples as a list."""
-    if isinstance(images, list | tuple | set | frozenset):
-        return list(images)
-    if isinstance(images, Iterable) and hasattr(images, "__next__"):
-        return list(images)
-    return [images]  # type: ignore[list-item]
+    """Return one or several examples as a list. Bytes and arrays are one picture, though they can be iterated over."""
+    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray):
+        return [images]
+    return list(images)

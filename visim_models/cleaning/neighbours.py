@@ -119,4 +119,7 @@ def _pairs_of_block(cosines: Tensor, start: int, column: int, floor: float) -> P
 def _joined(parts: list[Pairs]) -> Pairs:
     if not parts:
         return Pairs(torch.empty(0, dtype=torch.int), torch.empty(0, dtype=torch.int), torch.empty(0))
-    return Pairs(*(torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second", "scores")))
+    first, second, scores = (
+        torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second", "scores")
+    )
+    return Pairs(first, second, scores)

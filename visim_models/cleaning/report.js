@@ -27,8 +27,8 @@
   };
 
   const figure = (file, find) => {
-    const [name, size, score, canGo, planned, reason, picture] = file;
-    const goes = find.at === null ? planned : canGo && score !== null && score >= find.now;
+    const [name, size, score, planned, reason, picture] = file;
+    const goes = find.at === null || score === null ? planned : score >= find.now;
     const box = make("figure", undefined, goes ? "remove" : "keep");
     const frame = make("div", undefined, "frame");
     if (picture) {

@@ -144,11 +144,12 @@ def _section(find: ReportedFind, index: int, groups: Sequence[Sequence[PlanRow]]
     title = escape(find.texts.title)
     pages = _pages(title) if len(groups) > _GROUPS_A_PAGE else ""
     removed = sum(row.action == "remove" for row in find.rows)
+    singles = "" if len(groups) < len(find.rows) else " singles"
     counts = f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}, {len(find.rows):,} files"
     return (
         f'<section id="find-{index}" aria-labelledby="title-{index}">\n<h2 id="title-{index}">{title}</h2>\n'
         f"<p>{escape(find.texts.about)} {counts}; the plan removes {removed:,}.</p>\n"
-        f'{_slider(find, index)}{pages}<ol class="groups"></ol>\n{pages}</section>\n'
+        f'{_slider(find, index)}{pages}<ol class="groups{singles}"></ol>\n{pages}</section>\n'
     )
 
 
@@ -176,8 +177,11 @@ def _pages(title: str) -> str:
 
 
 def _summary_of(find: ReportedFind, groups: Sequence[Sequence[PlanRow]]) -> dict[str, Any]:
-    """Return what the script needs of all groups at once: rounded as the slider compares them."""
-    scores = sorted((row.score for row in find.rows if row.score is not None and _can_go(row)), reverse=True)
+    """Return what the script needs of all groups at once: rounded as the slider compares them.
+
+    The best of a group has no score, for it stays at every threshold; nor has a file that another find removes.
+    """
+    scores = sorted((row.score for row in find.rows if row.score is not None), reverse=True)
     return {
         "name": find.name,
         "one": find.texts.one,
@@ -198,16 +202,11 @@ def _chunks(groups: Sequence[Sequence[PlanRow]], thumbnail: Thumbnail) -> Iterat
 
 def _file(row: PlanRow, thumbnail: Thumbnail) -> list[Any]:
     score = None if row.score is None else _rounded(row.score)
-    return [row.file_name, row.size, score, _can_go(row), row.action == "remove", row.reason, thumbnail(row)]
+    return [row.file_name, row.size, score, row.action == "remove", row.reason, thumbnail(row)]
 
 
 def _more(count: int) -> list[list[Any]]:
-    return [[f"and {count:,} more in plan.csv", "", None, False, False, "", ""]] if count > 0 else []
-
-
-def _can_go(row: PlanRow) -> bool:
-    """Whether a threshold decides over a file: the best of a group has no score, for it stays at every threshold."""
-    return row.score is not None
+    return [[f"and {count:,} more in plan.csv", "", None, False, "", ""]] if count > 0 else []
 
 
 def _best(group: Sequence[PlanRow]) -> float:

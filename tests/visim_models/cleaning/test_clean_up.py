@@ -61,7 +61,7 @@ def test_of_equal_files_the_first_by_name_stays(dirty: Path, parts: ModelParts) 
 
 def test_a_file_that_goes_anyway_is_not_the_one_that_stays(dirty: Path, parts: ModelParts) -> None:
     plan = plan_for(dirty, parts, duplicates=True, like=[str(dirty / "large.png")], top=1)
-    (gone,) = (name for name, action in actions(plan, "like").items() if action == "remove")
+    (gone,) = (row.file_name for row in plan.rows if row.reason == "looks like the examples")
     found = actions(plan, "duplicates")
     assert found[gone] == "remove"
     assert [found[name] for name in ("large.png", "one.png", "mirrored.png", "suv/copy.png")].count("keep") == 1
