@@ -136,8 +136,7 @@ def consistent(rows: Sequence[PlanRow]) -> Plan:
     for row in rows:
         by = removed.get((row.root, row.file_name))
         if row.action == "keep" and by is not None:
-            # No threshold of this find decides over it any more.
-            row = replace(row, action="remove", score=None, reason=f"{row.reason}; removed by {by}")
+            row = row.removed_by(by)
         found.append(row)
     return Plan(tuple(found))
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, cast
 
@@ -26,6 +26,7 @@ _COLUMNS: Final = ("action", "file", "find", "group", "score", "reason", "size",
 _NEEDED: Final = {"action", "file", "sha256", "root"}
 _FORMULA: Final = ("=", "+", "-", "@")
 """A spreadsheet takes a cell that begins so for a formula: such a file name is written with "./" in front."""
+_REMOVED_BY: Final = "; removed by "
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 
 
@@ -56,6 +57,15 @@ class PlanRow:
     size: str = ""
     bytes: int | None = None
     sha256: str = ""
+
+    @property
+    def is_removed_elsewhere(self) -> bool:
+        """Return whether another find than this row's removes the file."""
+        return _REMOVED_BY in self.reason
+
+    def removed_by(self, find: str) -> "PlanRow":
+        """Return the row of a file that another find removes: no threshold of its own decides over it any more."""
+        return replace(self, action="remove", score=None, reason=f"{self.reason}{_REMOVED_BY}{find}")
 
 
 @dataclass(frozen=True)

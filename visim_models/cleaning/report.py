@@ -60,6 +60,11 @@ class ReportedFind:
     rows: Sequence[PlanRow]
     at: float | None = None
 
+    @property
+    def removed(self) -> list[PlanRow]:
+        """Return the rows that this find itself removes: not those that another one removes anyway."""
+        return [row for row in self.rows if row.action == "remove" and not row.is_removed_elsewhere]
+
     def groups(self) -> list[list[PlanRow]]:
         """Return the groups, those with the best scores first; files without a group are one each."""
         found: dict[int, list[PlanRow]] = {}
@@ -143,12 +148,11 @@ def _introduction(title: str, summary: Sequence[str], apply_command: str) -> str
 def _section(find: ReportedFind, index: int, groups: Sequence[Sequence[PlanRow]]) -> str:
     title = escape(find.texts.title)
     pages = _pages(title) if len(groups) > _GROUPS_A_PAGE else ""
-    removed = sum(row.action == "remove" for row in find.rows)
     singles = "" if len(groups) < len(find.rows) else " singles"
     counts = f"{len(groups):,} {'group' if len(groups) == 1 else 'groups'}, {len(find.rows):,} files"
     return (
         f'<section id="find-{index}" aria-labelledby="title-{index}">\n<h2 id="title-{index}">{title}</h2>\n'
-        f"<p>{escape(find.texts.about)} {counts}; the plan removes {removed:,}.</p>\n"
+        f"<p>{escape(find.texts.about)} {counts}; it removes {len(find.removed):,}.</p>\n"
         f'{_slider(find, index)}{pages}<ol class="groups{singles}"></ol>\n{pages}</section>\n'
     )
 

@@ -194,7 +194,8 @@ def _found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[
         rows = [row for row in plan.rows if row.find == name]
         if rows or name in thresholds:
             at = f", from {thresholds[name]:.2f} on" if name in thresholds else ""
-            lines.append(f"  {name:<10} {sum(row.action == 'remove' for row in rows):>7,} to remove{at}")
+            count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
+            lines.append(f"  {name:<10} {count:>7,} to remove{at}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return [
         *lines,
