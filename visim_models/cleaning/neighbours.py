@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 __all__ = ["MOST_PAIRS", "Pairs", "near_pairs", "nearest_in"]
 
-MOST_PAIRS: Final = 2**24
-"""Pairs that are held at most: 200 MB. Where there are more, the least alike are left out."""
+MOST_PAIRS: Final = 2**21
+"""Pairs that are held at most, some 500 MB while they are grouped. Of more, the least alike are left out."""
 
 _BLOCK: Final = 2048
 

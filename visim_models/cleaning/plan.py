@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,12 +131,12 @@ class Plan:
     @property
     def removed(self) -> list[PlanRow]:
         """Return a row of each file that is to be removed, in the order of the plan."""
-        return [row for row in self._first_rows() if self._actions[row.root, row.file_name] == {"remove"}]
+        return [row for row, actions in self._files() if actions == {"remove"}]
 
     @property
     def disputed(self) -> list[PlanRow]:
         """Return a row of each file that one row says to remove and another to keep: it stays."""
-        return [row for row in self._first_rows() if len(self._actions[row.root, row.file_name]) == 2]
+        return [row for row, actions in self._files() if len(actions) == 2]
 
     def apply(
         self,
@@ -165,15 +164,12 @@ class Plan:
 
         return apply_plan(self, quarantine=quarantine, dry_run=dry_run, progress=progress)
 
-    def _first_rows(self) -> Iterable[PlanRow]:
-        return {(row.root, row.file_name): row for row in reversed(self.rows)}.values().__reversed__()
-
-    @property
-    def _actions(self) -> Mapping[tuple[str, str], set[str]]:
-        actions: dict[tuple[str, str], set[str]] = defaultdict(set)
+    def _files(self) -> Iterable[tuple[PlanRow, set[str]]]:
+        """Return the first row of each file, with the actions of all its rows."""
+        found: dict[tuple[str, str], tuple[PlanRow, set[str]]] = {}
         for row in self.rows:
-            actions[row.root, row.file_name].add(row.action)
-        return actions
+            found.setdefault((row.root, row.file_name), (row, set()))[1].add(row.action)
+        return found.values()
 
 
 def _values(row: PlanRow) -> tuple[object, ...]:

@@ -1,28 +1,23 @@
 """`visim clean`: find what does not belong in a set of pictures, and move it out, so that it can be undone."""
 
 import argparse
-import resource
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from visim_models.build import DEFAULT_MODEL, update
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
-from visim_models.build.sources import local_inputs, open_store
+from visim_models.build.sources import local_inputs
 from visim_models.cleaning.applying import Applied
-from visim_models.cleaning.clean_up import FINDS, THRESHOLDS, CleanUp, Wanted
+from visim_models.cleaning.clean_up import THRESHOLDS, CleanUp, Wanted
 from visim_models.cleaning.journal import Journal
 from visim_models.cleaning.output_folder import CleanFolder
 from visim_models.cleaning.plan import Plan
-from visim_models.cleaning.report import ReportedFind, shown_rows, write_report
-from visim_models.cleaning.survey import Survey
 from visim_models.cleaning.surveying import survey_pictures
-from visim_models.cleaning.thumbnails import thumbnails_for
-from visim_models.commands.clean_options import EXAMPLES, FIND_TEXTS, add_options
+from visim_models.commands.clean_options import EXAMPLES, add_options
+from visim_models.commands.clean_report import found_lines, write_clean_report
 from visim_models.commands.texts import Commands
 from visim_models.errors import DataError
 from visim_models.gallery import Gallery
@@ -77,11 +72,13 @@ def _find(options: argparse.Namespace) -> int:
     surveys = [survey for survey in (first, more, leaks) if survey is not None]
     edited = out.write(
         plan,
-        partial(_write_report, plan=plan, thresholds=clean_up.thresholds, surveys=surveys, options=options, out=out),
+        partial(
+            write_clean_report, plan=plan, thresholds=clean_up.thresholds, surveys=surveys, options=options, out=out
+        ),
     )
     if edited:
         print(f"your edited plan is {edited} now")
-    print("\n".join(_found_lines(plan, clean_up.thresholds, surveys, out)))
+    print("\n".join(found_lines(plan, clean_up.thresholds, surveys, out)))
     return 0
 
 
@@ -135,75 +132,6 @@ def _thresholds(options: argparse.Namespace, finds: Sequence[str]) -> dict[str, 
             )
         found |= dict.fromkeys([name] if name else finds, round(value, 2))
     return found
-
-
-def _write_report(
-    file: TextIO,
-    *,
-    plan: Plan,
-    thresholds: Mapping[str, float],
-    surveys: Sequence[Survey],
-    options: argparse.Namespace,
-    out: CleanFolder,
-) -> None:
-    finds = [
-        ReportedFind(name, FIND_TEXTS[name], rows, thresholds.get(name))
-        for name in FINDS
-        if (rows := [row for row in plan.rows if row.find == name])
-    ]
-    stores = {survey.root: open_store(survey.root) for survey in surveys}
-    removed = plan.removed
-    size = sum(row.bytes or 0 for row in removed)
-    write_report(
-        file,
-        finds,
-        title=f"Clean {Path(surveys[0].root).name}",
-        summary=[
-            f"{sum(_count(survey) for survey in surveys):,} picture files were looked at. The plan removes "
-            f"{len(removed):,} of them ({size / 1e6:,.1f} MB)."
-        ],
-        command=_command_again(options),
-        apply_command=shlex.join(["visim", "clean", "--apply", str(out.plan)]),
-        thumbnail=thumbnails_for(shown_rows(finds), stores, progress=True),
-    )
-
-
-def _command_again(options: argparse.Namespace) -> str:
-    """Return the command without --at, to which the report adds thresholds."""
-    words = ["visim", "clean", options.pictures]
-    for name in ("like", "not_like"):
-        if values := getattr(options, name):
-            words += [f"--{name.replace('_', '-')}", *values]
-    for name in ("model", "images", "leaks", "add", "out"):
-        if value := getattr(options, name):
-            words += [f"--{name}", value]
-    words += [f"--{name}" for name in ("duplicates", "strange", "broken") if getattr(options, name)]
-    return shlex.join(words)
-
-
-def _count(survey: Survey) -> int:
-    return len(survey.broken) + (len(survey.pictures) if survey.pictures else 0)
-
-
-def _found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[Survey], out: CleanFolder) -> list[str]:
-    lines = [
-        f"{survey.root}: {_count(survey):,} picture files, {survey.reused:,} of them known from before"
-        for survey in surveys
-    ]
-    for name in FINDS:
-        rows = [row for row in plan.rows if row.find == name]
-        if rows or name in thresholds:
-            at = f", from {thresholds[name]:.2f} on" if name in thresholds else ""
-            count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
-            lines.append(f"  {name:<10} {count:>7,} to remove{at}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return [
-        *lines,
-        f"plan:   {out.plan} ({len(plan.removed):,} files to remove; edit the column action to disagree)",
-        f"report: {out.report}",
-        f"memory: {peak / 1e9:.1f} GB at most",
-        f"next:   {shlex.join(['visim', 'clean', '--apply', str(out.plan)])}",
-    ]
 
 
 def _apply(options: argparse.Namespace) -> int:
