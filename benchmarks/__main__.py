@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.building import build_rows
+from benchmarks.cleaning import cleaning_rows
 from benchmarks.conditions import conditions
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
@@ -29,10 +30,12 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "start": startup_rows,
     "build": build_rows,
     "galleries": gallery_rows,
+    "cleaning": cleaning_rows,
 }
 """Name on the command line -> the function that measures these rows.
 
-Building comes last: from then on the process keeps freed memory, which no other way into the library asks for.
+Building and cleaning come last: from then on the process keeps freed memory, which no other way into the library asks
+for.
 """
 
 

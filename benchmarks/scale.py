@@ -26,6 +26,11 @@ class Scale:
         built: photographs in the folder that a repo is built from.
         built_generally: the same for the general extractor, whose network is larger.
         searched: rows of the matrices that are searched.
+        copied: photographs whose copies are looked for, among fifteen times as many.
+        hidden: pictures of each kind that are hidden among a hundred times as many.
+        grouped: rows of the matrix whose near-duplicates are grouped.
+        cleaned: photographs in the folder that is cleaned.
+        general: the repo of the network for pictures of anything.
         seconds: how long visitors use the demo in one turn.
         data: the folder of real pictures.
         repos: tab -> the name of its repo, as `hub.load` takes it.
@@ -42,6 +47,11 @@ class Scale:
     built: int = 7600
     built_generally: int = 1500
     searched: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    copied: int = 500
+    hidden: int = 50
+    grouped: int = 100_000
+    cleaned: int = 7600
+    general: str = "general-extractor"
     seconds: float = 8.0
     data: Path = DATA
     repos: tuple[tuple[str, str], ...] = (("cars", "car-extractor"), ("cifar10", "cifar10-autoencoder"))
@@ -54,6 +64,7 @@ class Scale:
         small: dict[str, Any] = {
             "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
             "built_generally": 8,
-            "searched": (300, 1_000), "seconds": 0.5, "is_quick": True,
+            "searched": (300, 1_000), "copied": 3, "hidden": 2, "grouped": 3_000, "cleaned": 40,
+            "seconds": 0.5, "is_quick": True,
         }  # fmt: skip
         return cls(**{**small, **others})

@@ -1,4 +1,4 @@
-"""The command `visim`: build a gallery, search it, try its verdict, and show what a repo folder holds."""
+"""The command `visim`: build a gallery, search it, try its verdict, clean pictures, show what a repo folder holds."""
 
 import argparse
 import io
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from visim_models.commands.build import add_build
 from visim_models.commands.check import add_check
+from visim_models.commands.clean import add_clean
 from visim_models.commands.info import add_info
 from visim_models.commands.search import add_search
 from visim_models.errors import VisimError
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add_search(commands)
     add_info(commands)
     add_check(commands)
+    add_clean(commands)
     return parser
 
 

@@ -54,20 +54,21 @@ def calibrated_on(
     return detector.calibrated(detector.score(leave_one_out(pictures, progress=progress)))
 
 
-def leave_one_out(pictures: EmbeddedPictures, *, progress: bool = False) -> Measured:
+def leave_one_out(pictures: EmbeddedPictures, *, most: int | None = None, progress: bool = False) -> Measured:
     """Measure pictures as queries against the gallery without them and their near-duplicates.
 
     Args:
         pictures: of the gallery.
+        most: how many pictures are measured at most; by default `LARGEST_CALIBRATION`.
         progress: show a progress bar.
 
     Returns:
-        n of the pictures, evenly spaced, at most `LARGEST_CALIBRATION`.
+        n of the pictures, evenly spaced, at most `most`.
 
     Raises:
         DataError: a picture has no other to be compared with.
     """
-    indices = _evenly_spaced(len(pictures), LARGEST_CALIBRATION)
+    indices = _evenly_spaced(len(pictures), LARGEST_CALIBRATION if most is None else most)
     unit = F.normalize(pictures.embeddings, dim=1)  # (N, D)
     nearest = []
     with tqdm(total=len(indices), desc="calibrating", unit="picture", disable=not progress) as bar:

@@ -1,0 +1,239 @@
+"""Rows: what `visim clean` finds, and how fast, against ImageHash's perceptual hash and plain pixels."""
+
+import csv
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import hub
+from benchmarks.cleaning_speed import speed_rows
+from benchmarks.dirty_set import COPIES, copy_of, draw_interior, draw_placeholder, jpeg
+from benchmarks.hash_baseline import nearest_by_hash, nearest_by_pixels, perceptual_hashes
+from benchmarks.pictures import jpegs
+from benchmarks.scale import Scale
+from benchmarks.table import Row
+from visim_models import ImageStore, decode_image
+from visim_models.build.model_parts import ModelParts
+from visim_models.cleaning import find_leaks, survey_pictures
+from visim_models.cleaning.likeness import Pictures, candidates, likeness
+from visim_models.cleaning.local_pictures import local_thumbnails
+from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
+from visim_models.cleaning.survey import SurveyedPictures
+from visim_models.gallery import Gallery
+from visim_models.near_duplicates import near_duplicate_groups
+
+__all__ = ["cleaning_rows", "recall_at_precision", "recalls"]
+
+_PROPOSED = (100, 200, 500, 1000)
+_PRECISION = 0.99
+_NETWORK_OF_LEAKS = "cifar10-autoencoder"
+
+
+def cleaning_rows(scale: Scale) -> Iterator[Row]:
+    """Measure leaks between CIFAR-10's parts, copies of photographs, look-alikes of an example, and the time."""
+    if (scale.data / "cifar10" / "near_duplicates.csv").is_file() and not scale.is_quick:
+        yield from leak_rows(scale)
+    parts = ModelParts.load(scale.general)
+    yield from copy_rows(scale, parts)
+    yield from like_rows(scale, parts)
+    yield from speed_rows(scale, parts)
+
+
+# --- leaks
+
+
+def leak_rows(scale: Scale) -> Iterator[Row]:
+    """Compare CIFAR-10's test and training pictures with the known near-duplicates (Barz and Denzler 2019)."""
+    folder = scale.data / "cifar10"
+    galleries = [_gallery(folder / f"{part}.zip") for part in ("test", "train")]
+    names = [{name: index for index, name in enumerate(gallery.file_names)} for gallery in galleries]
+    with (folder / "near_duplicates.csv").open(encoding="utf-8", newline="") as file:
+        known = {(names[0][row["test"]], names[1][row["train"]]) for row in csv.DictReader(file)}
+    ours = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*galleries, progress=True)]
+    bare = [Gallery(each.file_names, each.labels, each.embeddings) for each in galleries]
+    alone = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*bare, progress=True)]
+    first, second = (local_thumbnails(gallery) for gallery in galleries)
+    assert first is not None
+    assert second is not None
+    hashes = [perceptual_hashes(_images(gallery)) for gallery in galleries]
+    others = {
+        "perceptual hash (ImageHash)": ranked(*nearest_by_hash(*hashes)),
+        "plain pixels": ranked(*nearest_by_pixels(first, second)),
+        f"the embeddings alone ({_NETWORK_OF_LEAKS})": alone,
+    }
+    for name, pairs in others.items():
+        for count in _PROPOSED:
+            mine, other = (100 * recalls(each, known, count) for each in (ours, pairs))
+            least = max(90.0, other + 20) if "alone" not in name else 0.0
+            yield _share_row(
+                f"of {len(known)} known near-duplicates between CIFAR-10's parts, found among {count:,} pairs",
+                mine,
+                name,
+                other,
+                target=f">= 90 %, and 20 points more than {name}" if count == 500 and least else "",
+                met=mine >= least if count == 500 and least else None,
+            )
+        mine, other = (100 * average_precision(each, known) for each in (ours, pairs))
+        yield _share_row("the same pairs: average precision", mine, name, other)
+
+
+def _gallery(path: Path) -> Gallery:
+    parts = ModelParts.load(hub.locate(_NETWORK_OF_LEAKS))
+    found = survey_pictures(path, parts, progress=True)
+    assert found.pictures is not None
+    return found.pictures.to_gallery(image_root=str(path))
+
+
+def _images(gallery: Gallery) -> Iterator[Image.Image]:
+    store = ImageStore(gallery.image_root)
+    return (decode_image(store.read(name)) for name in gallery.file_names)
+
+
+def ranked(scores: Tensor, indices: Tensor) -> list[tuple[int, int]]:
+    """Return the pairs of each first picture with its nearest, best first."""
+    order = scores.argsort(descending=True, stable=True)
+    return list(zip(order.tolist(), indices[order].tolist(), strict=True))
+
+
+def recalls(pairs: Sequence[tuple[int, int]], known: set[tuple[int, int]], count: int) -> float:
+    """Return the share of the known pairs that is among the first ones."""
+    return len(known & set(pairs[:count])) / len(known)
+
+
+def average_precision(pairs: Sequence[tuple[int, int]], known: set[tuple[int, int]]) -> float:
+    """Return the mean, over the known pairs, of the precision where each is proposed; 0 for one that is not."""
+    total, hits = 0.0, 0
+    for rank, pair in enumerate(pairs, start=1):
+        if pair in known:
+            hits += 1
+            total += hits / rank
+    return total / len(known)
+
+
+# --- copies
+
+
+def copy_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
+    """Hide copies of photographs among others, and look for the original of each."""
+    files = jpegs("cars", scale.copied * 15, data=scale.data)
+    step = max(len(files) * 9 // 10 // scale.copied, 1)
+    originals = list(range(len(files) // 10, len(files), step))[: scale.copied]  # the first tuned the comparison
+    images = {index: decode_image(files[index]) for index in originals}
+    copies = [
+        (index, kind, jpeg(copy_of(images[index], kind, index), quality=40 if kind == "JPEG 40" else 90))
+        for index in originals
+        for kind in COPIES
+    ]
+    gallery = _surveyed(files, parts)
+    others = _surveyed([content for _, _, content in copies], parts)
+    first, second = (Pictures(each.embeddings, each.thumbnails) for each in (others, gallery))
+    scores, found = _best(first, second)
+    hashes = [
+        perceptual_hashes(decode_image(content) for content in each)
+        for each in ([content for _, _, content in copies], files)
+    ]
+    by_hash = nearest_by_hash(*hashes)
+    groups = torch.tensor(near_duplicate_groups(gallery.thumbnails))
+    truth = groups[torch.tensor([index for index, _, _ in copies])]
+    right, right_by_hash = groups[found] == truth, groups[by_hash[1]] == truth
+    for kind in (None, *COPIES):
+        chosen = torch.tensor([kind in (None, each) for _, each, _ in copies])
+        mine = 100 * recall_at_precision(scores, right, chosen)
+        other = 100 * recall_at_precision(by_hash[0], right_by_hash, chosen)
+        yield _share_row(
+            f"{len(originals):,} photographs among {len(files):,}: their copies, {kind or 'all seven kinds'}, found at "
+            f"{_PRECISION:.0%} precision",
+            mine,
+            "perceptual hash (ImageHash)",
+            other,
+            target=">= 95 %",
+            met=mine >= 95,
+        )
+
+
+def recall_at_precision(scores: Tensor, right: Tensor, chosen: Tensor) -> float:
+    """Return the share of the chosen that are right at or above the lowest threshold at which 99 % of all are right.
+
+    Args:
+        scores: (N,) of all proposals.
+        right: (N,) booleans.
+        chosen: (N,) booleans: of which kind the share is wanted.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    ordered = scores[order]
+    precision = right[order].cumsum(0) / torch.arange(1, len(order) + 1)
+    ends = torch.cat([ordered[1:] < ordered[:-1], torch.tensor([True])])  # equal scores come together
+    reached = ((precision >= _PRECISION) & ends).nonzero()[:, 0]
+    if not len(reached):
+        return 0.0
+    taken = torch.zeros_like(right)
+    taken[order[: int(reached[-1]) + 1]] = True
+    return float((taken & right & chosen).sum() / chosen.sum())
+
+
+def _best(first: Pictures, second: Pictures) -> tuple[Tensor, Tensor]:
+    """Return the score and the index of the picture that each is most like, as `visim clean --duplicates` finds it."""
+    found = candidates(first, second, by_embedding=8, by_pixels=3)  # (N, k)
+    rows = torch.arange(len(found)).repeat_interleave(found.shape[1])
+    scores, where = likeness(first, second, rows, found.flatten()).view(found.shape).max(dim=1)
+    return scores, found.gather(1, where[:, None])[:, 0]
+
+
+# --- look-alikes
+
+
+def like_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
+    """Hide drawn placeholders and interiors among cars, and look for each kind by one of them."""
+    hidden = scale.hidden
+    files = jpegs("cars", hidden * 100, data=scale.data)
+    kinds = {"placeholders": draw_placeholder, "interiors": draw_interior}
+    everything = [*files, *(jpeg(draw(1000 + number)) for draw in kinds.values() for number in range(hidden))]
+    surveyed = _surveyed(everything, parts)
+    for place, (kind, draw) in enumerate(kinds.items()):
+        sought = torch.zeros(len(everything), dtype=torch.bool)
+        sought[len(files) + place * hidden :][:hidden] = True
+        example = embed_examples(parts, [jpeg(draw(1000))])
+        scores = look_alike_scores(surveyed.embeddings, example, torch.empty(0, example.shape[1]))
+        at = threshold_of(scores)
+        taken = scores >= at
+        right = float((taken & sought).sum())
+        precision, recall = 100 * right / max(float(taken.sum()), 1), 100 * right / hidden
+        yield _share_row(
+            f"{hidden} drawn {kind} among {len(files):,} cars, found by one of them at the default "
+            f"threshold ({at:.2f})",
+            recall,
+            "the precision there",
+            precision,
+            target=">= 90 %, at a precision of 95 %",
+            met=recall >= 90 and precision >= 95,
+        )
+
+
+def _surveyed(files: Sequence[bytes], parts: ModelParts) -> SurveyedPictures:
+    """Survey pictures in memory, in their order, by way of a folder."""
+    with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
+        for number, content in enumerate(files):
+            Path(name, f"{number:06d}.jpg").write_bytes(content)
+        found = survey_pictures(name, parts, progress=True)
+    if found.pictures is None or len(found.pictures) != len(files):
+        raise RuntimeError(f"{len(found.broken)} of {len(files):,} pictures could not be used.")
+    return found.pictures
+
+
+def _share_row(what: str, mine: float, name: str, other: float, *, target: str = "", met: bool | None = None) -> Row:
+    floor = 1e-9  # a baseline that finds nothing
+    return Row(
+        what=what,
+        measured=max(mine, floor),
+        unit="%",
+        baseline_name=name,
+        baseline=max(other, floor),
+        ratio=max(mine, floor) / max(other, floor),
+        ratio_unit="times as much",
+        target=target,
+        met=met,
+    )

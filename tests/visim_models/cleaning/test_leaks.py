@@ -1,0 +1,124 @@
+"""Near-duplicates between two galleries, with the pictures at hand and without; look-alikes of examples."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from tests.builders import drawn_picture, drawn_pictures, tiny_similarity
+from visim_models import Gallery, GalleryMismatchError, QueryError, VisualSimilarity
+from visim_models.build import embed_gallery
+from visim_models.cleaning import find_leaks, find_like
+from visim_models.cleaning.look_alikes import look_alike_scores, threshold_of
+
+
+def gallery(prefix: str, rows: torch.Tensor, **others: str) -> Gallery:
+    return Gallery([f"{prefix}/{index:03d}.png" for index in range(len(rows))], [""] * len(rows), rows, **others)
+
+
+def rows(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def test_leaks_by_embeddings_alone() -> None:
+    first, second = rows(20, 1), rows(50, 2)
+    second[7] = first[3] + 0.02 * rows(1, 3)[0]
+    second[9] = first[5] * 3
+    second[8] = first[5]
+    pairs = find_leaks(gallery("test", first), gallery("train", second))
+    assert {(pair.first, pair.second) for pair in pairs[:3]} == {
+        ("test/003.png", "train/007.png"),
+        ("test/005.png", "train/008.png"),
+        ("test/005.png", "train/009.png"),
+    }
+    assert {pair.first for pair in pairs} == {f"test/{index:03d}.png" for index in range(20)}
+    assert [pair.score for pair in pairs] == sorted((pair.score for pair in pairs), reverse=True)
+    assert pairs[0].cosine > 0.99
+    assert find_leaks(gallery("test", first), gallery("train", second), top=2) == pairs[:2]
+
+
+def test_pictures_at_hand_are_compared(tmp_path: Path, model: Path) -> None:
+    """A mirrored and cropped copy in a zip; the network of the test has random weights."""
+    (tmp_path / "test").mkdir()
+    pictures = [Image.fromarray(picture) for picture in drawn_pictures(8, size=64)]
+    for index, picture in enumerate(pictures):
+        picture.save(tmp_path / "test" / f"{index}.png")
+    with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        others = [Image.fromarray(picture) for picture in drawn_pictures(12, size=64, seed=9)]
+        copy = ImageOps.mirror(pictures[5]).crop((0, 0, 58, 58))
+        for index, picture in enumerate([*others, copy]):
+            file = io.BytesIO()
+            picture.save(file, "PNG")
+            archive.writestr(f"a/{index}.png", file.getvalue())
+    first, second = (
+        embed_gallery(tmp_path / name, model=model, progress=False).gallery for name in ("test", "train.zip")
+    )
+    best = find_leaks(first, second)[0]
+    assert (best.first, best.second) == ("5.png", "a/12.png")
+
+
+def test_a_missing_file_is_like_nothing(tmp_path: Path, model: Path) -> None:
+    for index, picture in enumerate(drawn_pictures(5, size=64)):
+        (tmp_path / "test").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(tmp_path / "test" / f"{index}.png")
+    first = embed_gallery(tmp_path / "test", model=model, progress=False).gallery
+    (tmp_path / "test" / "3.png").unlink()
+    pairs = find_leaks(first, first)
+    assert {(pair.first, pair.second) for pair in pairs[:4]} == {(f"{index}.png",) * 2 for index in (0, 1, 2, 4)}
+
+
+def test_galleries_of_different_networks() -> None:
+    with pytest.raises(GalleryMismatchError, match="16 and 8 numbers"):
+        find_leaks(gallery("a", rows(4, 1)), gallery("b", rows(4, 1)[:, :8]))
+    with pytest.raises(GalleryMismatchError, match="different networks"):
+        find_leaks(gallery("a", rows(4, 1), weights_sha256="1"), gallery("b", rows(4, 1), weights_sha256="2"))
+
+
+# --- look-alikes
+
+
+@pytest.fixture
+def similarity() -> VisualSimilarity:
+    return tiny_similarity(20)
+
+
+def test_the_example_itself_comes_first(similarity: VisualSimilarity) -> None:
+    found = find_like(similarity, drawn_picture(4), top=3)
+    assert len(found) == 3
+    assert found[0].file_name == similarity.gallery.file_names[4]
+    assert found[0].score == pytest.approx(1, abs=1e-3)
+    assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
+
+
+def test_several_examples_and_counterexamples(similarity: VisualSimilarity) -> None:
+    names = similarity.gallery.file_names
+    both = find_like(similarity, [drawn_picture(4), drawn_picture(9)], at=0.99)
+    assert {match.file_name for match in both} == {names[4], names[9]}
+    less = find_like(similarity, [drawn_picture(4), drawn_picture(9)], not_like=[drawn_picture(9)], at=0.99)
+    assert {match.file_name for match in less} == {names[4]}
+
+
+def test_no_example(similarity: VisualSimilarity) -> None:
+    with pytest.raises(QueryError, match="no example"):
+        find_like(similarity, [])
+
+
+def test_the_threshold_keeps_its_precision() -> None:
+    """Of 40 sought pictures among 2,000, nearly all are found, and few others."""
+    generator = np.random.default_rng(0)
+    noise, sought = generator.normal(0, 0.1, 2000), generator.normal(0.7, 0.08, 40)
+    scores = torch.from_numpy(np.concatenate([noise, sought])).float()
+    at = threshold_of(scores)
+    assert (scores[2000:] >= at).float().mean() > 0.95
+    assert (scores[:2000] >= at).sum() <= 3
+
+
+def test_where_nothing_is_alike_nothing_is_found() -> None:
+    embeddings = rows(2000, 4)
+    scores = look_alike_scores(embeddings, rows(1, 99) * 1.0, torch.empty(0, 16))
+    assert int((scores >= threshold_of(scores)).sum()) <= 2
+    assert threshold_of(torch.empty(0)) == 0.9

@@ -1,0 +1,147 @@
+"""Find everything in a gallery that looks like one or several examples, and not like counterexamples."""
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from visim_models.build.model_parts import ModelParts
+from visim_models.embedding import embed_pixels
+from visim_models.errors import QueryError
+from visim_models.images import ImageSource, decode_image
+from visim_models.pipeline import VisualSimilarity
+from visim_models.results import Match
+
+__all__ = ["PRECISION", "embed_examples", "find_like", "look_alike_scores", "threshold_of"]
+
+PRECISION: Final = 0.95
+"""Share of what is found that is estimated to look like the examples, at the default threshold."""
+
+_LEAST: Final = 0.33
+_MOST: Final = 0.9
+"""Ends of the range of default thresholds."""
+_LOWER_SHARE: Final = 0.16
+"""Share of a normal distribution below one standard deviation under its middle."""
+_BLOCK: Final = 8192
+
+
+def find_like(
+    similarity: VisualSimilarity,
+    images: ImageSource | Iterable[ImageSource],
+    *,
+    not_like: Iterable[ImageSource] = (),
+    at: float | None = None,
+    top: int | None = None,
+) -> list[Match]:
+    """Find everything in the gallery that looks like examples, best first.
+
+    Args:
+        similarity: the network, its processor and the gallery.
+        images: one or several examples: paths, bytes, PIL images or (H, W, 3) uint8 arrays.
+        not_like: counterexamples: what is more like one of them is left out.
+        at: least score; by default the one of an estimated precision of 95 %, see `threshold_of`.
+        top: return so many of the best, whatever their scores; with `at`, at most so many.
+
+    Returns:
+        Matches. The score is the cosine of the centred embeddings with the nearest example, in [-1, 1].
+
+    Raises:
+        ImageDecodeError: an example is not a picture.
+        QueryError: there is no example.
+    """
+    scores = look_alike_scores(
+        torch.from_numpy(similarity.gallery.embeddings),
+        embed_examples(similarity, _listed(images)),
+        embed_examples(similarity, _listed(not_like)),
+    )
+    least = at if at is not None else -math.inf if top is not None else threshold_of(scores)
+    order = scores.argsort(descending=True, stable=True)
+    chosen = order[scores[order] >= least][:top]
+    return similarity.gallery.matches(scores[chosen].numpy(), chosen.numpy())
+
+
+def embed_examples(parts: VisualSimilarity | ModelParts, images: Iterable[ImageSource]) -> Tensor:
+    """Embed examples, each as it is and mirrored: (2 E, D).
+
+    Args:
+        parts: the network and its processor.
+        images: E examples.
+
+    Raises:
+        ImageDecodeError: one is not a picture.
+    """
+    squares = [parts.processor.resize(decode_image(image)) for image in images]
+    if not squares:
+        return torch.empty(0, parts.model.embedding_dim)
+    pixels = torch.stack([turned for square in squares for turned in (square, square.flip(-1))])  # (2 E, 3, S, S)
+    return embed_pixels(parts.model, parts.processor.normalize(pixels))
+
+
+def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Tensor) -> Tensor:
+    """Return how much each picture is like the nearest example.
+
+    The embeddings are centred first: what all pictures of the gallery have in common says nothing.
+
+    Args:
+        embeddings: (N, D) of the gallery.
+        examples: (E, D), at least one.
+        counterexamples: (C, D); a picture that is more like one of them gets -1.
+
+    Returns:
+        (N,) cosines.
+
+    Raises:
+        QueryError: there is no example.
+    """
+    if not len(examples):
+        raise QueryError("There is no example to find others like it: name at least one picture.")
+    centre = embeddings.mean(dim=0)  # (D,)
+    likes, dislikes = (F.normalize(rows - centre, dim=1) for rows in (examples, counterexamples))
+    found = []
+    for block in embeddings.split(_BLOCK):
+        unit = F.normalize(block - centre, dim=1)  # (B, D)
+        scores = (unit @ likes.T).amax(dim=1)  # (B,)
+        if len(dislikes):
+            scores = scores.where((unit @ dislikes.T).amax(dim=1) < scores, torch.tensor(-1.0))
+        found.append(scores)
+    return torch.cat(found).clamp_(-1, 1)
+
+
+def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
+    """Return the threshold from which on, as estimated, a given share of the pictures looks like the examples.
+
+    Most pictures of the gallery are not like them. The spread of their scores is taken from the lower half, where none
+    that is sought is; a normal distribution of it says how many of the others would reach a threshold by chance, and
+    that, as a share of all that reach it, is the false discovery rate (Efron, "Large-scale simultaneous hypothesis
+    testing", 2004). The threshold is the lowest at which this rate is at most 1 - `precision`.
+
+    Args:
+        scores: (N,) of the gallery.
+        precision: 0 to 1.
+
+    Returns:
+        The threshold, in hundredths, 0.33 to 0.9.
+    """
+    known = scores[scores > -1].double().sort(descending=True).values  # (n,)
+    if not len(known):
+        return _MOST
+    middle = float(known.median())
+    spread = max(middle - float(known.quantile(_LOWER_SHARE)), 1e-6)
+    tail = torch.special.ndtr((middle - known) / spread)  # (n,) chance of another picture to be at least as like
+    rate = len(known) * tail / torch.arange(1, len(known) + 1)
+    reached = (rate <= 1 - precision).nonzero()[:, 0]
+    least = float(known[reached[-1]]) if len(reached) else _MOST
+    return min(max(math.ceil(least * 100) / 100, _LEAST), _MOST)
+
+
+def _listed(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:
+    """Return one or several examples as a list. Bytes and arrays are one picture, though they can be iterated over."""
+    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray):
+        return [images]
+    return list(images)
