@@ -122,8 +122,8 @@ _AUTOENCODERS: Final = {
     "car-autoencoder": AutoencoderRecipe(
         processor=_SMALL_CARS,
         model={"image_size": 64, "stages": 3, "base_channels": 12},
-        epochs=4,
-        learning_rate=1e-4,
+        epochs=3,
+        learning_rate=2e-5,
         cosine=True,
         averaging=0.998,
         augmentation=Augmentation(scale=0.9, colour=0.15, flip=True),
@@ -131,7 +131,6 @@ _AUTOENCODERS: Final = {
         shares=_CAR_SHARES,
         principal_components=True,
         paired_share=0.2,
-        mixed_precision=True,
     ),
 }
 
@@ -177,7 +176,7 @@ _CIFAR10_CLASSIFIERS: Final = {
     "cifar10-extractor": ClassifierRecipe(
         network="cifar10-classifier",
         processor=_CIFAR10,
-        epochs=10,
+        epochs=16,
         batch_size=256,
         learning_rate=3e-3,
         cosine=True,

@@ -35,6 +35,7 @@ ARTICLE_CLASSES: dict[str, type[nn.Module]] = {
 }
 GALLERIES = {
     "cifar10-autoencoder": ("cifar10/test.zip", 10_000),
+    "cifar10-extractor": ("cifar10/test.zip", 10_000),
     "car-extractor": ("cars/photos.zip", 7_600),
     "car-autoencoder": ("cars/photos.zip", 7_600),
 }
