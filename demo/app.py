@@ -28,6 +28,7 @@ from starlette.routing import Route
 from demo.collection import load_collections
 from demo.guard import Guard
 from demo.heading import make_heading
+from demo.kept import KeptUploads
 from demo.page import build_demo, page_theme
 from demo.settings import Settings, parse_settings
 from demo.temporary import start_sweeping
@@ -51,13 +52,16 @@ def main(arguments: Sequence[str]) -> int:
     try:
         collections = load_collections(settings)
         heading = make_heading(settings, collections)
-        demo = build_demo(collections, heading=heading, keep_seconds=settings.keep)
+        kept = KeptUploads(settings.keep_uploads) if settings.keep_uploads else None
+        demo = build_demo(collections, heading=heading, keep_seconds=settings.keep, kept=kept)
     except VisimError as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on with the gallery where it stopped.", file=sys.stderr)
         return 130
+    if kept:
+        kept.start_deleting()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
     demo.queue(**queue_options(settings))
     if settings.auth and os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true":
