@@ -116,7 +116,15 @@ class Answers:
             text: HTML, as `demo.verdict.message` makes it.
         """
         parts = self._parts
-        hidden = [parts.reveal, parts.results, parts.detail, parts.reasons, parts.table_fold, parts.inside, parts.sure_fold]
+        hidden = [
+            parts.reveal,
+            parts.results,
+            parts.detail,
+            parts.reasons,
+            parts.table_fold,
+            parts.inside,
+            parts.sure_fold,
+        ]
         return {parts.state: None, parts.verdict: text, **{part: gr.update(visible=False) for part in hidden}}
 
     def _with_tiles(self, search: Search, picture: Image.Image | None) -> Search:
@@ -125,9 +133,7 @@ class Answers:
         found = find_distinct(
             search.matches,
             self._collection.tiles,
-            more=lambda number: nearest(
-                similarity, search.embedding, top_k=min(number, size), label=search.label
-            ),
+            more=lambda number: nearest(similarity, search.embedding, top_k=min(number, size), label=search.label),
             query=picture,
         )
         is_in_gallery = search.is_in_gallery or any(each.is_query for each in found)

@@ -65,7 +65,7 @@ def find_distinct(
 
 
 def _grouped(matches: Sequence[Match], tiles: Sequence[Tile], query: Image.Image | None) -> list[Found]:
-    """Group matches whose photographs show one picture. Drawings are too soft to tell, and placeholders show nothing."""
+    """Group matches whose photographs show one picture. Drawings are too soft to tell; placeholders show none."""
     shown = [index for index, tile in enumerate(tiles) if tile.is_photo]
     pictures = [_open(tiles[index]) for index in shown]
     groups = picture_groups([*pictures, *([query] if query else [])], threshold=_SAME)

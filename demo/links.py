@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 __all__ = ["Asked", "Source"]
 
 Source = Literal["gallery", "example", "upload", "visit"]
-"""A picture of the gallery by its file name; an example by its number; an upload that is kept, by its token; one of this
-visit alone, by its path, which no address holds."""
+"""A picture of the gallery by its file name; an example by its number; an upload that is kept, by its token; one of
+this visit alone, by its path, which no address holds."""
 
 _LONGEST = 2000
 

@@ -78,7 +78,7 @@ class Parts:
             elem_id=f"{key}-upload",
             elem_classes="visim-upload",
             placeholder=static(lambda: say("drop")),
-            )
+        )
         if self._keep_hours:
             hours = f"{self._keep_hours:g}"
             gr.Markdown(static(lambda: say("kept", hours=hours)), elem_id=f"{key}-kept-note")
@@ -124,9 +124,7 @@ class Parts:
 
     def _build_results(self) -> None:
         key = self._collection.key
-        self.verdict = gr.HTML(
-            static(lambda: self.invitation), elem_id=f"{key}-verdict", elem_classes="visim-verdict"
-        )
+        self.verdict = gr.HTML(static(lambda: self.invitation), elem_id=f"{key}-verdict", elem_classes="visim-verdict")
         self.reveal = gr.Button(
             static(lambda: say("reveal")), visible=False, variant="primary", elem_id=f"{key}-reveal"
         )

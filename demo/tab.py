@@ -45,9 +45,7 @@ class SearchTab:
     ) -> None:
         self._collection, self._files, self._kept = collection, files, kept
         self._examples = make_examples(collection, page_folder(self, "examples"))
-        self._parts = Parts(
-            collection, self._examples, introduces=introduces, keep_hours=kept.hours if kept else 0
-        )
+        self._parts = Parts(collection, self._examples, introduces=introduces, keep_hours=kept.hours if kept else 0)
         self._answers = Answers(collection, self._parts, files)
         self._wire()
 
@@ -240,7 +238,14 @@ class SearchTab:
         }
 
     def _search_picture(
-        self, picture: Image.Image, way: str, top_k: float, *, label: str = "", asked: Asked | None, moves: Moves = "focus"
+        self,
+        picture: Image.Image,
+        way: str,
+        top_k: float,
+        *,
+        label: str = "",
+        asked: Asked | None,
+        moves: Moves = "focus",
     ) -> Updates:
         most, label = read_top_k(top_k, most=self._parts.most), read_label(label)
         search = search_picture(self._collection, picture, way=way, top_k=most, label=label, classifies=True)

@@ -17,8 +17,8 @@ GERMAN: Final[dict[str, str]] = {
     "real_cifar10": "echten CIFAR-10-Bildern",
     "same_cifar10": "dieselbe Art",
     "class_cifar10": "Art",
-    "about_cifar10": "Winzige Bilder von zehn Arten: Flugzeug (airplane), Auto (automobile), Vogel (bird), Katze (cat), "
-    "Hirsch (deer), Hund (dog), Frosch (frog), Pferd (horse), Schiff (ship), Lastwagen (truck).",
+    "about_cifar10": "Winzige Bilder von zehn Arten: Flugzeug (airplane), Auto (automobile), Vogel (bird), Katze "
+    "(cat), Hirsch (deer), Hund (dog), Frosch (frog), Pferd (horse), Schiff (ship), Lastwagen (truck).",
     "title_cifar10": "CIFAR-10",
     "real_own": "Bildern dieser Galerie",
     "same_own": "dasselbe Etikett",
@@ -30,8 +30,8 @@ GERMAN: Final[dict[str, str]] = {
     "info_by body": "Nach Karosserie: die Merkmale, die Karosserien unterscheiden.",
     "info_by kind": "Nach Art: was auf dem Bild ist.",
     "info_by look": "Nach Aussehen: Farbe, Hintergrund und Richtung.",
-    "heading": "Gib ein Bild: visim zeigt die Bilder einer Galerie, die ihm am ähnlichsten sind, mit einem Prozentwert, "
-    "und sagt es, wenn deines nicht von der Art ist, die es kennt.",
+    "heading": "Gib ein Bild: visim zeigt die Bilder einer Galerie, die ihm am ähnlichsten sind, mit einem "
+    "Prozentwert, und sagt es, wenn deines nicht von der Art ist, die es kennt.",
     "your_picture": "Dein Bild",
     "drop": "Ein Bild hier ablegen, oder klicken, um eines zu wählen",
     "address": "Oder seine Adresse im Web",
@@ -56,7 +56,8 @@ GERMAN: Final[dict[str, str]] = {
     "alarm": "Von {n} {real} bekommt etwa eines diese Warnung.",
     "alarm_less": "Von {n} {real} bekommt weniger als eines diese Warnung.",
     "not_calibrated": "Die Regel dieser Galerie ist an keinen Bildern geeicht.",
-    "stranger": "Es ist fremder als {share} % von {size} {others}; die Warnung ist auf {rate} % Fehlalarme eingestellt.",
+    "stranger": "Es ist fremder als {share} % von {size} {others}; die Warnung ist auf {rate} % Fehlalarme "
+    "eingestellt.",
     "held_out": "zurückgehaltenen Bildern ({many})",
     "own_pictures": "Bildern dieser Galerie",
     "measured": "Gemessen an {n} anderen Bildern ({many}): {share} % davon bekamen eine Warnung.",
@@ -85,7 +86,8 @@ GERMAN: Final[dict[str, str]] = {
     "means_most": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben mehr als 99 {same}.",
     "means_least": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % hat weniger als einer {same}.",
     "all_drawn": "Diese Kacheln hat der Autoencoder aus ihren Codes gezeichnet, da die Fotos nicht da sind.",
-    "some_drawn": "Kacheln mit „gezeichnet“ hat der Autoencoder aus ihren Codes gezeichnet, da ihre Fotos nicht da sind.",
+    "some_drawn": "Kacheln mit „gezeichnet“ hat der Autoencoder aus ihren Codes gezeichnet, da ihre Fotos nicht da "
+    "sind.",
     "some_missing": "Graue Kacheln stehen für Bilder, die nicht da sind.",
     "drawn": "gezeichnet",
     "missing": "nicht da",
@@ -98,8 +100,8 @@ GERMAN: Final[dict[str, str]] = {
     "again": "Mit diesem suchen",
     "why": "Warum passen diese zusammen?",
     "why_head": "Warum diese zusammenpassen",
-    "why_how": "Jedes Bild wird Stück für Stück verdeckt. Farbig ist ein Teil, wenn sein Verdecken die beiden unähnlicher "
-    "macht, als es bei Bildern geschieht, die nichts miteinander zu tun haben.",
+    "why_how": "Jedes Bild wird Stück für Stück verdeckt. Farbig ist ein Teil, wenn sein Verdecken die beiden "
+    "unähnlicher macht, als es bei Bildern geschieht, die nichts miteinander zu tun haben.",
     "why_query": "Dein Bild, wo es der Kachel ähnelt",
     "why_found": "Die Kachel, wo sie deinem Bild ähnelt",
     "why_nothing": "Kein Teil sticht hervor: Verdecken kostet nirgends mehr als bei fremden Bildern.",

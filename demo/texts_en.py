@@ -18,7 +18,8 @@ ENGLISH: Final[dict[str, str]] = {
     "real_cifar10": "real CIFAR-10 pictures",
     "same_cifar10": "are the same kind",
     "class_cifar10": "Kind",
-    "about_cifar10": "Tiny pictures of ten kinds: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.",
+    "about_cifar10": "Tiny pictures of ten kinds: airplane, automobile, bird, cat, deer, dog, frog, horse, ship and "
+    "truck.",
     "title_cifar10": "CIFAR-10",
     "real_own": "pictures of this gallery",
     "same_own": "have the same label",
@@ -32,8 +33,8 @@ ENGLISH: Final[dict[str, str]] = {
     "info_by kind": "By kind: what is in the picture.",
     "info_by look": "By look: colour, background and direction.",
     # The heading and the query.
-    "heading": "Give it a picture: it shows the pictures of a gallery that look most like it, with a percentage, and says "
-    "so when yours is not the kind of picture it knows.",
+    "heading": "Give it a picture: it shows the pictures of a gallery that look most like it, with a percentage, and "
+    "says so when yours is not the kind of picture it knows.",
     "your_picture": "Your picture",
     "drop": "Drop a picture here, or click to choose one",
     "address": "Or its address on the web",

@@ -5,7 +5,7 @@ from html import escape
 from typing import Literal
 
 from demo.basis import VerdictBasis
-from demo.texts import LANGUAGES, language, say
+from demo.texts import LANGUAGES, say
 from visim_models import GalleryAbout, OODVerdict
 
 __all__ = ["Mood", "Words", "explain_basis", "explain_classes", "explain_verdict", "message", "mood_of"]
