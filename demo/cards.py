@@ -42,7 +42,7 @@ def tile_grid(found: Sequence[Found], collection: Collection, *, said: str = "")
 
 def _tile(index: int, each: Found, collection: Collection) -> str:
     percent = escape(say("similarity", percent=each.match.percent))
-    label = f" · <bdi>{escape(shortened(each.match.label, _LABEL))}</bdi>" if each.match.label else ""
+    label = f"<span> · </span><bdi>{escape(shortened(each.match.label, _LABEL))}</bdi>" if each.match.label else ""
     marks = [
         say("copies", n=each.copies) if each.copies > 1 else "",
         say("drawn") if each.tile.is_drawn else say("missing") if each.tile.is_missing else "",

@@ -20,7 +20,7 @@
 
   const intoView = part => {
     const last = part.closest(".visim-answer")?.querySelector(".visim-tiles li") ?? part;
-    const end = part.classList.contains("visim-message") ? last : part.closest(".visim-detail") ?? part;
+    const end = part.classList.contains("visim-message") ? last : part.closest(".visim-detail, .visim-reasons") ?? part;
     const top = part.getBoundingClientRect().top, bottom = end.getBoundingClientRect().bottom;
     if (top < 0 || Math.max(bottom, top) > window.innerHeight) {
       window.scrollTo({ top: Math.max(0, window.scrollY + top - 12), behavior: "instant" });
@@ -33,6 +33,7 @@
     const column = part.closest(".visim-answer") ?? document;
     const isReady = () => Number(tiles) === 0 || column.querySelectorAll(".visim-tiles li").length >= Number(tiles);
     remember(part);
+    // Two frames more, in which Gradio lays out what the answer showed; the pictures of a reason take longer.
     after(isReady, () => after(() => false, () => {
       if (ask !== settling || !part.isConnected) return;
       if (moves === "scroll") {
@@ -43,7 +44,7 @@
       }
       part.focus({ preventScroll: true });
       intoView(part);
-    }, 3));
+    }, part.classList.contains("visim-message") ? 3 : 12));
     shown.add(answer);
   };
 

@@ -73,7 +73,7 @@ class Parts:
         self.upload = picture_input(
             label=static(lambda: say("your_picture")),
             sources=["upload", "webcam", "clipboard"],
-            height=260,
+            height=290,
             buttons=[],
             elem_id=f"{key}-upload",
             elem_classes="visim-upload",
@@ -149,7 +149,7 @@ class Parts:
                 wrap=True,
                 elem_id=f"{key}-table",
             )
-            self.csv = gr.DownloadButton(static(lambda: say("csv")), elem_id=f"{key}-csv")
+            self.csv = gr.DownloadButton(str(static(lambda: say("csv"))), elem_id=f"{key}-csv")
         self.table_fold = fold
 
     def _build_detail(self) -> None:
@@ -158,10 +158,10 @@ class Parts:
             self.card = gr.HTML(elem_id=f"{key}-card")
             with gr.Row(elem_classes="visim-actions"):
                 self.again = gr.Button(
-                    static(lambda: say("again")), variant="primary", min_width=130, elem_id=f"{key}-again"
+                    static(lambda: say("again")), variant="primary", size="md", min_width=130, elem_id=f"{key}-again"
                 )
-                self.why = gr.Button(static(lambda: say("why")), min_width=130, elem_id=f"{key}-why")
-        with gr.Column(visible=False, elem_id=f"{key}-reasons") as self.reasons:
+                self.why = gr.Button(static(lambda: say("why")), size="md", min_width=130, elem_id=f"{key}-why")
+        with gr.Column(visible=False, elem_classes="visim-reasons", elem_id=f"{key}-reasons") as self.reasons:
             self.why_text = gr.HTML(elem_id=f"{key}-why-text")
             with gr.Row():
                 self.why_query = _picture("why_query", f"{key}-why-query")
