@@ -45,7 +45,8 @@ def agreement_map(
     Source: the occlusion maps of Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014).
     """
     loss = _losses(similarity, image, torch.as_tensor(embedding).float()[None])[0]  # (P,)
-    found: npt.NDArray[np.float32] = (_map(loss, similarity) / loss.max().clamp(min=1e-6)).numpy()
+    heat = _map(loss, similarity)
+    found: npt.NDArray[np.float32] = (heat / heat.max().clamp(min=1e-6)).numpy()
     return found
 
 

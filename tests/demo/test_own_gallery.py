@@ -20,6 +20,7 @@ from demo.page import build_demo
 from demo.parts import Parts
 from demo.search import search_picture
 from demo.settings import Settings
+from demo.verdict import explain_basis
 from tests.builders import edit_json, tiny_repo, write_pictures
 from tests.demo.conftest import drawn_picture, noise
 from visim_models import DataError, VisualSimilarity
@@ -86,8 +87,9 @@ def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[.
     """An untrained network finds next to nothing of what is drawn."""
     (collection,) = load()
     assert collection.basis.is_self_calibrated
-    assert "misses most" in collection.basis.cannot_tell
-    assert collection.basis.finds.startswith("The verdict finds ")
+    assert collection.basis.cannot_tell == "misses"
+    said = explain_basis(None, collection.words, collection.basis)
+    assert "Tried on drawn pictures (50 of each kind), the verdict finds " in said
     for picture in (drawn_picture(1), noise(1)):
         search = search_picture(collection, picture, way=collection.default_way, top_k=2)
         assert not search.is_hidden
@@ -97,7 +99,7 @@ def test_too_few_pictures_have_no_verdict(tmp_path: Path, workshop: Path) -> Non
     pictures = write_pictures(tmp_path / "few", 2, classes=["chairs"])
     build(pictures, tmp_path / "out", model=workshop / "model", progress=False)
     basis = read_basis(tmp_path / "out", VisualSimilarity.from_pretrained(tmp_path / "out"))
-    assert basis.cannot_tell == "This gallery has too few pictures for a verdict."
+    assert basis.cannot_tell == "too_few"
 
 
 def test_figures_that_cannot_be_read_are_left_out(
@@ -106,7 +108,7 @@ def test_figures_that_cannot_be_read_are_left_out(
     shutil.copytree(workshop / "my-gallery", tmp_path / "damaged")
     edit_json(tmp_path / "damaged" / "metrics.json", figures="none")
     basis = read_basis(tmp_path / "damaged", VisualSimilarity.from_pretrained(tmp_path / "damaged"))
-    assert (basis.finds, basis.cannot_tell) == ("", "")
+    assert (basis.found(0.05), basis.alarms(0.05), basis.cannot_tell) == ({}, None, "")
     assert "metrics.json" in caplog.text
 
 
@@ -137,6 +139,7 @@ def test_two_folders_of_one_name_have_two_galleries(tmp_path: Path) -> None:
     assert default_out("hf://datasets/a/photos") != default_out("hf://datasets/b/photos")
 
 
+@pytest.mark.usefixtures("bundled")
 def test_an_own_gallery_comes_before_the_bundled_ones(repos: dict[str, Path], workshop: Path) -> None:
     gallery = str(workshop / "my-gallery")
     settings = Settings(
@@ -145,7 +148,7 @@ def test_an_own_gallery_comes_before_the_bundled_ones(repos: dict[str, Path], wo
         cifar10_repo=str(repos["cifar10-autoencoder"]),
     )
     keys = [collection.key for collection in load_collections(settings)]
-    assert keys == ["my_gallery", "my_gallery_2", "cifar10", "cars"]
+    assert keys == ["my_gallery", "my_gallery_2", "cars", "cifar10"]
 
 
 def test_the_heading_is_that_of_the_only_gallery(
