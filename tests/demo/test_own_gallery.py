@@ -77,10 +77,11 @@ def test_a_picture_that_is_not_at_hand_says_so(load: Callable[..., list[Collecti
     with gr.Blocks() as page:
         parts = Parts(collection, [], introduces=True)
     search = search_picture(collection, drawn_picture(3), way=collection.default_way, top_k=2)
-    updates = Answers(collection, parts, VisitorFiles(page))._matches(search)
-    captions = [caption for _, caption in updates[parts.gallery]["value"]]
-    assert all(caption.endswith(" · not at hand") for caption in captions)
-    assert updates[parts.note] == ""
+    updates = Answers(collection, parts, VisitorFiles(page)).search(search)
+    _, *tiles_shown = updates[parts.gallery].split("<li>")
+    assert len(tiles_shown) == 2
+    assert all("not at hand" in tile and "drawn" not in tile for tile in tiles_shown)
+    assert "Grey tiles stand for pictures that are not at hand." in updates[parts.gallery]
 
 
 def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[..., list[Collection]]) -> None:
