@@ -1,7 +1,5 @@
 """The program: which repos it loads, how it starts and how it refuses to."""
 
-import importlib
-import shutil
 import sys
 import types
 from collections.abc import Callable

@@ -88,17 +88,17 @@ def next_answer(page: Page, act: Locator | None = None, *, touch: bool = False, 
 
 def assert_in_window(page: Page, *parts: Locator) -> None:
     """Wait until the parts are wholly in the window; a part that is too high for it begins there."""
-    inside = """part => new Promise(resolve => {
-      const end = performance.now() + %d;
+    inside = """(part, wait) => new Promise(resolve => {
+      const end = performance.now() + wait;
       const look = () => {
         const { top, bottom } = part.getBoundingClientRect();
         const fits = top >= -1 && bottom <= innerHeight + 1 && bottom > top;
         fits || performance.now() > end ? resolve([fits, top, bottom, innerHeight]) : requestAnimationFrame(look);
       };
       look();
-    })""" % (PATIENCE // 6)
+    })"""
     for part in parts:
-        fits, *where = part.evaluate(inside)
+        fits, *where = part.evaluate(inside, PATIENCE // 6)
         assert fits, f"{part} is at {where}"
 
 
