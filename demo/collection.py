@@ -15,7 +15,6 @@ from demo.settings import Settings
 from demo.tiles import Tiles
 from demo.verdict import Words
 from visim_models import ConvolutionalAutoencoder, GalleryAbout, ImageSourceError, ImageStore, VisualSimilarity
-from visim_models.models import Classifier
 
 __all__ = ["Collection", "load_collections"]
 
@@ -56,12 +55,6 @@ class Collection:
     about: GalleryAbout = field(default_factory=GalleryAbout, repr=False)
     basis: VerdictBasis = field(default_factory=VerdictBasis)
     is_own: bool = False
-
-    @property
-    def classifier(self) -> VisualSimilarity | None:
-        """The pipeline that tells the label of an upload, or None."""
-        candidates = [*([self.judge] if self.judge else []), *self.ways.values()]
-        return next((each for each in candidates if isinstance(each.model, Classifier)), None)
 
     @property
     def words(self) -> Words:

@@ -19,7 +19,8 @@
     condition() || left <= 0 ? act() : requestAnimationFrame(() => after(condition, act, left - 1));
 
   const intoView = part => {
-    const last = part.closest(".visim-answer")?.querySelector(".visim-tiles li") ?? part;
+    const parts = part.closest(".visim-answer")?.querySelectorAll(".visim-tiles li, [id$='-reveal']") ?? [];
+    const last = [...parts].find(each => each.offsetParent) ?? part; // the first match, or the way to it
     const end = part.classList.contains("visim-message") ? last : part.closest(".visim-detail, .visim-reasons") ?? part;
     const top = part.getBoundingClientRect().top, bottom = end.getBoundingClientRect().bottom;
     if (top < 0 || Math.max(bottom, top) > window.innerHeight) {
@@ -53,7 +54,7 @@
     if (state === undefined || moves === "restore") return;
     const url = address || location.pathname;
     const entry = { visim: JSON.parse(state) };
-    if (JSON.stringify(history.state?.visim) === state) return;
+    if (JSON.stringify(history.state?.visim) === JSON.stringify(entry.visim)) return;
     history[moves === "scroll" ? "replaceState" : "pushState"](entry, "", url);
   };
 
@@ -63,13 +64,19 @@
   });
 
   const keyOf = element => element.closest?.(".visim-upload")?.id.replace(/-upload$/, "");
+  const faultOf = files => {
+    if (files.length > 1) return "one_file";
+    if (!files[0].type.startsWith("image/")) return "no_picture";
+    return files[0].size > (window.gradio_config?.max_file_size ?? Infinity) ? "too_large" : "";
+  };
   const refuse = (event, files) => {
     const key = keyOf(event.target);
-    if (!key || !files.length || ([...files].every(file => file.type.startsWith("image/")) && files.length === 1)) return;
+    const reason = key && files.length ? faultOf(files) : "";
+    if (!reason) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.type === "change") event.target.value = "";
-    window.visimReport?.("refused", { key, reason: files.length > 1 ? "one_file" : "no_picture" });
+    window.visimReport?.("refused", { key, reason });
   };
   document.addEventListener("change", event => {
     if (event.target.matches?.("input[type=file]")) refuse(event, event.target.files);

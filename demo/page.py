@@ -26,7 +26,7 @@ _TAB_TITLE = 40
 
 _STYLE = Path(__file__).with_name("style.css")
 _SCRIPT = Path(__file__).with_name("page.js")
-_REFUSALS = ("no_picture", "one_file")
+_REFUSALS = ("no_picture", "one_file", "too_large")
 
 # What `page.js` reports: an entry of the history that a visitor went back to, and a file that is no picture.
 _REPORTS = """
@@ -100,7 +100,8 @@ def _follow_links(page: gr.Blocks, reports: gr.HTML, tab: SearchTab, tabs: gr.Ta
     def refuse(event: gr.EventData) -> dict[Any, Any]:
         reason = _field(event, "reason", str)
         is_mine = _field(event, "key", str) == tab.key and reason in _REFUSALS
-        return tab.refuse(say(reason)) if is_mine else tab.nothing()
+        most = (page.max_file_size or 0) // 2**20
+        return tab.refuse(say(reason, most=most)) if is_mine else tab.nothing()
 
     page.load(load, None, outputs, **settings)
     reports.asked(go_back, None, outputs, **settings)

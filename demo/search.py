@@ -14,6 +14,7 @@ from demo.collection import Collection
 from demo.copies import Found
 from demo.links import Asked, Source
 from visim_models import Match, OODVerdict, VisualSimilarity
+from visim_models.models import Classifier
 
 __all__ = ["QUERIES", "Search", "matches_csv", "nearest", "search_gallery", "search_picture", "with_top_k"]
 
@@ -78,7 +79,7 @@ def search_picture(
         way: how pictures are compared.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
-        classifies: also tell the upload's own label, where a network of the gallery can.
+        classifies: also tell the upload's own label, where the network that judges it can.
 
     Raises:
         VisimError: `top_k` is beyond the gallery.
@@ -87,15 +88,18 @@ def search_picture(
     chosen = collection.ways[way]
     result = chosen.search(picture, top_k=top_k)
     judge = collection.judge or chosen
-    verdict = result.ood if judge is chosen else judge.search(picture, top_k=1).ood
-    classifier = collection.classifier if classifies and not verdict.is_ood else None
+    judged = result if judge is chosen else judge.search(picture, top_k=1)
+    verdict = judged.ood
+    classes: Mapping[str, float] = {}
+    if classifies and not verdict.is_ood and isinstance(judge.model, Classifier):
+        classes = judge.classify_embedding(judged.embedding)
     search = Search(
         way=way,
         embedding=result.embedding,
         matches=nearest(chosen, result.embedding, top_k=top_k, label=label) if label else result.matches,
         verdict=verdict,
         label=label,
-        classes=classifier.classify(picture) if classifier else {},
+        classes=classes,
         is_revealed=bool(collection.basis.cannot_tell),
     )
     _log_line(collection, search, start)

@@ -21,7 +21,7 @@ class Settings:
         share: also open a public gradio.live address.
         images: gallery -> image root of the host's own: folder, zip, https address or hf://datasets/...
         car_repo: repo of the car tab, as `hub.load` takes it.
-        cifar10_repo: repo of the first tab.
+        cifar10_repo: repo of the CIFAR-10 tab.
         max_size: largest upload, in MiB.
         concurrency: how many queries are worked on at once, on both tabs and the endpoints together.
         keep: how long a visitor's files are kept, in seconds.
@@ -120,7 +120,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--port", str(Settings.port), "port to listen on", also="GRADIO_SERVER_PORT", type=_whole(1, 65535))
     add("--root-path", Settings.root_path, "path under which a proxy shows the page", also="GRADIO_ROOT_PATH")
     add("--car-repo", Settings.car_repo, "repo of the car tab: a short name, a folder, or namespace/repo")
-    add("--cifar10-repo", Settings.cifar10_repo, "repo of the first tab, likewise")
+    add("--cifar10-repo", Settings.cifar10_repo, "repo of the CIFAR-10 tab, likewise")
     add("--max-size", str(Settings.max_size), "largest upload, in MiB", type=_whole(1, 32))
     add("--concurrency", str(Settings.concurrency), "queries worked on at once", type=_whole(1, 64))
     add("--keep", str(Settings.keep), "seconds that a visitor's files are kept", type=_whole(1, 7 * 86400))

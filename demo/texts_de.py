@@ -105,7 +105,7 @@ GERMAN: Final[dict[str, str]] = {
     "why_query": "Dein Bild, wo es der Kachel ähnelt",
     "why_found": "Die Kachel, wo sie deinem Bild ähnelt",
     "why_nothing": "Kein Teil sticht hervor: Verdecken kostet nirgends mehr als bei fremden Bildern.",
-    "why_not_photo": "Die Kachel ist kein Foto, deshalb ist auf ihr nichts gezeigt.",
+    "why_not_photo": "Eine Kachel, die kein Foto ist, bleibt weg: Auf ihr ist nichts gezeigt.",
     "legend_low": "wie bei fremden Bildern",
     "legend_high": "dreimal so viel",
     "sure": "Wie sicher ist das?",

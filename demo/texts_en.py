@@ -110,7 +110,7 @@ ENGLISH: Final[dict[str, str]] = {
     "why_query": "Your picture, where it is like the tile",
     "why_found": "The tile, where it is like your picture",
     "why_nothing": "No part stands out: covering any of it costs no more than with unrelated pictures.",
-    "why_not_photo": "The tile is no photograph, so nothing is shown on it.",
+    "why_not_photo": "A tile that is no photograph is left out: nothing is shown on it.",
     "legend_low": "as with unrelated pictures",
     "legend_high": "three times as much",
     # The folds.

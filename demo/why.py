@@ -14,20 +14,22 @@ from visim_models.agreement import relative_agreement_map
 
 __all__ = ["Why", "explain_match"]
 
+_BOTH = 2
+
 
 @dataclass(frozen=True)
 class Why:
     """The reasons of a match.
 
     Attributes:
-        of_query: the upload with colour where it is like the match; None where no part stands out.
-        of_found: the match likewise; None also where its tile is no photograph.
-        is_photo: the tile is a photograph.
+        of_query: the query with colour where it is like the match; None where no part stands out.
+        of_found: the match likewise.
+        compared: how many of the two are photographs: nothing is shown on a tile that is drawn.
     """
 
     of_query: Image.Image | None
     of_found: Image.Image | None
-    is_photo: bool
+    compared: int
 
     def to_html(self, *, data: str = "") -> str:
         """Write the text above the pictures.
@@ -35,13 +37,11 @@ class Why:
         Args:
             data: attributes of the text, as HTML.
         """
-        said = [say("why_how")]
-        if not self.of_query and not self.of_found:
-            said = [say("why_nothing")]
-        if not self.is_photo:
-            said.append(say("why_not_photo"))
+        is_found = self.of_query is not None or self.of_found is not None
+        said = [say("why_how" if is_found else "why_nothing")] if self.compared else []
+        said += [say("why_not_photo")] if self.compared < _BOTH else []
         text = "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
-        scale = legend() if self.of_query or self.of_found else ""
+        scale = legend() if is_found else ""
         return f'<div class="visim-why" tabindex="-1"{data}><h3>{escape(say("why_head"))}</h3>{text}{scale}</div>'
 
 
@@ -52,12 +52,19 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
         VisimError: the gallery has no such picture.
     """
     similarity, match = collection.ways[search.way], found.match
-    embedding = similarity.gallery.embeddings[similarity.gallery.index_of(match.file_name)]
-    of_query = highlighted(query, relative_agreement_map(similarity, query, embedding, label=match.label))
-    of_found = None
-    if found.tile.is_photo:
-        with Image.open(found.tile.path) as tile:
-            picture = tile.convert("RGB")
-        heat = relative_agreement_map(similarity, picture, search.embedding, label=match.label)
-        of_found = highlighted(picture, heat)
-    return Why(of_query, of_found, found.tile.is_photo)
+    of_match = similarity.gallery.embeddings[similarity.gallery.index_of(match.file_name)]
+    is_gallery = search.source == "gallery"
+    names = [match.file_name, *([search.name] if is_gallery else [])]
+    tiles = collection.tiles.make(names)  # again, if others have taken their room meanwhile
+    sides = []
+    if not is_gallery or tiles[-1].is_photo:
+        sides.append((query, of_match))
+    if tiles[0].is_photo:
+        with Image.open(tiles[0].path) as tile:
+            sides.append((tile.convert("RGB"), search.embedding))
+    shown = [
+        highlighted(picture, relative_agreement_map(similarity, picture, other, label=match.label))
+        for picture, other in sides
+    ]
+    of_found = shown.pop() if tiles[0].is_photo else None
+    return Why(shown[0] if shown else None, of_found, len(sides))

@@ -97,5 +97,7 @@ def picture_groups(pictures: Sequence[Image.Image], *, threshold: float = _SAME_
     """
     if not pictures:
         return []
-    squares = [np.array(picture.resize((_SQUARE, _SQUARE), Image.Resampling.BOX)) for picture in pictures]
-    return near_duplicate_groups(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), threshold=threshold)
+    size = (_SQUARE, _SQUARE)
+    squares = [np.array(picture.resize(size, Image.Resampling.BOX, reducing_gap=2)) for picture in pictures]
+    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)  # (N, 3, S, S)
+    return near_duplicate_groups(pixels, threshold=threshold)

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_collections_of_both_tabs(repos: dict[str, Path]) -> None:
     cars, cifar10 = load_collections(Settings())
     assert (cifar10.key, list(cifar10.ways)) == ("cifar10", ["by look", "by kind"])
-    assert cifar10.judge is cifar10.classifier is cifar10.ways["by kind"]
+    assert cifar10.judge is cifar10.ways["by kind"]
     assert (cars.key, list(cars.ways), cars.default_way) == ("cars", ["by body", "by look"], "by body")
     assert cars.decoder is cars.ways["by look"]
     expected = hub.load(repos["car-extractor"]).gallery.file_names
