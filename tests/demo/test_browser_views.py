@@ -1,7 +1,7 @@
 """Where a visitor's eyes are: every answer is in the window, on any size of it, by mouse, touch or keyboard alone."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 import pytest
@@ -72,15 +72,18 @@ def open_page(browser: Browser, address: str, window: str = "laptop", **options:
 
 
 def give(page: Page, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
+    clear = page.locator("#cars-upload").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE))
+    if clear.count():
+        clear.first.click()
+        expect(page.locator("#cars-verdict")).to_contain_text("Choose a picture.", timeout=PATIENCE)
     page.locator("#cars-upload input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": content})
 
 
-def next_answer(page: Page, act: Locator | None = None, *, touch: bool = False, part: str = "#cars-verdict") -> Locator:
+def next_answer(page: Page, act: Callable[[], object], *, part: str = "#cars-verdict") -> Locator:
     """Do something, wait for the new answer that it gives, and return it."""
     before = page.locator(f"{part} [data-answer]")
     old = before.get_attribute("data-answer") if before.count() else None
-    if act is not None:
-        act.tap() if touch else act.click()
+    act()
     new = page.locator(f"{part} [data-answer]:not([data-answer='{old}'])")
     new.wait_for(timeout=PATIENCE)
     return new
@@ -113,31 +116,33 @@ def assert_answer_in_window(page: Page, answer: Locator) -> None:
 def test_every_answer_comes_into_view(browser: Browser, address: str, window: str) -> None:
     is_touched = window != "laptop"
     page = open_page(browser, address, window, has_touch=is_touched)
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    answer = next_answer(page)
+
+    def press(part: Locator) -> Callable[[], object]:
+        return part.tap if is_touched else part.click
+
+    answer = next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     assert_answer_in_window(page, answer)
     expect(answer).to_be_focused()
     tile = page.locator("#cars-gallery .visim-tiles button").nth(1)
-    card = next_answer(page, tile, touch=is_touched, part="#cars-card")
+    card = next_answer(page, press(tile), part="#cars-card")
     assert_in_window(page, card, page.locator("#cars-again"), page.locator("#cars-why"))
     expect(card).to_be_focused()
-    answer = next_answer(page, page.locator("#cars-again"), touch=is_touched)
+    answer = next_answer(page, press(page.locator("#cars-again")))
     expect(answer).to_contain_text("Searching with a picture of the gallery")
     assert_answer_in_window(page, answer)
-    answer = next_answer(page, page.get_by_label("by look"), touch=is_touched)
+    answer = next_answer(page, press(page.get_by_label("by look")))
     assert_answer_in_window(page, answer)
-    page.locator("#cars-top-k input[type=range]").press("ArrowRight")
-    assert_answer_in_window(page, next_answer(page))
-    give(page, png_bytes(noise(5)))
-    answer = next_answer(page)
+    assert_answer_in_window(
+        page, next_answer(page, lambda: page.locator("#cars-top-k input[type=range]").press("ArrowRight"))
+    )
+    answer = next_answer(page, lambda: give(page, png_bytes(noise(5))))
     expect(answer).to_contain_text("gets this warning")
     assert_answer_in_window(page, answer)
-    answer = next_answer(page, page.locator("#cars-reveal"), touch=is_touched)
+    answer = next_answer(page, press(page.locator("#cars-reveal")))
     assert_answer_in_window(page, answer)
-    answer = next_answer(page, page.locator("#cars-examples button").first, touch=is_touched)
+    answer = next_answer(page, press(page.locator("#cars-examples button").first))
     assert_answer_in_window(page, answer)
-    give(page, b"%PDF-1.4", name="page.pdf", kind="application/pdf")
-    assert_in_window(page, next_answer(page))
+    assert_in_window(page, next_answer(page, lambda: give(page, b"%PDF-1.4", name="page.pdf", kind="application/pdf")))
     page.close()
 
 
@@ -154,13 +159,11 @@ def test_a_shared_link_opens_at_its_answer(browser: Browser, address: str, windo
 def test_an_answer_is_announced_once(browser: Browser, address: str) -> None:
     page = open_page(browser, address)
     page.evaluate(LISTEN)
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    expect(next_answer(page)).to_be_focused()
+    expect(next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))).to_be_focused()
     page.wait_for_timeout(300)
     assert page.evaluate("heard") == ["focus"]
     slider = page.locator("#cars-top-k input[type=range]")
-    slider.press("ArrowRight")
-    next_answer(page)
+    next_answer(page, lambda: slider.press("ArrowRight"))
     expect(page.locator("#visim-status")).to_have_text("5 matches are shown.")
     expect(slider).to_be_focused()  # it can be moved on
     assert page.evaluate("heard") == ["focus", "5 matches are shown."]
@@ -179,19 +182,16 @@ def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('#cars-examples') !== null"):
             break
-    page.keyboard.press("Enter")
-    expect(next_answer(page)).to_be_focused()
+    expect(next_answer(page, lambda: page.keyboard.press("Enter"))).to_be_focused()
     if page.locator("#cars-reveal").is_visible():
-        page.keyboard.press("Tab")  # past the link of the answer
-        page.locator("#cars-reveal").press("Enter")
+        next_answer(page, lambda: page.locator("#cars-reveal").press("Enter"))
     expect(page.locator("#cars-gallery .visim-tiles li")).to_have_count(4)
     expect(page.locator("#cars-verdict [data-answer]")).to_be_focused()
     for _ in range(3):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('.visim-tiles') !== null"):
             break
-    page.keyboard.press("Enter")
-    expect(next_answer(page, part="#cars-card")).to_be_focused()
+    expect(next_answer(page, lambda: page.keyboard.press("Enter"), part="#cars-card")).to_be_focused()
     page.keyboard.press("Tab")
     expect(page.locator("#cars-again")).to_be_focused()
     page.keyboard.press("Enter")
@@ -202,32 +202,28 @@ def test_the_keyboard_is_enough(browser: Browser, address: str) -> None:
 def test_back_returns_to_the_search_before(browser: Browser, address: str) -> None:
     page = open_page(browser, address)
     start = page.url
-    next_answer(page, page.locator("#cars-examples button").first)
+    next_answer(page, page.locator("#cars-examples button").first.click)
     expect(page).to_have_url(re.compile(r"\?cars=1&of=example&way=by\+body&top_k=4$"))
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     assert page.url == start  # an upload that is not kept has no address
     if page.locator("#cars-reveal").is_visible():
-        next_answer(page, page.locator("#cars-reveal"))
-    next_answer(page, page.locator("#cars-gallery .visim-tiles button").first, part="#cars-card")
-    next_answer(page, page.locator("#cars-again"))
+        next_answer(page, page.locator("#cars-reveal").click)
+    next_answer(page, page.locator("#cars-gallery .visim-tiles button").first.click, part="#cars-card")
+    next_answer(page, page.locator("#cars-again").click)
     expect(page).to_have_url(re.compile(r"\?cars=sedan%2Fsedan_0002\.jpg&way=by\+body&top_k=4$"))
     for expected in ("a car", "a car"):
-        page.go_back()
-        expect(next_answer(page)).to_contain_text(expected)
+        expect(next_answer(page, page.go_back)).to_contain_text(expected)
     expect(page).to_have_url(re.compile("of=example"))
     page.go_back()
     expect(page.locator("#cars-verdict")).to_contain_text("Choose a picture.")
-    page.go_forward()
-    expect(next_answer(page)).to_contain_text("a car")
+    expect(next_answer(page, page.go_forward)).to_contain_text("a car")
     page.close()
 
 
 def test_the_link_to_an_upload_works_for_others_where_it_is_kept(browser: Browser, photo_address: str) -> None:
     page = open_page(browser, photo_address)
     expect(page.locator("#cars-kept-note")).to_contain_text("kept here for 24 hours")
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     expect(page).to_have_url(re.compile(r"\?cars=[\w-]{22}&of=upload"))
     shared = page.url
     page.close()
@@ -241,14 +237,13 @@ def test_the_link_to_an_upload_works_for_others_where_it_is_kept(browser: Browse
 
 def test_copies_share_a_tile_and_parts_are_coloured_on_photographs(browser: Browser, photo_address: str) -> None:
     page = open_page(browser, photo_address)
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     tiles = page.locator("#cars-gallery .visim-tiles li")
     expect(tiles).to_have_count(4)
     expect(page.locator("#cars-gallery .visim-badge")).to_have_text([re.compile(r"^\d copies$")])
     expect(page.locator("#cars-gallery .visim-note")).to_have_count(0)
-    next_answer(page, tiles.first.get_by_role("button"), part="#cars-card")
-    why = next_answer(page, page.locator("#cars-why"), part="#cars-why-text")
+    next_answer(page, tiles.first.get_by_role("button").click, part="#cars-card")
+    why = next_answer(page, page.locator("#cars-why").click, part="#cars-why-text")
     expect(why).to_contain_text(re.compile("unrelated pictures"))
     assert_in_window(page, why)
     page.close()
@@ -256,10 +251,9 @@ def test_copies_share_a_tile_and_parts_are_coloured_on_photographs(browser: Brow
 
 def test_a_label_can_be_asked_for(browser: Browser, photo_address: str) -> None:
     page = open_page(browser, photo_address)
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     page.locator("#cars-label input").click()
-    next_answer(page, page.get_by_role("option", name="truck"))
+    next_answer(page, page.get_by_role("option", name="truck").click)
     captions = page.locator("#cars-gallery .visim-caption")
     expect(captions.first).to_contain_text("truck")
     assert {text.split(" · ")[1] for text in captions.all_inner_texts()} == {"truck"}
@@ -272,8 +266,9 @@ def test_the_page_speaks_german(browser: Browser, address: str) -> None:
     expect(page.locator("#cars-verdict")).to_contain_text("Wähle ein Bild.")
     expect(page.locator("#cars-way")).to_contain_text("nach Aussehen")
     expect(page.locator("#cars-address button")).to_have_text("Holen")
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    expect(next_answer(page)).to_contain_text("Das sieht aus wie ein Auto.")
+    expect(next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))).to_contain_text(
+        "Das sieht aus wie ein Auto."
+    )
     expect(page.locator("#cars-gallery .visim-caption").first).to_contain_text("Ähnlichkeit: 100 %")
     words = page.locator("body").inner_text()
     for english in ("similarity:", "Most similar", "Choose a picture", "How sure", "Or try", "Fetch", "Compare"):
@@ -297,8 +292,7 @@ def test_what_a_finger_needs(browser: Browser, address: str, window: str) -> Non
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_no_serious_fault_in_a_warning(browser: Browser, photo_address: str, theme: str) -> None:
     page = open_page(browser, f"{photo_address}?__theme={theme}", "phone")
-    give(page, png_bytes(noise(5)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(noise(5))))
     page.add_style_tag(content="* { transition: none !important }")
     faults = Axe().run(page, context={"exclude": [["footer"], ["#cars-upload"]]})
     serious = [fault for fault in faults.response["violations"] if fault["impact"] in ("serious", "critical")]
@@ -310,8 +304,7 @@ def test_the_layout_does_not_jump(browser: Browser, address: str) -> None:
     page = open_page(browser, address)
     left = "document.querySelector('#visim-heading').getBoundingClientRect().left"
     before = page.evaluate(left)
-    give(page, png_bytes(drawn_picture(KNOWN)))
-    next_answer(page)
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     assert page.evaluate(left) == before
     page.close()
 
