@@ -104,7 +104,8 @@ def _follow_links(page: gr.Blocks, reports: gr.HTML, tab: SearchTab, tabs: gr.Ta
         return tab.refuse(say(reason, most=most)) if is_mine else tab.nothing()
 
     page.load(load, None, outputs, **settings)
-    reports.asked(go_back, None, outputs, **settings)
+    # Going back twice, quickly, ends at the last entry.
+    reports.asked(go_back, None, outputs, trigger_mode="always_last", **settings)
     reports.refused(refuse, None, outputs, **settings)
 
 

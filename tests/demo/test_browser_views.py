@@ -33,11 +33,11 @@ new MutationObserver(changes => {
 
 
 class Photographs:
-    """A source of photographs in which two of the gallery's pictures are one."""
+    """A source of photographs in which each picture is there twice."""
 
     def read_many(self, file_names: Sequence[str]) -> dict[str, bytes]:
         def number(name: str) -> int:
-            return 1 if name.endswith("0002.jpg") else sum(name.encode())
+            return int(name[-5]) + 10 * name.startswith(("suv", "truck"))
 
         return {name: png_bytes(noise(number(name), (16, 12)).resize((320, 240))) for name in file_names}
 
@@ -65,7 +65,7 @@ def open_page(browser: Browser, address: str, window: str = "laptop", **options:
     page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.locator(".visim-verdict .visim-message").first.wait_for()
-    if page.get_by_role("tab").count():
+    if "cars=" not in address and page.get_by_role("tab").count():  # a link opens its tab itself
         page.get_by_role("tab", name=re.compile("Cars|Autos")).click()
     page.locator("#cars-examples button").first.wait_for()
     return page
@@ -240,7 +240,9 @@ def test_copies_share_a_tile_and_parts_are_coloured_on_photographs(browser: Brow
     next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     tiles = page.locator("#cars-gallery .visim-tiles li")
     expect(tiles).to_have_count(4)
-    expect(page.locator("#cars-gallery .visim-badge")).to_have_text([re.compile(r"^\d copies$")])
+    next_answer(page, lambda: page.locator("#cars-top-k input[type=range]").press("End"))  # 12 of 10 pictures
+    assert set(page.locator("#cars-gallery .visim-badge").all_inner_texts()) == {"2 copies"}
+    assert 6 <= tiles.count() <= 10
     expect(page.locator("#cars-gallery .visim-note")).to_have_count(0)
     next_answer(page, tiles.first.get_by_role("button").click, part="#cars-card")
     why = next_answer(page, page.locator("#cars-why").click, part="#cars-why-text")
