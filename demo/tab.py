@@ -227,13 +227,18 @@ class SearchTab:
             shown = explain_match(self._collection, state, found, open_upload(upload))
         except VisimError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        pictures = {self._parts.why_query: shown.of_query, self._parts.why_found: shown.of_found}
+        pictures = {
+            self._parts.why_query: (shown.of_query, say("why_query")),
+            self._parts.why_found: (shown.of_found, say("why_found")),
+        }
         return {
             self._parts.reasons: gr.update(visible=True),
             self._parts.why_text: shown.to_html(data=signal(moves="focus")),
             **{
-                part: gr.update(value=self._files.keep_picture(picture) if picture else None, visible=bool(picture))
-                for part, picture in pictures.items()
+                part: gr.update(
+                    value=self._files.keep_picture(picture) if picture else None, visible=bool(picture), alt_text=said
+                )
+                for part, (picture, said) in pictures.items()
             },
         }
 
