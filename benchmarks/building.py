@@ -50,7 +50,7 @@ def _build_row(scale: Scale, model: str, count: int) -> Row:
     ratio = times["build"] / times[NETWORK]
     kind = "photographs" if are_photographs(_TAB, data=scale.data) else "drawn pictures"
     return Row(
-        what=f"{len(paths):,} {kind}, from files to a repo folder, {model}",
+        what=f"{len(paths):,} {kind}, from files to a repo folder, {repo.name}",
         measured=times["build"],
         unit="s",
         baseline_name="the network alone, on tensors in memory",

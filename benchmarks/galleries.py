@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 import hub
 from benchmarks.scale import Scale
 from benchmarks.table import Row
-from lab.evaluation.baselines import nearest, raw_pixels
 from visim_models import VisualSimilarity
 from visim_models.build import build
 from visim_models.build.verdict_check import check_verdict
@@ -29,6 +29,7 @@ _NARROW = {
     "koalas at 32 pixels": ("not_cifar10/tiny_imagenet.zip", "koala"),
 }
 _NARROW_SIZE = 150
+_PIXEL_SIDE = 32
 _OTHER_THINGS = "not_cars/imagenet.zip"
 _EVERYTHING = "not_cars/caltech101.zip"
 
@@ -136,10 +137,12 @@ def _built(pictures: Files, folder: Path, model: str) -> VisualSimilarity:
 
 def _by_pixels(similarity: VisualSimilarity, shown: Files, asked: Files) -> list[list[str]]:
     def rows(files: Iterable[bytes]) -> torch.Tensor:
-        return raw_pixels(torch.stack([similarity.processor.resize(decode_image(content)) for content in files]))
+        squares = torch.stack([similarity.processor.resize(decode_image(content)) for content in files]).float()
+        return F.interpolate(squares, size=_PIXEL_SIDE, mode="area").flatten(1)  # (N, 3 * 32 * 32)
 
     labels = [name.partition("/")[0] for name in shown]
-    found = nearest(rows(asked.values()), rows(shown.values()), top_k=_TOP)
+    distances = torch.cdist(rows(asked.values()), rows(shown.values()))  # (Q, N)
+    found = distances.topk(_TOP, largest=False).indices
     return [[labels[index] for index in row] for row in found.tolist()]
 
 

@@ -197,7 +197,8 @@ def test_the_install_line_has_the_address_that_is_given(own_repo: Path, capsys: 
 
 def test_every_plot_is_shown_and_every_picture_is_there(measured_repo: Path) -> None:
     drawn = sorted(path.name for path in (measured_repo / "plots").iterdir())
-    assert drawn == ["confusion.png", "losses.png", "match_scores.png", "reliability.png", "strangeness.png"]
+    tables = ["match_probability.png", "match_scores.png", "reliability.png", "strangeness.png"]
+    assert drawn == ["confusion.png", "failures.png", "losses.png", *tables]
     for name in drawn:
         assert f"](plots/{name})" in card_of(measured_repo)
         with Image.open(measured_repo / "plots" / name) as picture:
