@@ -27,6 +27,7 @@ def bundled(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The tiny repos in the place of the bundled ones."""
     for name, folder in repos.items():
         shutil.copytree(folder, tmp_path / f"visim-{name}")
+    shutil.copytree(repos["cifar10-autoencoder"], tmp_path / "visim-cifar10-extractor")  # its gallery is the same
     monkeypatch.setattr(importlib.import_module("hub.locate"), "BUNDLED", tmp_path)
     return tmp_path
 
@@ -34,7 +35,9 @@ def bundled(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.usefixtures("bundled")
 def test_the_collections_of_both_tabs(repos: dict[str, Path]) -> None:
     cifar10, cars = load_collections(Settings())
-    assert (cifar10.key, list(cifar10.ways)) == ("cifar10", ["by code"])
+    assert (cifar10.key, list(cifar10.ways), cifar10.default_way) == ("cifar10", ["by look", "by kind"], "by look")
+    assert cifar10.judge is cifar10.ways["by kind"]
+    assert cars.judge is cars.ways["by body"]
     assert (cars.key, list(cars.ways), cars.default_way) == ("cars", ["by body", "by look"], "by body")
     assert cars.decoder is cars.ways["by look"]
     expected = hub.load(repos["car-extractor"]).gallery.file_names
