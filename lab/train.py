@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace, *, command: str) -> None:
     device, recipe = _device(options.device), _recipe(options)
     new_figure(1, 1)  # a missing matplotlib is an error now, not after the first epoch
-    inputs = local_paths([*options.data, *options.outliers])
+    inputs = local_paths([*options.data, *options.outliers, *(options.keep_together or [])[:1]])
     run = TrainingRun.for_output(options.out, inputs=inputs, resume=options.resume, force=options.force)
 
     load = dataclasses.replace(recipe.processor, size=recipe.load_size)
@@ -115,6 +115,12 @@ def _device(name: str | None) -> torch.device:
 
 def _split(images: ImageSet, recipe: Recipe, options: argparse.Namespace) -> Split:
     together = read_column(*options.keep_together) if options.keep_together else {}
+    if options.keep_together and not together.keys() & set(images.file_names):
+        raise DataError(
+            f"{options.keep_together[0]} names none of the pictures: it must have their paths in the source, such as "
+            f"{images.file_names[0]}.",
+            path=options.keep_together[0],
+        )
     print(f"looking for near-duplicates among {len(images):,} pictures", flush=True)
     return split_images(images, recipe.shares, seed=options.seed, kept_together=together)
 

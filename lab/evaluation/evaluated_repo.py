@@ -13,7 +13,7 @@ from hub.locate import locate
 from lab.data import ImageSet
 from lab.evaluation.benchmark import CIFAR10, Benchmark, benchmark_for
 from lab.evaluation.data_folder import DataFolder
-from lab.fitting import embed_images, measure_images
+from lab.fitting import embed_images, measure_against
 from lab.split_file import HELD_OUT, PARTS, Split
 from lab.splits import not_held_out
 from visim_models import (
@@ -100,14 +100,15 @@ class EvaluatedRepo:
         """
         other = RepoFolder(locate(name))
         model, processor = prepared(load_model(other)), ImageProcessor.load(other)
-        pixels = self.read(self.benchmark.gallery_file, self.known_images, processor)
+        pixels = self._pixels(self.benchmark.gallery_file, self.known_images, processor)
         known = Gallery(self.known.file_names, self.known.labels, embed_images(model, processor, pixels))
-        similarity = VisualSimilarity(model, processor, known, _nearest_neighbours(torch.zeros(1)))
-        seen = replace(self, similarity=similarity, known=known)
-        calibration = [seen.part("calibration", file=file).pixels for file in seen.divided_files("calibration")]
-        measured = measure_images(similarity, torch.cat(calibration))
-        similarity.ood = _nearest_neighbours(measured.values[_NEIGHBOURS])
-        return seen
+        calibration = [
+            self._pixels(file, self._listed("calibration", file), processor)
+            for file in self.divided_files("calibration")
+        ]
+        distances = measure_against(known, model, processor, torch.cat(calibration)).values[_NEIGHBOURS]
+        detector = OutOfDistributionDetector({_NEIGHBOURS: Weighting(1, 0, 1)}, calibration_scores=distances)
+        return replace(self, similarity=VisualSimilarity(model, processor, known, detector), known=known)
 
     @property
     def name(self) -> str:
@@ -130,20 +131,24 @@ class EvaluatedRepo:
             DataError: it has none.
         """
         file = file or self.benchmark.split_files[0]
+        chosen = self._listed(part, file)
+        return replace(chosen, pixels=self._pixels(file, chosen, self.similarity.processor))
+
+    def divided_files(self, part: str) -> list[str]:
+        """Return the files of the benchmark that the split divides: it has pictures of them in this part."""
+        return [file for file, images in self.images.items() if self.split.indices(images.sha256, [part])]
+
+    def _listed(self, part: str, file: str) -> ImageSet:
+        """Return the pictures of a file that are in a part, at the size of the repo's own network."""
         images = self.images[file]
         indices = self.split.indices(images.sha256, [part])
         if not indices:
             raise DataError(
                 f"{self.repo / SPLIT} has no {part} pictures: export the repo again.", path=self.repo / SPLIT
             )
-        chosen = images.subset(self.data.limited(indices))
-        return replace(chosen, pixels=self.read(file, chosen, self.similarity.processor))
+        return images.subset(self.data.limited(indices))
 
-    def divided_files(self, part: str) -> list[str]:
-        """Return the files of the benchmark that the split divides: it has pictures of them in this part."""
-        return [file for file, images in self.images.items() if self.split.indices(images.sha256, [part])]
-
-    def read(self, file: str, images: ImageSet, processor: ImageProcessor) -> Tensor:
+    def _pixels(self, file: str, images: ImageSet, processor: ImageProcessor) -> Tensor:
         """Return the (N, 3, S, S) uint8 pixels of some pictures of a file as a processor makes them.
 
         Pictures of CIFAR-10 are enlarged from 32 x 32, in memory.
@@ -168,11 +173,6 @@ class EvaluatedRepo:
         """Return the pictures of the file that the gallery shows."""
         images = self.data.read(self.benchmark.gallery_file, self.similarity.processor)
         return images.subset(self.data.limited(range(len(images))))
-
-
-def _nearest_neighbours(distances: Tensor) -> OutOfDistributionDetector:
-    """Return the detector by the distance to the nearest pictures, calibrated by those of (n,) held-out ones."""
-    return OutOfDistributionDetector({_NEIGHBOURS: Weighting(1, 0, 1)}, calibration_scores=distances)
 
 
 def _shown(gallery: Gallery, images: ImageSet, benchmark: Benchmark, data: DataFolder) -> ImageSet:

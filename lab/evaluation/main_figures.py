@@ -34,6 +34,15 @@ def measure_parts(
     *,
     refitted: Mapping[str, OutOfDistributionDetector],
 ) -> MeasuredParts:
+    """Measure all that detectors are judged by.
+
+    Args:
+        repo: the repo, or another network's view of its pictures.
+        test: the held-out pictures that nothing was fitted to.
+        outliers: kind -> (M, 3, S, S) uint8 pictures.
+        refitted: kind -> the repo's detector, fitted again without it.
+    """
+
     def measured(pixels: Tensor) -> Measured:
         return measure_images(repo.similarity, pixels, gallery=repo.known)
 

@@ -17,7 +17,7 @@ from visim_models.metrics import Figure
 from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.synthetic import SYNTHETIC_KINDS
 
-__all__ = ["MeasuredParts", "outlier_baselines", "outlier_figures", "strangeness_table", "view_figures"]
+__all__ = ["MeasuredParts", "outlier_baselines", "outlier_figures", "strangeness_table"]
 
 _RATES: Final = (0.05, 0.01)
 _NEIGHBOUR: Final = 50
@@ -50,9 +50,15 @@ class MeasuredParts:
     refitted: Mapping[str, OutOfDistributionDetector] = field(default_factory=dict)
 
 
-def outlier_figures(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]:
-    """Return the figures of the repo's own detector."""
-    return _figures(repo, repo.similarity.ood, parts, method="")
+def outlier_figures(repo: EvaluatedRepo, parts: MeasuredParts, *, method: str = "") -> list[Figure]:
+    """Return the figures of the repo's own detector, or of another network's on the same pictures, as a baseline.
+
+    Args:
+        repo: the repo, or another network's view of its pictures.
+        parts: what the detector judges.
+        method: the method, for a baseline.
+    """
+    return _figures(repo, repo.similarity.ood, parts, method=method)
 
 
 def outlier_baselines(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]:
@@ -73,11 +79,6 @@ def outlier_baselines(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]
         calibration_scores=parts.calibration.values[_NEIGHBOUR_DISTANCE],
     )
     return figures + _figures(repo, neighbour, parts, method=f"distance to neighbour {_NEIGHBOUR}")
-
-
-def view_figures(repo: EvaluatedRepo, parts: MeasuredParts, *, method: str) -> list[Figure]:
-    """Return the figures of another network's detector on the same pictures, as a baseline."""
-    return _figures(repo, repo.similarity.ood, parts, method=method)
 
 
 def strangeness_table(detector: OutOfDistributionDetector, parts: MeasuredParts) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lab.evaluation.baselines import PrincipalComponents
 from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.main_figures import find_matches, main_figures, measure_parts, reconstructed
 from lab.evaluation.outlier_kinds import outliers_of
-from lab.evaluation.outliers import view_figures
+from lab.evaluation.outliers import outlier_figures
 from lab.evaluation.reconstruction import reconstruction_errors, reconstruction_figures
 from lab.evaluation.retrieval import (
     pixel_retrieval,
@@ -39,7 +39,7 @@ def general_baselines(repo: EvaluatedRepo) -> list[Figure]:
     test = seen.part("test")
     parts = measure_parts(seen, test, dict(outliers_of(seen)), refitted={})
     figures = retrieval_figures(test, find_matches(seen, parts.test)[1], seen, method=_GENERAL)
-    return [*figures, *wild_figures(seen, method=_GENERAL), *view_figures(seen, parts, method=_GENERAL)]
+    return [*figures, *wild_figures(seen, method=_GENERAL), *outlier_figures(seen, parts, method=_GENERAL)]
 
 
 def picture_baselines(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:

@@ -55,7 +55,7 @@ class ClassifierObjective:
         hints: (N, H) features of the pictures to learn from, by a larger network; H is 0 where the recipe uses none.
 
     Raises:
-        DataError: a picture to validate on has a label that no picture to learn from has.
+        DataError: no picture to validate on has one of the classes.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class ClassifierObjective:
         if hints.shape[1]:
             self.heads["hints"] = nn.Linear(self.model.embedding_dim, hints.shape[1])
         named = [index for index, label in enumerate(validation.labels) if label in self.class_names]
+        if not named:
+            raise DataError(f"No held-out picture shows one of {self.class_names}: give more pictures of these.")
         self.validation = validation.subset(named)
         self.outliers_in_batch = round(recipe.outlier_share * recipe.batch_size)
         self.steps = max(1, len(train) // recipe.batch_size)

@@ -206,6 +206,19 @@ def test_a_classifier_of_ones_own_classes(tmp_path: Path) -> None:
     assert 0 < outliers["pictures"] <= 12  # drums alone: cats are a class
 
 
+def test_a_table_that_names_no_picture_is_an_error(
+    tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else nothing would be kept together, and figures of unseen models would be of seen ones."""
+    table = tmp_path / "models.csv"
+    table.write_text("file_name,model\nelsewhere/0001.png,a\n", encoding="utf-8")
+    assert train("autoencoder", pictures, tmp_path / "run", "--keep-together", str(table), "model") == 2
+    assert "names none of the pictures" in capsys.readouterr().err
+    assert train("autoencoder", pictures, tmp_path / "run", "--keep-together", str(table), "colour") == 2
+    assert "colour" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_several_sources(tmp_path: Path, pictures: Path) -> None:
     more = write_pictures(tmp_path / "more", 3, classes=["van"])
     assert train("autoencoder", pictures, tmp_path / "run", "--data", str(pictures), str(more)) == 0

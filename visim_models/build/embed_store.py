@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from visim_models.build.embedded import EmbeddedPictures, thumbnails_of
 from visim_models.build.model_parts import ModelParts
-from visim_models.build.skipped import Skipped
+from visim_models.build.skipped import Skipped, sort_out
 from visim_models.build.work_folder import Part, WorkFolder
 from visim_models.decoding import pictures_at_once
 from visim_models.embedding import device_of, embed_pixels, keep_freed_memory, map_batches
-from visim_models.errors import ImageHostError, VisimError, WeightsError
-from visim_models.image_store import DecodedBatch, DecodedPicture, ImageStore
+from visim_models.errors import WeightsError
+from visim_models.image_store import DecodedBatch, ImageStore
 from visim_models.measurements import Measured, measure_network
 
 __all__ = ["embed_store"]
@@ -96,15 +96,7 @@ def _embed_in_parts(
 
 
 def _embed_batch(batch: DecodedBatch, parts: ModelParts) -> Part:
-    found: dict[str, DecodedPicture] = {}
-    skipped = []
-    for name, result in batch:
-        if isinstance(result, ImageHostError):
-            raise result  # the host is away, which says nothing of this file
-        if isinstance(result, VisimError):
-            skipped.append(Skipped.of_error(name, result))
-        else:
-            found[name] = result
+    found, skipped = sort_out(batch)
     if not found:
         return Part(None, skipped)
     squares = torch.stack([pixels for pixels, _ in found.values()])  # (N, 3, S, S) uint8

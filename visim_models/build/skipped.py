@@ -4,15 +4,19 @@ import csv
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from visim_models.errors import ImageHostError, VisimError
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import one_line, read_text
 from visim_models.repo_folder.manifest import SKIPPED
 
-__all__ = ["Skipped", "read_skipped", "write_skipped"]
+__all__ = ["Skipped", "read_skipped", "sort_out", "write_skipped"]
 
 _COLUMNS = ["file_name", "reason"]
 _MOST_BYTES = 64 * 2**20
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, order=True)
@@ -26,6 +30,30 @@ class Skipped:
     def of_error(cls, file_name: str, error: Exception) -> "Skipped":
         """Return the file with the error that it raised."""
         return cls(file_name, one_line(error))
+
+
+def sort_out(batch: Iterable[tuple[str, _Result | VisimError]]) -> tuple[dict[str, _Result], list[Skipped]]:
+    """Part the files of a batch that could be read from those that are left out.
+
+    Args:
+        batch: file names, each with what was read of it, or with the error.
+
+    Returns:
+        File name -> what was read of it, and the files that are left out.
+
+    Raises:
+        ImageHostError: the host does not answer, which says nothing of a file.
+    """
+    found: dict[str, _Result] = {}
+    skipped = []
+    for name, result in batch:
+        if isinstance(result, ImageHostError):
+            raise result
+        if isinstance(result, VisimError):
+            skipped.append(Skipped.of_error(name, result))
+        else:
+            found[name] = result
+    return found, skipped
 
 
 def write_skipped(draft: RepoDraft, skipped: Iterable[Skipped]) -> None:

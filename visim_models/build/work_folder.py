@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
@@ -99,17 +101,7 @@ class WorkFolder:
             "fingerprints": json.dumps({name: fingerprints[name] for name in part.file_names}),
         }
         tensors = {**part.pictures.to_tensors(), "embeddings": part.pictures.embeddings.half()} if part.pictures else {}
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            target = self.path / f"part-{hashlib.sha256(header['fingerprints'].encode()).hexdigest()[:16]}.safetensors"
-            staged = target.with_suffix(f".{os.getpid()}")
-            write_tensors(staged, tensors, metadata=header)
-            os.replace(staged, target)
-        except OSError as error:
-            raise RepositoryError(
-                f"{self.path} cannot be written ({one_line(error)}): make room, then run the same command again.",
-                path=self.path,
-            ) from error
+        write_part(self.path, header["fingerprints"].encode(), tensors, header)
 
     def remove(self) -> None:
         """Remove the parts, and the folder if nothing else is in it."""
@@ -140,3 +132,28 @@ def _read(path: Path) -> tuple[Part, str, dict[str, Any]]:
     file_names = json.loads(header["file_names"])
     pictures = EmbeddedPictures.from_tensors(file_names, tensors.pop("embeddings"), tensors) if file_names else None
     return Part(pictures, skipped), json.loads(header["root"]), dict(json.loads(header["fingerprints"]))
+
+
+def write_part(folder: Path, key: bytes, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+    """Write `part-*.safetensors` of a work folder in one step; the folder is made where there is none.
+
+    Args:
+        folder: of the parts.
+        key: names the part: the same key replaces it.
+        tensors: of the part.
+        header: text of its metadata.
+
+    Raises:
+        RepositoryError: the folder cannot be written.
+    """
+    target = folder / f"part-{hashlib.sha256(key).hexdigest()[:20]}.safetensors"
+    staged = target.with_suffix(f".{os.getpid()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(staged, dict(tensors), metadata=dict(header))
+        os.replace(staged, target)
+    except OSError as error:
+        raise RepositoryError(
+            f"{folder} cannot be written ({one_line(error)}): make room, then run the same command again.",
+            path=folder,
+        ) from error

@@ -130,12 +130,12 @@ class Plan:
 
     @property
     def removed(self) -> list[PlanRow]:
-        """Return a row of each file that is to be removed, in the order of the plan."""
+        """Return one row for each file to remove, in the order of the plan."""
         return [row for row, actions in self._files() if actions == {"remove"}]
 
     @property
     def disputed(self) -> list[PlanRow]:
-        """Return a row of each file that one row says to remove and another to keep: it stays."""
+        """Return one row for each file that one row removes and another keeps: it stays."""
         return [row for row, actions in self._files() if len(actions) == 2]
 
     def apply(

@@ -14,18 +14,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.build.model_parts import ModelParts
-from visim_models.build.skipped import Skipped
+from visim_models.build.skipped import Skipped, sort_out
 from visim_models.build.sources import image_root_of, open_store, unreadable_in
+from visim_models.build.work_folder import write_part
 from visim_models.cleaning.facts import PictureFacts, facts_of
 from visim_models.cleaning.survey import Survey, SurveyedPictures
 from visim_models.decoding import decode_ahead, pictures_at_once
 from visim_models.embedding import embed_pixels, keep_freed_memory, map_batches
-from visim_models.errors import ImageHostError, RepositoryError, VisimError
+from visim_models.errors import VisimError
 from visim_models.gallery import Gallery
 from visim_models.image_store import ImageStore
 from visim_models.images import decode_image
 from visim_models.processing import ImageProcessor
-from visim_models.repo_folder.formats import one_line, read_header, read_tensors, write_tensors
+from visim_models.repo_folder.formats import read_header, read_tensors
 
 __all__ = ["KeptSurvey", "survey_pictures"]
 
@@ -116,15 +117,7 @@ def _look(name: str, *, store: ImageStore, processor: ImageProcessor) -> _Seen:
 def _embed(
     batch: list[tuple[str, _Seen | VisimError]], parts: ModelParts, gallery: Gallery | None
 ) -> tuple[SurveyedPictures | None, list[Skipped]]:
-    found: dict[str, _Seen] = {}
-    skipped = []
-    for name, result in batch:
-        if isinstance(result, ImageHostError):
-            raise result  # the host is away, which says nothing of this file
-        if isinstance(result, VisimError):
-            skipped.append(Skipped.of_error(name, result))
-        else:
-            found[name] = result
+    found, skipped = sort_out(batch)
     if not found:
         return None, skipped
     if gallery is None:
@@ -188,18 +181,8 @@ class KeptSurvey:
         seen = json.dumps({name: fingerprints[name] for name in part.file_names}).encode()
         names = torch.frombuffer(bytearray(seen), dtype=torch.uint8)  # the header has no room for many names
         header = {"root": json.dumps(root), "key": _key(parts)}
-        target = self.folder / f"part-{hashlib.sha256(root.encode() + seen).hexdigest()[:20]}.safetensors"
-        staged = target.with_suffix(f".{os.getpid()}")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tensors = {**part.tensors(), "embeddings": part.embeddings.half(), _NAMES: names}
-            write_tensors(staged, tensors, metadata=header)
-            os.replace(staged, target)
-        except OSError as error:
-            raise RepositoryError(
-                f"{self.folder} cannot be written ({one_line(error)}): make room, then run the same command again.",
-                path=self.folder,
-            ) from error
+        tensors = {**part.tensors(), "embeddings": part.embeddings.half(), _NAMES: names}
+        write_part(self.folder, root.encode() + seen, tensors, header)
 
 
 def _key(parts: ModelParts) -> str:

@@ -222,6 +222,13 @@ def test_further_kinds_and_hints_teach_the_features_alone(tmp_path: Path) -> Non
     assert target.confusion.sum() == 8  # the vans are not validated on
 
 
+def test_no_picture_to_validate_the_classes_on() -> None:
+    vans = dataclasses.replace(images(8, 100, seed=1), labels=["van"] * 8)
+    nothing = torch.empty(0, 3, 100, 100, dtype=torch.uint8)
+    with pytest.raises(DataError, match="No held-out picture"):
+        ClassifierObjective(images(12, 100), vans, nothing, CARS, class_names=CAR_CLASSES, hints=torch.empty(12, 0))
+
+
 def test_the_loss_of_a_further_kind_is_not_that_of_the_classes() -> None:
     target = cars(torch.empty(0, 3, 100, 100, dtype=torch.uint8), dataclasses.replace(CARS, outlier_share=0.0))
     logs = torch.log_softmax(torch.randn(3, 4), dim=1)
