@@ -72,6 +72,7 @@ class Parts:
         key = self._collection.key
         self.upload = picture_input(
             label=static(lambda: say("your_picture")),
+            alt_text=say("your_picture"),
             sources=["upload", "webcam", "clipboard"],
             height=290,
             buttons=[],
@@ -185,6 +186,9 @@ class Parts:
             self.way: gr.update(choices=self._way_choices()),
             self.label: gr.update(choices=self._label_choices()),
             self.address: gr.update(submit_btn=say("fetch")),
+            self.upload: gr.update(alt_text=say("your_picture")),
+            self.seen: gr.update(alt_text=say("seen")),
+            self.kept: gr.update(alt_text=say("code_keeps")),
         }
 
     def _way_choices(self) -> list[tuple[str, str]]:
@@ -218,6 +222,7 @@ def _introduction(collection: Collection) -> str:
 def _picture(key: str, elem_id: str, *, height: int = 240) -> gr.Image:
     return gr.Image(
         label=static(lambda: say(key)),
+        alt_text=say(key),
         format="png",
         interactive=False,
         buttons=[],

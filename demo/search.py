@@ -35,6 +35,7 @@ class Search:
         verdict: on an upload; None for a picture of the gallery itself.
         name: of the picture, by its source; "" where nothing can find it again.
         source: where the picture comes from.
+        shown: path of the picture where the page, and not the visitor, has put it into the upload.
         label: the one label that matches may have; "" for any.
         classes: label -> probability of the upload, where a network of the gallery is a classifier.
         found: the tiles that are shown, copies of one picture together; () before they are made.
@@ -49,6 +50,7 @@ class Search:
     verdict: OODVerdict | None = None
     name: str = ""
     source: Source = "visit"
+    shown: str = ""
     label: str = ""
     classes: Mapping[str, float] = field(default_factory=dict)
     found: Sequence[Found] = ()

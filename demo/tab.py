@@ -104,15 +104,14 @@ class SearchTab:
             picture, shown = open_upload(asked.name), asked.name
         else:
             raise gone
-        found = self._search_picture(picture, way, top_k, asked=asked, moves="restore")
-        return {**found, self._parts.upload: shown}
+        return self._search_picture(picture, way, top_k, asked=asked, shown=shown, moves="restore")
 
     def _wire(self) -> None:
         parts = self._parts
         query = [parts.upload, parts.way, parts.label, parts.top_k]
         options = query[1:]
         outputs = parts.answers
-        parts.upload.input(self._on_upload, query, outputs, **_HIDDEN)
+        parts.upload.input(self._on_upload, [parts.state, *query], outputs, **_HIDDEN)
         # Not in Gradio's queue, whose length is limited for all functions together: fetching has a queue of its own.
         parts.address.submit(
             self._on_address, [parts.address, *options], outputs, show_progress_on=parts.upload, queue=False, **_SLOW
@@ -130,19 +129,17 @@ class SearchTab:
             self._on_why, explained, parts.explanation, show_progress_on=parts.why, concurrency_id=QUERIES, **_SLOW
         )
 
-    def _on_upload(self, upload: str | bytes | None, way: str, label: str, top_k: float) -> Updates:
-        return self._show_upload(upload, way, label, top_k)
-
-    def _show_upload(
-        self, upload: str | bytes | None, way: str, label: str, top_k: float, *, moves: Moves = "focus"
+    def _on_upload(
+        self, state: Search | None, upload: str | bytes | None, way: str, label: str, top_k: float
     ) -> Updates:
-        if upload is None:
-            return self._answers.no_search(self._parts.invitation)
+        # Where the page has put the picture there, Gradio's button that removes it still sends it.
+        if upload is None or (state is not None and upload == state.shown):
+            return self.clear()
 
         def search() -> Updates:
             picture = open_upload(upload)
             asked = self._asked(upload if isinstance(upload, str) else "", picture)
-            return self._search_picture(picture, way, top_k, label=label, asked=asked, moves=moves)
+            return self._search_picture(picture, way, top_k, label=label, asked=asked)
 
         return self._answers.attempt(search)
 
@@ -158,8 +155,7 @@ class SearchTab:
                 picture = fetch_picture(address)
                 kept = self._files.keep_picture(picture)
                 asked = self._asked(kept, picture)
-                found = self._search_picture(picture, way, top_k, label=label, asked=asked)
-                return {**found, self._parts.upload: kept}
+                return self._search_picture(picture, way, top_k, label=label, asked=asked, shown=kept)
 
         return self._answers.attempt(search)
 
@@ -168,9 +164,9 @@ class SearchTab:
 
         def search() -> Updates:
             asked = Asked(name=str(number), source="example")
-            return self._search_picture(open_upload(path), way, top_k, label=label, asked=asked)
+            return self._search_picture(open_upload(path), way, top_k, label=label, asked=asked, shown=path)
 
-        return {**self._answers.attempt(search), self._parts.upload: path}
+        return self._answers.attempt(search)
 
     def _on_option(
         self, state: Search | None, upload: str | bytes | None, way: str, label: str, top_k: float
@@ -184,7 +180,9 @@ class SearchTab:
 
         def search() -> Updates:
             picture = open_upload(upload)
-            return self._search_picture(picture, way, top_k, label=label, asked=state.asked, moves="scroll")
+            return self._search_picture(
+                picture, way, top_k, label=label, asked=state.asked, shown=state.shown, moves="scroll"
+            )
 
         return self._answers.attempt(search)
 
@@ -227,13 +225,18 @@ class SearchTab:
             shown = explain_match(self._collection, state, found, open_upload(upload))
         except VisimError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
-        pictures = {self._parts.why_query: shown.of_query, self._parts.why_found: shown.of_found}
+        pictures = {
+            self._parts.why_query: (shown.of_query, say("why_query")),
+            self._parts.why_found: (shown.of_found, say("why_found")),
+        }
         return {
             self._parts.reasons: gr.update(visible=True),
             self._parts.why_text: shown.to_html(data=signal(moves="focus")),
             **{
-                part: gr.update(value=self._files.keep_picture(picture) if picture else None, visible=bool(picture))
-                for part, picture in pictures.items()
+                part: gr.update(
+                    value=self._files.keep_picture(picture) if picture else None, visible=bool(picture), alt_text=said
+                )
+                for part, (picture, said) in pictures.items()
             },
         }
 
@@ -245,13 +248,16 @@ class SearchTab:
         *,
         label: str = "",
         asked: Asked | None,
+        shown: str = "",
         moves: Moves = "focus",
     ) -> Updates:
         most, label = read_top_k(top_k, most=self._parts.most), read_label(label)
         search = search_picture(self._collection, picture, way=way, top_k=most, label=label, classifies=True)
+        search = replace(search, shown=shown)
         if asked:
             search = replace(search, name=asked.name, source=asked.source)
-        return {**self._answers.search(search, picture=picture, moves=moves), **self._answers.inside(picture)}
+        upload = {self._parts.upload: shown} if shown else {}
+        return {**upload, **self._answers.search(search, picture=picture, moves=moves), **self._answers.inside(picture)}
 
     def _search_gallery(
         self, file_name: str, way: str, top_k: float, *, label: str = "", moves: Moves = "focus"
@@ -259,5 +265,6 @@ class SearchTab:
         most, label = read_top_k(top_k, most=self._parts.most), read_label(label)
         search = search_gallery(self._collection, file_name, way=way, top_k=most, label=label)
         tile = self._collection.tiles.make([file_name])[0]
+        search = replace(search, shown=tile.path)
         hidden = {self._parts.inside: gr.update(visible=False)}
         return {**self._answers.search(search, moves=moves), self._parts.upload: tile.path, **hidden}

@@ -64,7 +64,7 @@ def open_page(browser: Browser, address: str, window: str = "laptop", **options:
     page = browser.new_page(viewport={"width": width, "height": height}, **options)  # type: ignore[arg-type]
     page.set_default_timeout(PATIENCE)
     page.goto(address)
-    page.locator(".visim-verdict .visim-message").first.wait_for()
+    page.locator(".visim-verdict .visim-message").first.wait_for(state="attached")
     if "cars=" not in address and page.get_by_role("tab").count():  # a link opens its tab itself
         page.get_by_role("tab", name=re.compile("Cars|Autos")).click()
     page.locator("#cars-examples button").first.wait_for()

@@ -27,10 +27,10 @@ def test_a_whole_number_may_come_as_a_float(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("function", "inputs"),
     [
-        ("_on_upload", [None]), ("_on_upload", ["text", "by code", "", 4]),
-        ("_on_upload", [{"path": 3}, "by code", "", 4]), ("_on_upload", [{}, {"a": "by code"}, "", 4]),
-        ("_on_upload", [None, "by smell", "", 4]), ("_on_upload", [None, "by code", "<b>", 4]),
-        ("_on_upload", [None, "by code", ["sedan"], 4]),
+        ("_on_upload", [None]), ("_on_upload", [None, "text", "by code", "", 4]),
+        ("_on_upload", [None, {"path": 3}, "by code", "", 4]), ("_on_upload", [None, {}, {"a": "by code"}, "", 4]),
+        ("_on_upload", [None, None, "by smell", "", 4]), ("_on_upload", [None, None, "by code", "<b>", 4]),
+        ("_on_upload", [None, None, "by code", ["sedan"], 4]),
         ("_on_top_k", [None, "4"]), ("_on_top_k", [None, None]), ("_on_top_k", [None, 99]),
         ("_on_option", [None, None, "by code", "", "4"]), ("partial", ["by code", "", "4"]),
         ("partial", ["by code", "", None]),
@@ -49,7 +49,7 @@ def test_inputs_that_do_not_fit_are_explained(
 
 @pytest.mark.parametrize("function", ["_on_again", "partial", "_on_upload"])
 def test_true_is_no_number_for_the_page_either(http: httpx.Client, demo: gr.Blocks, function: str) -> None:
-    first = {"_on_again": ["coupe/coupe_0001.jpg"], "partial": [], "_on_upload": [upload(http, drawn_picture(1))]}
+    first = {"_on_again": ["coupe/coupe_0001.jpg"], "partial": [], "_on_upload": [None, upload(http, drawn_picture(1))]}
     name, answer = ask_page(http, function_index(demo, function), [*first[function], "by code", "", True])
     assert (name, "whole number from 1 to 12" in str(answer)) == ("complete", True)
 
