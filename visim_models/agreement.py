@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from visim_models.errors import QueryError
+from visim_models.gallery import Gallery
 from visim_models.images import ImageSource
 from visim_models.pipeline import VisualSimilarity
 
@@ -44,7 +45,9 @@ def agreement_map(
 
     Source: the occlusion maps of Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014).
     """
-    loss = _losses(similarity, image, torch.as_tensor(embedding).float()[None])[0]  # (P,)
+    other = torch.as_tensor(embedding).float()  # (D,)
+    _check_width(other, similarity.gallery)
+    loss = _losses(similarity, image, other[None])[0]  # (P,)
     heat = _map(loss, similarity)
     found: npt.NDArray[np.float32] = (heat / heat.max().clamp(min=1e-6)).numpy()
     return found
@@ -71,21 +74,25 @@ def relative_agreement_map(
         ImageDecodeError: it is not a picture, or not one that is safe to decode.
         QueryError: the embedding's width is not the gallery's.
     """
-    gallery = similarity.gallery
-    unlike = [index for index, other in enumerate(gallery.labels) if other != label] or list(range(len(gallery)))
+    gallery, other = similarity.gallery, torch.as_tensor(embedding).float()  # (D,)
+    _check_width(other, gallery)
+    unlike = [index for index, each in enumerate(gallery.labels) if each != label] or list(range(len(gallery)))
     chosen = unlike[:: max(1, len(unlike) // _UNRELATED)][:_UNRELATED]
-    others = torch.cat([torch.as_tensor(embedding).float()[None], torch.from_numpy(gallery.embeddings[chosen])])
+    others = torch.cat([other[None], torch.from_numpy(gallery.embeddings[chosen])])  # (1 + N, D)
     losses = _losses(similarity, image, others)  # (1 + N, P)
     usual = losses[1:].amax(dim=1).quantile(_PERCENTILE).clamp(min=1e-6)
     found: npt.NDArray[np.float32] = (_map(losses[0], similarity) / usual).numpy()
     return found
 
 
+def _check_width(embedding: Tensor, gallery: Gallery) -> None:
+    width = gallery.embeddings.shape[1]
+    if embedding.shape != (width,):
+        raise QueryError(f"The other embedding must be of shape ({width},), not {tuple(embedding.shape)}.")
+
+
 def _losses(similarity: VisualSimilarity, image: ImageSource, others: Tensor) -> Tensor:
     """Measure how much the cosine with each of (N, D) embeddings falls while a part is covered: (N, P), at least 0."""
-    width = similarity.gallery.embeddings.shape[1]
-    if others.ndim != 2 or others.shape[1] != width:
-        raise QueryError(f"The other embedding must be of shape ({width},), not {tuple(others.shape[1:])}.")
     pixels = similarity.processor(image)  # (3, S, S)
     covers = _covers(similarity.processor.size)  # (P, S, S)
     covered = torch.where(covers[:, None], pixels.mean(dim=(1, 2), keepdim=True), pixels)  # (P, 3, S, S)
