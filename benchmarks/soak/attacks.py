@@ -179,7 +179,8 @@ def _both(url: str, picture: str) -> list[Request]:
 
 
 def _direct(url: str, _: str) -> list[Request]:
-    search = {"data": [None, None, "by look", "", 4], "fn_index": _page_function(url, "_on_upload"), "session_hash": "attacker"}
+    index = _page_function(url, "_on_upload")
+    search = {"data": [None, None, "by look", "", 4], "fn_index": index, "session_hash": "attacker"}
     return [("run/_on_upload", search), ("run/search_cars", {"data": [None, 4]}), ("api/search_cars", {"data": [3, 4]})]
 
 
