@@ -30,7 +30,7 @@
 
   const show = part => {
     const { answer, moves, tiles, status } = part.dataset;
-    const ask = ++settling;
+    const ask = ++settling, before = document.activeElement;
     const column = part.closest(".visim-answer") ?? document;
     const isReady = () => Number(tiles) === 0 || column.querySelectorAll(".visim-tiles li").length >= Number(tiles);
     remember(part);
@@ -43,7 +43,9 @@
         announce(status);
         return;
       }
-      part.focus({ preventScroll: true });
+      // Who has gone on to another control meanwhile stays there.
+      if ([before, document.body].includes(document.activeElement)) part.focus({ preventScroll: true });
+      else announce(status);
       intoView(part);
     }, part.classList.contains("visim-message") ? 3 : 12));
     shown.add(answer);
