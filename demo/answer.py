@@ -1,34 +1,54 @@
 """From a search to the page: fills the components of a tab."""
 
+import json
+import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Literal
 
 import gradio as gr
 from PIL import Image
 
+from demo.cards import meaning, tile_grid
 from demo.collection import Collection
-from demo.facts import fact_lines, shortened
+from demo.copies import find_distinct
 from demo.files import VisitorFiles
+from demo.links import Asked
+from demo.matches_table import matches_rows, table_headers
 from demo.parts import Parts
 from demo.percent import explain_percents
-from demo.search import Search, matches_csv
-from demo.tiles import Tile
+from demo.search import Search, matches_csv, nearest
+from demo.texts import say
 from demo.upload import sentence
-from demo.verdict import explain_verdict, message
-from visim_models import Match, VisimError
+from demo.verdict import explain_basis, explain_classes, explain_verdict, message
+from visim_models import VisimError
 
-__all__ = ["Answers", "Updates"]
-
-_ALL_DRAWN = "The tiles are **drawn from their codes** by the autoencoder, as the photographs are not at hand."
-_SOME_DRAWN = "Tiles “drawn from its code” are the autoencoder's, as those photographs are not at hand."
-
-_LABEL = 60
-"""Most characters of a label below a tile. The table of the matches has it whole."""
+__all__ = ["Answers", "Moves", "Updates", "signal"]
 
 Updates = dict[Any, Any]
 """Component -> its new value or settings."""
+
+Moves = Literal["focus", "scroll", "restore"]
+"""What the page does with an answer: it comes into view with the focus, as a new entry of the history; or without the
+focus, which stays on the control that asked for it; or as the entry of the history that is already there."""
+
+
+def signal(*, moves: Moves, key: str = "", asked: Asked | None = None, tiles: int = 0, status: str = "") -> str:
+    """Write the attributes by which `page.js` finds a new answer and knows what to do with it.
+
+    Args:
+        moves: how it comes into view.
+        key: of the gallery, for the history.
+        asked: what finds the search again.
+        tiles: how many tiles belong to it.
+        status: what is announced of an answer that does not take the focus.
+    """
+    values = {"answer": secrets.token_hex(4), "moves": moves, "tiles": tiles, "status": status}
+    if asked:
+        state = {key: asked.name, "of": asked.source, "way": asked.way, "top_k": asked.top_k}
+        values |= {"address": asked.address(key), "state": json.dumps(state)}
+    return "".join(f' data-{name}="{escape(str(value))}"' for name, value in values.items())
 
 
 class Answers:
@@ -48,18 +68,28 @@ class Answers:
         try:
             return answer()
         except VisimError as error:
-            return self.no_search(message("error", sentence(error)))
+            return self.refusal(sentence(error))
 
-    def search(self, search: Search) -> Updates:
-        """Show a search: its verdict and, if they do not wait behind a warning, its matches."""
+    def search(self, search: Search, *, picture: Image.Image | None = None, moves: Moves = "focus") -> Updates:
+        """Show a search: its verdict and, if they do not wait behind a warning, its matches.
+
+        Args:
+            search: the search.
+            picture: the upload, to find it in the gallery.
+            moves: how the answer comes into view.
+        """
+        if not search.is_hidden:
+            search = self._with_tiles(search, picture)
         updates = {
             self._parts.state: search,
-            self._parts.verdict: self._explain(search),
-            self._parts.link: self._link(search),
+            self._parts.verdict: self._explain(search, moves),
             self._parts.reveal: gr.update(visible=search.is_hidden),
             self._parts.results: gr.update(visible=not search.is_hidden),
             self._parts.detail: gr.update(visible=False),
             self._parts.reasons: gr.update(visible=False),
+            self._parts.table_fold: gr.update(visible=not search.is_hidden),
+            self._parts.sure_fold: gr.update(visible=True),
+            self._parts.sure: self._reasons(search),
         }
         return updates if search.is_hidden else {**updates, **self._matches(search)}
 
@@ -75,58 +105,79 @@ class Answers:
             self._parts.kept: self._files.keep_enlarged(Image.fromarray(decoder.reconstruct(picture))),
         }
 
+    def refusal(self, text: str) -> Updates:
+        """Show no search, and why there is none; plain text."""
+        return self.no_search(message("error", text, data=signal(moves="focus")))
+
     def no_search(self, text: str) -> Updates:
         """Show no search, and a text in place of the verdict.
 
         Args:
             text: HTML, as `demo.verdict.message` makes it.
         """
-        hidden = [self._parts.reveal, self._parts.results, self._parts.detail, self._parts.reasons, self._parts.inside]
-        return {
-            self._parts.state: None,
-            self._parts.verdict: text,
-            self._parts.link: "",
-            **{part: gr.update(visible=False) for part in hidden},
-        }
+        parts = self._parts
+        hidden = [
+            parts.reveal,
+            parts.results,
+            parts.detail,
+            parts.reasons,
+            parts.table_fold,
+            parts.inside,
+            parts.sure_fold,
+        ]
+        return {parts.state: None, parts.verdict: text, **{part: gr.update(visible=False) for part in hidden}}
+
+    def _with_tiles(self, search: Search, picture: Image.Image | None) -> Search:
+        similarity = self._collection.ways[search.way]
+        size = len(similarity.gallery)
+        found = find_distinct(
+            search.matches,
+            self._collection.tiles,
+            more=lambda number: nearest(similarity, search.embedding, top_k=min(number, size), label=search.label),
+            query=picture,
+        )
+        is_in_gallery = search.is_in_gallery or any(each.is_query for each in found)
+        return replace(search, found=found, is_in_gallery=is_in_gallery)
 
     def _matches(self, search: Search) -> Updates:
-        tiles = self._collection.tiles.make([match.file_name for match in search.matches])
-        captions = [self._caption(match, tile) for match, tile in zip(search.matches, tiles, strict=True)]
-        drawn = sum(tile.is_drawn for tile in tiles)
-        further = self._collection.about.columns
-        rows = [
-            [rank, m.file_name, m.label, round(m.score, 4), *(m.columns.get(name, "") for name in further)]
-            for rank, m in enumerate(search.matches, start=1)
-        ]
-        table = self._collection.percents.get(search.way)
-        percents = [match.percent for match in search.matches]
+        about = self._collection.about
+        said = meaning(search.matches[0], self._collection.words) if search.matches else ""
+        above = f'<p class="visim-means">{escape(said)}</p>' if said else ""
+        table = {"headers": table_headers(about), "data": matches_rows(search.matches, about)}
+        content = matches_csv(search.matches, about.columns).encode()
         return {
-            self._parts.gallery: gr.update(
-                value=[(tile.path, caption) for tile, caption in zip(tiles, captions, strict=True)], selected_index=None
-            ),
-            self._parts.note: _ALL_DRAWN if drawn == len(tiles) else _SOME_DRAWN if drawn else "",
-            self._parts.percent: explain_percents(percents, table) if table else "",
-            self._parts.table: rows,
-            self._parts.csv: self._files.keep(matches_csv(search.matches, further).encode(), "visim-matches.csv"),
+            self._parts.gallery: tile_grid(search.found, self._collection, said=above),
+            self._parts.table: table,
+            self._parts.csv: self._files.keep(content, "visim-matches.csv"),
         }
 
-    def _caption(self, match: Match, tile: Tile) -> str:
-        """Write what is below a tile: plain text, in lines."""
-        label = shortened(match.label, _LABEL)
-        parts = [label, "drawn from its code" if tile.is_drawn else "", "not at hand" if tile.is_missing else ""]
-        lines = [f"similarity: {match.percent} %", " · ".join(part for part in parts if part)]
-        return "\n".join(line for line in [*lines, *fact_lines(match, self._collection.about)] if line)
-
-    def _explain(self, search: Search) -> str:
-        if search.verdict is None:
-            return message("plain", "Searching with a picture of the gallery.", "It finds itself first.")
-        return explain_verdict(
-            search.verdict, one=self._collection.one, many=self._collection.many, basis=self._collection.basis
+    def _explain(self, search: Search, moves: Moves) -> str:
+        words = self._collection.words
+        data = signal(
+            moves=moves,
+            key=self._collection.key,
+            asked=search.asked,
+            tiles=len(search.found),
+            status=say("shown", n=len(search.found)),
         )
+        more = explain_classes(search.classes, words) if search.classes else ""
+        more += f"<p>{escape(say('in_gallery'))}</p>" if search.is_in_gallery else ""
+        more += self._link(search)
+        if search.verdict is None:
+            return message("plain", say("from_gallery"), say("itself"), more=more, data=data)
+        return explain_verdict(search.verdict, words, basis=self._collection.basis, more=more, data=data)
+
+    def _reasons(self, search: Search) -> str:
+        """Write what is in the fold behind the verdict: its statistics, and the scores that were measured."""
+        said = explain_basis(search.verdict, self._collection.words, self._collection.basis)
+        table = self._collection.percents.get(search.way)
+        if table and search.matches and not search.is_hidden:
+            said += explain_percents([match.percent for match in search.matches], table)
+        return said
 
     def _link(self, search: Search) -> str:
-        """Link to this page with this search: possible for a picture of the gallery alone."""
-        if not search.file_name:
+        """Link to this page with this search, where others can find it, too."""
+        address = search.asked.address(self._collection.key) if search.asked else ""
+        if not address:
             return ""
-        asked = {self._collection.key: search.file_name, "way": search.way, "top_k": len(search.matches)}
-        return f'<a class="visim-link" href="?{escape(urlencode(asked))}">Link to this search</a>'
+        return f'<p><a class="visim-link" href="{escape(address)}">{escape(say("link"))}</a></p>'

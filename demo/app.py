@@ -27,8 +27,10 @@ from starlette.routing import Route
 
 from demo.collection import load_collections
 from demo.guard import Guard
-from demo.heading import make_heading
+from demo.heading import USUAL_HEADING, Heading, make_heading
+from demo.kept import KeptUploads
 from demo.page import build_demo, page_theme
+from demo.preview import Preview, draw_preview, preview_route
 from demo.settings import Settings, parse_settings
 from demo.temporary import start_sweeping
 from demo.zero_gpu import mark_for_zero_gpu
@@ -51,19 +53,23 @@ def main(arguments: Sequence[str]) -> int:
     try:
         collections = load_collections(settings)
         heading = make_heading(settings, collections)
-        demo = build_demo(collections, heading=heading, keep_seconds=settings.keep)
+        kept = KeptUploads(settings.keep_uploads) if settings.keep_uploads else None
+        demo = build_demo(collections, heading=heading, keep_seconds=settings.keep, kept=kept)
     except VisimError as error:
         print(f"The demo cannot start. {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on with the gallery where it stopped.", file=sys.stderr)
         return 130
+    if kept:
+        kept.start_deleting()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
     demo.queue(**queue_options(settings))
     if settings.auth and os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true":
         _log.warning("with --auth no tool of MCP can be called: Gradio calls them through a client without a login")
     try:
-        demo.launch(**launch_options(settings))
+        picture = draw_preview(heading, collections[0])
+        demo.launch(**launch_options(settings, heading=heading, preview=picture))
     except OSError as error:
         print(f"Cannot listen on {settings.host}:{settings.port}: {error} Choose another with --port.", file=sys.stderr)
         return 1
@@ -79,8 +85,16 @@ def queue_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def launch_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of `gr.Blocks.launch`."""
+def launch_options(
+    settings: Settings, *, heading: Heading = USUAL_HEADING, preview: bytes | None = None
+) -> dict[str, Any]:
+    """Return the arguments of `gr.Blocks.launch`.
+
+    Args:
+        settings: of the host.
+        heading: of the page, for where its link is passed on.
+        preview: picture for the same, a PNG file; by default, one of the heading alone.
+    """
     return {
         "server_name": settings.host,
         "server_port": settings.port,
@@ -89,8 +103,11 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "auth": settings.auth,
         "max_file_size": f"{settings.max_size}mb",
         "app_kwargs": {
-            "routes": [Route("/healthz", _healthz)],
-            "middleware": [Middleware(Guard, max_upload=settings.max_size * 2**20)],
+            "routes": [Route("/healthz", _healthz), preview_route(preview or draw_preview(heading))],
+            "middleware": [
+                Middleware(Preview, heading=heading, root_path=settings.root_path),
+                Middleware(Guard, max_upload=settings.max_size * 2**20),
+            ],
         },
         "run_history": False,
         "enable_monitoring": False,

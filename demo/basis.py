@@ -1,12 +1,14 @@
-"""The ground that the verdict of a gallery has: what it is calibrated on, and what it was found to find."""
+"""The ground that the verdict of a gallery has: what it is calibrated on, and what was measured of it."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from visim_models import VisimError, VisualSimilarity
-from visim_models.build.verdict_check import check_figures, summary
-from visim_models.metrics import Metrics
+from visim_models.build.verdict_check import check_figures
+from visim_models.metrics import Figure, Metrics
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS
 
@@ -24,13 +26,24 @@ class VerdictBasis:
 
     Attributes:
         is_self_calibrated: it is calibrated on the gallery's own pictures, and not on others of their kind.
-        finds: a sentence on how many drawn pictures it finds; "" where that was not measured.
-        cannot_tell: a sentence that says why it cannot tell; "" where it can.
+        figures: what was measured of it.
+        cannot_tell: why it cannot tell, a key of the page's texts; "" where it can.
     """
 
     is_self_calibrated: bool = False
-    finds: str = ""
-    cannot_tell: str = ""
+    figures: Sequence[Figure] = field(default=(), repr=False)
+    cannot_tell: Literal["", "too_few", "misses"] = ""
+
+    def alarms(self, rate: float) -> Figure | None:
+        """Return the measured share of right pictures that are called strange at a rate, other people's if measured."""
+        names = [f"{kind}_false_alarms_at_{100 * rate:.0f}" for kind in ("wild", "ood")]
+        found = {figure.name: figure for figure in self.figures}
+        return next((found[name] for name in names if name in found), None)
+
+    def found(self, rate: float) -> dict[str, Figure]:
+        """Return kind of other pictures -> measured share of them that is called strange at a rate."""
+        prefix = f"ood_found_at_{100 * rate:.0f}_"
+        return {figure.name.removeprefix(prefix): figure for figure in self.figures if figure.name.startswith(prefix)}
 
 
 def read_basis(repo: Path, similarity: VisualSimilarity) -> VerdictBasis:
@@ -42,18 +55,15 @@ def read_basis(repo: Path, similarity: VisualSimilarity) -> VerdictBasis:
     """
     folder = RepoFolder(repo)
     if not similarity.ood.can_reject:
-        return VerdictBasis(True, cannot_tell="This gallery has too few pictures for a verdict.")
-    if not folder.has(MEASUREMENTS):  # `visim build` did not make it
-        return VerdictBasis()
-    figures = []
+        return VerdictBasis(True, cannot_tell="too_few")
+    is_self_calibrated = folder.has(MEASUREMENTS)  # `visim build` made it
+    figures: Sequence[Figure] = ()
     if folder.has(METRICS):
         try:
-            figures = check_figures(Metrics.read(folder).figures)
+            figures = Metrics.read(folder).figures
         except VisimError as error:
             _log.warning("the page does not say what the verdict finds: %s", error)
-    if not figures:
-        return VerdictBasis(True)
-    finds = f"{summary(figures)} Tried with {figures[0].n} drawn pictures of each kind."
-    if all(figure.value < _LEAST_FOUND for figure in figures):
-        return VerdictBasis(True, finds, "Its verdict misses most of what is surely of another kind.")
-    return VerdictBasis(True, finds)
+    drawn = check_figures(figures)
+    if is_self_calibrated and drawn and all(figure.value < _LEAST_FOUND for figure in drawn):
+        return VerdictBasis(True, figures, "misses")
+    return VerdictBasis(is_self_calibrated, figures)

@@ -13,6 +13,7 @@ from demo.own_gallery import build_pictures, default_out
 from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
+from demo.verdict import Words
 from visim_models import ConvolutionalAutoencoder, GalleryAbout, ImageSourceError, ImageStore, VisualSimilarity
 
 __all__ = ["Collection", "load_collections"]
@@ -54,6 +55,11 @@ class Collection:
     about: GalleryAbout = field(default_factory=GalleryAbout, repr=False)
     basis: VerdictBasis = field(default_factory=VerdictBasis)
     is_own: bool = False
+
+    @property
+    def words(self) -> Words:
+        """What the gallery's pictures are called."""
+        return Words(self.key, self.one, self.many, is_own=self.is_own)
 
     @property
     def default_way(self) -> str:
@@ -114,17 +120,6 @@ def _load_bundled(settings: Settings) -> list[Collection]:
     same_cifar10 = set(cifar10.gallery.file_names) == set(kind.gallery.file_names)
     return [
         Collection(
-            key="cifar10",
-            title="CIFAR-10",
-            one="a CIFAR-10 picture",
-            many="CIFAR-10 pictures",
-            ways={"by look": cifar10, "by kind": kind} if same_cifar10 else {"by look": cifar10},
-            judge=kind if same_cifar10 else None,
-            percents=_percents({"by look": settings.cifar10_repo, "by kind": _CIFAR10_KIND_REPO}),
-            tiles=Tiles(_open_images(cifar10, settings.cifar10_repo, settings.images.get("cifar10")), cifar10),
-            decoder=cifar10,
-        ),
-        Collection(
             key="cars",
             title="Cars",
             one="a car",
@@ -134,9 +129,25 @@ def _load_bundled(settings: Settings) -> list[Collection]:
             percents=_percents({"by body": settings.car_repo, "by look": _CAR_LOOK_REPO}),
             tiles=Tiles(_open_images(cars, settings.car_repo, settings.images.get("cars")), look if same else None),
             decoder=look,
-            basis=VerdictBasis() if same else read_basis(hub.locate(settings.car_repo), cars),
+            basis=read_basis(hub.locate(settings.car_repo), cars),
+        ),
+        Collection(
+            key="cifar10",
+            title="CIFAR-10",
+            one="a CIFAR-10 picture",
+            many="CIFAR-10 pictures",
+            ways={"by look": cifar10, "by kind": kind} if same_cifar10 else {"by look": cifar10},
+            judge=kind if same_cifar10 else None,
+            percents=_percents({"by look": settings.cifar10_repo, "by kind": _CIFAR10_KIND_REPO}),
+            tiles=Tiles(_open_images(cifar10, settings.cifar10_repo, settings.images.get("cifar10")), cifar10),
+            decoder=cifar10,
+            basis=_read_cifar10_basis(settings, kind if same_cifar10 else cifar10, same=same_cifar10),
         ),
     ]
+
+
+def _read_cifar10_basis(settings: Settings, judge: VisualSimilarity, *, same: bool) -> VerdictBasis:
+    return read_basis(hub.locate(_CIFAR10_KIND_REPO if same else settings.cifar10_repo), judge)
 
 
 def _percents(repos: Mapping[str, str]) -> dict[str, PercentTable]:

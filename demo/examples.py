@@ -1,6 +1,5 @@
 """Pictures to try in each tab: the gallery's own, or drawings and noise, which the project may ship."""
 
-import random
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -10,7 +9,9 @@ from PIL import Image
 from demo.collection import Collection
 from demo.facts import shortened
 from demo.pixels import enlarged
+from demo.verdict import mood_of
 from visim_models import VisualSimilarity
+from visim_models.synthetic import synthetic_outliers
 
 __all__ = ["Example", "make_examples"]
 
@@ -19,7 +20,11 @@ _CAPTION = 24
 _DRAWN = 4
 _CANDIDATES = 40
 """Drawings of each label to choose from: those of the shortest codes, since a decoder draws pictures with little in
-them best. The one that looks most like the gallery's pictures is taken."""
+them best."""
+_MATCHES = 4
+_REFUSED = ("text", "plot", "noise")
+"""Kinds of drawn pictures of which the first that is found to be of another kind is an example, too."""
+_SEED = 5
 
 
 class Example(NamedTuple):
@@ -39,14 +44,26 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
     if collection.is_own:
         return _own_pictures(collection, folder)
     pictures = _drawings(collection, collection.decoder) if collection.decoder else []
-    side = collection.ways[collection.default_way].processor.size  # finer noise would be averaged to grey
-    noise = enlarged(Image.frombytes("RGB", (side, side), random.Random(5).randbytes(side * side * 3)))
     examples = []
-    for number, (picture, caption) in enumerate([*pictures, (noise, "noise")]):
+    for number, (picture, caption) in enumerate([*pictures, _refused(collection)]):
         path = folder / f"{collection.key}-example-{number + 1}.png"
         picture.save(path)
         examples.append(Example(str(path), caption))
     return examples
+
+
+def _refused(collection: Collection) -> tuple[Image.Image, str]:
+    """Draw a picture of another kind that the verdict finds, and return it with the word for it."""
+    judge = collection.judge or collection.ways[collection.default_way]
+    side = judge.processor.size  # finer noise would be averaged to grey
+    drawn = [(enlarged(_synthetic(kind, side)), kind) for kind in _REFUSED]
+    results = judge.search_batch([picture for picture, _ in drawn], top_k=1)
+    found = [each for each, result in zip(drawn, results, strict=True) if result.ood.is_ood]
+    return (found or drawn)[0]
+
+
+def _synthetic(kind: str, side: int) -> Image.Image:
+    return Image.fromarray(synthetic_outliers(kind, 1, side, seed=_SEED)[0].permute(1, 2, 0).numpy())
 
 
 def _own_pictures(collection: Collection, folder: Path) -> list[Example]:
@@ -79,16 +96,22 @@ def _drawings(collection: Collection, decoder: VisualSimilarity) -> list[tuple[I
     for label in chosen:
         candidates = by_label[label][:_CANDIDATES]
         drawings = [enlarged(Image.fromarray(decoder.decode_gallery(name))) for name in candidates]
-        results = collection.ways[collection.default_way].search_batch(drawings, top_k=1)
-        # A drawing is a little blurred, and some look strange to the detector, or like something else: such a one would
-        # be a poor first try.
-        best = max(
-            range(len(drawings)),
-            key=lambda index: (
-                not results[index].ood.is_ood,
-                results[index].matches[0].label == label,
-                results[index].ood.p_value,
-            ),
-        )
-        found.append((drawings[best], label))
-    return found
+        best, is_known = _best(collection, drawings, label)
+        found.append((drawings[best], label, is_known))
+    known = [(drawing, label) for drawing, label, is_known in found if is_known]
+    return known or [(drawing, label) for drawing, label, _ in found]
+
+
+def _best(collection: Collection, drawings: list[Image.Image], label: str) -> tuple[int, bool]:
+    """Choose by what a visitor would see: no doubt, then matches of the same label; and say whether there is no doubt.
+
+    A drawing is a little blurred, and some look strange to the detector, or like something else.
+    """
+    results = collection.ways[collection.default_way].search_batch(drawings, top_k=_MATCHES)
+    judged = collection.judge.search_batch(drawings, top_k=1) if collection.judge else results
+    ranks = []
+    for index, (result, judge) in enumerate(zip(results, judged, strict=True)):
+        alike = sum(match.label == label for match in result.matches)
+        ranks.append((mood_of(judge.ood) == "known", alike, judge.ood.p_value, index))
+    is_known, *_, best = max(ranks)
+    return best, is_known

@@ -3,12 +3,13 @@
 from html import escape
 from urllib.parse import urlsplit
 
+from demo.texts import say
 from visim_models import GalleryAbout, Match
 from visim_models.about import is_link
 
-__all__ = ["explain_facts", "fact_lines", "shortened"]
+__all__ = ["explain_facts", "fact_line", "link_to", "shortened"]
 
-_BELOW_A_TILE = 3
+_BELOW_A_TILE = 2
 _LINE = 60
 _VALUE = 600
 """Most columns below a tile; most characters of one there, and beside the chosen tile. Anyone may have written them."""
@@ -20,28 +21,32 @@ def shortened(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
-def fact_lines(match: Match, about: GalleryAbout) -> list[str]:
-    """Return the lines below the tile of a match: plain text, of its first columns that are not empty."""
-    return [shortened(f"{name}: {value}", _LINE) for name, value in _facts(match, about)][:_BELOW_A_TILE]
+def fact_line(match: Match, about: GalleryAbout) -> str:
+    """Return the line below the tile of a match: plain text, of its first columns that are not empty."""
+    return " · ".join(shortened(f"{name}: {value}", _LINE) for name, value in _facts(match, about)[:_BELOW_A_TILE])
 
 
-def explain_facts(match: Match, about: GalleryAbout) -> str:
-    """Write all columns of a match, and the link to its page, as HTML; "" where it has none.
+def link_to(match: Match, about: GalleryAbout) -> str:
+    """Write the link to the page of a match as HTML; "" where it has none.
 
     A link is written only if it is an http or https address: a gallery is anyone's.
     """
+    address = match.columns.get(about.link, "").strip()
+    if not is_link(address):
+        return ""
+    return (
+        f'<a href="{escape(address)}" target="_blank" rel="noopener nofollow">'
+        f"{escape(say('open_link'))}<span> {escape(say('at'))} <bdi>{escape(_host(address))}</bdi></span> ↗</a>"
+    )
+
+
+def explain_facts(match: Match, about: GalleryAbout) -> str:
+    """Write all columns of a match, and the link to its page, as HTML; "" where it has none."""
     rows = "".join(
         f"<dt><bdi>{escape(name)}</bdi></dt><dd><bdi>{escape(_cut(value))}</bdi></dd>"
         for name, value in _facts(match, about)
     )
-    table = f"<dl>{rows}</dl>" if rows else ""
-    address = match.columns.get(about.link, "").strip()
-    if not is_link(address):
-        return table
-    return (
-        f'{table}<a href="{escape(address)}" target="_blank" rel="noopener nofollow">'
-        f"Open its page<span> at <bdi>{escape(_host(address))}</bdi></span> ↗</a>"
-    )
+    return (f"<dl>{rows}</dl>" if rows else "") + link_to(match, about)
 
 
 def _facts(match: Match, about: GalleryAbout) -> list[tuple[str, str]]:

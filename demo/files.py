@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import is_in_or_equal
 from PIL import Image
 
 from demo.pixels import enlarged, png_bytes
@@ -37,6 +38,10 @@ class VisitorFiles:
         path.write_bytes(content)
         self._paths.add(str(path))
         return str(path)
+
+    def has(self, path: str) -> bool:
+        """Say whether a path, which may come from anyone, is of a file that a visitor left and that is still there."""
+        return "\0" not in path and is_in_or_equal(path, self._folder) and Path(path).is_file()
 
     def keep_picture(self, picture: Image.Image) -> str:
         """Write a picture as a PNG file and return its path."""

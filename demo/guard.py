@@ -34,7 +34,7 @@ _CLOSED = re.compile(
 """Routes of Gradio's that this page has no use for. They fetch from the web for anyone (`file=http://...`, by
 `secure_url_stream_response`), write files that nobody deletes, or list the work of others."""
 _OPEN = re.compile(
-    r"/((login|config)/?|logout|healthz|favicon\.ico|manifest\.json|robots\.txt|theme\.css|pwa_icon.*"
+    r"/((login|config)/?|logout|healthz|preview\.png|favicon\.ico|manifest\.json|robots\.txt|theme\.css|pwa_icon.*"
     rf"|(assets|static|svelte)/.*)?|{_API}/(theme\.css|startup-events|login_check/?)"
 )
 """Paths that answer without a login: the page for the login itself, and those that check the login themselves."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from demo.collection import Collection
 from demo.settings import Settings
+from demo.texts import LANGUAGES, say
 from visim_models import DataError, ImageDecodeError, decode_image
 
 __all__ = ["USUAL_HEADING", "Heading", "make_heading"]
@@ -35,15 +36,12 @@ class Heading:
     def to_html(self) -> str:
         """Write the heading as HTML."""
         logo = f'<img src="{escape(self.logo)}" alt="">' if self.logo else ""
-        text = f'<p dir="auto">{escape(self.description)}</p>' if self.description else ""
+        description = say("heading") if self.description == USUAL_HEADING.description else self.description
+        text = f'<p dir="auto">{escape(description)}</p>' if description else ""
         return f'<header>{logo}<div><h1 dir="auto">{escape(self.title)}</h1>{text}</div></header>'
 
 
-USUAL_HEADING = Heading(
-    "visim: visual similarity",
-    "Give it a picture: it shows the pictures of a gallery that look most like it, with a percentage, and says so "
-    "when yours is not the kind of picture it knows.",
-)
+USUAL_HEADING = Heading("visim: visual similarity", LANGUAGES["en"]["heading"])
 
 
 def make_heading(settings: Settings, collections: Sequence[Collection]) -> Heading:

@@ -1,29 +1,53 @@
-"""A picture with light on the parts that matter."""
+"""A picture with colour on the parts that matter, and the legend of the colours."""
 
+from html import escape
 from typing import Any
 
 from PIL import Image
 
-__all__ = ["highlighted"]
+from demo.texts import say
+
+__all__ = ["highlighted", "legend"]
 
 _SIDE = 480
-_DARK = 0.35
-_SPREAD = 0.6
-"""Below 1, so that a part that matters half as much as the most important one is more than half lit."""
+_LOW, _HIGH = 1.0, 3.0
+"""Heat from which a part is coloured, and from which its colour is the strongest."""
+_WEAK, _STRONG = (250, 204, 21), (220, 38, 38)
+_MOST = 0.62
+"""Share of the strongest colour; the rest is the picture."""
 
 
-def highlighted(picture: Image.Image, heat: Any) -> Image.Image:
-    """Return a small copy of a picture that is grey and dark except where `heat` is high.
+def highlighted(picture: Image.Image, heat: Any) -> Image.Image | None:
+    """Return a small copy of a picture with colour where `heat` is above 1; None where it nowhere is.
 
     Args:
         picture: any picture.
-        heat: (S, S) floats in [0, 1] over the whole picture.
+        heat: (S, S) floats over the whole picture, at least 0.
     """
-    lit = picture.convert("RGB")
-    if max(lit.size) < _SIDE:
-        factor = _SIDE / max(lit.size)
-        lit = lit.resize((round(lit.width * factor), round(lit.height * factor)), Image.Resampling.NEAREST)
-    lit.thumbnail((_SIDE, _SIDE))
-    unlit = lit.convert("L").point(lambda value: value * _DARK).convert("RGB")
-    mask = Image.fromarray((255 * heat**_SPREAD).astype("uint8")).resize(lit.size, Image.Resampling.BICUBIC)
-    return Image.composite(lit, unlit, mask)
+    if heat.max() <= _LOW:
+        return None
+    shown = picture.convert("RGB")
+    if max(shown.size) < _SIDE:
+        factor = _SIDE / max(shown.size)
+        shown = shown.resize((round(shown.width * factor), round(shown.height * factor)), Image.Resampling.BICUBIC)
+    shown.thumbnail((_SIDE, _SIDE))
+    strength = ((heat - _LOW) / (_HIGH - _LOW)).clip(0, 1)
+    level = Image.fromarray((255 * strength).astype("uint8")).resize(shown.size, Image.Resampling.BICUBIC)
+    colour = Image.merge("RGB", [level.point(_ramp(*ends)) for ends in zip(_WEAK, _STRONG, strict=True)])
+    # A part that is just above the limit is seen, too: the colour begins with half of its share.
+    cover = level.point([round(255 * _MOST * (value > 4) * (0.5 + value / 510)) for value in range(256)])
+    return Image.composite(colour, shown, cover)
+
+
+def _ramp(weak: int, strong: int) -> list[int]:
+    return [round(weak + (strong - weak) * value / 255) for value in range(256)]
+
+
+def legend() -> str:
+    """Write the legend of the colours as HTML."""
+    weak, strong = (f"rgb({red},{green},{blue})" for red, green, blue in (_WEAK, _STRONG))
+    return (
+        f'<p class="visim-legend"><span>{escape(say("legend_low"))}</span>'
+        f'<i style="background:linear-gradient(to right,transparent,{weak},{strong})"></i>'
+        f"<span>{escape(say('legend_high'))}</span></p>"
+    )

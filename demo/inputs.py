@@ -11,7 +11,7 @@ from gradio.utils import is_in_or_equal, is_static_file
 
 from visim_models import QueryError
 
-__all__ = ["file_objects", "is_remote", "read_index", "read_top_k", "refuse_wrong_inputs"]
+__all__ = ["file_objects", "is_remote", "read_index", "read_label", "read_top_k", "refuse_wrong_inputs"]
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +78,17 @@ def read_top_k(value: object, *, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= most or value != int(value):
         raise QueryError(f"the number of matches, top_k, must be a whole number from 1 to {most}.", key="top_k")
     return int(value)
+
+
+def read_label(value: object) -> str:
+    """Return the label that a visitor asks for; "" for any.
+
+    Raises:
+        QueryError: it is no text.
+    """
+    if not isinstance(value, str | None):
+        raise QueryError("the label must be a text: choose one of the list.", key="label")
+    return value or ""
 
 
 def read_index(event: gr.EventData) -> int:

@@ -1,6 +1,7 @@
 """The whole page: a heading, a tab for each collection, the endpoints, and its theme."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from demo.facts import shortened
 from demo.files import VisitorFiles
 from demo.heading import USUAL_HEADING, Heading
 from demo.inputs import refuse_wrong_inputs
+from demo.kept import KeptUploads
+from demo.links import Asked
+from demo.search import QUERIES
 from demo.tab import SearchTab
+from demo.texts import LANGUAGES, PAGE_TEXTS, say, static
 
 __all__ = ["build_demo", "page_theme"]
 
@@ -21,10 +26,20 @@ _TAB_TITLE = 40
 
 _STYLE = Path(__file__).with_name("style.css")
 _SCRIPT = Path(__file__).with_name("page.js")
+_REFUSALS = ("no_picture", "one_file", "too_large")
+
+# What `page.js` reports: an entry of the history that a visitor went back to, and a file that is no picture.
+_REPORTS = """
+window.visimReport = (name, data) => name === "asked" ? trigger("asked", data) : trigger("refused", data);
+"""
 
 
 def build_demo(
-    collections: Sequence[Collection], *, heading: Heading = USUAL_HEADING, keep_seconds: int = 3600
+    collections: Sequence[Collection],
+    *,
+    heading: Heading = USUAL_HEADING,
+    keep_seconds: int = 3600,
+    kept: KeptUploads | None = None,
 ) -> gr.Blocks:
     """Build the page for these collections, one tab each; nothing is launched.
 
@@ -32,6 +47,7 @@ def build_demo(
         collections: the galleries to show, at least one.
         heading: of the page.
         keep_seconds: how long a visitor's files are kept.
+        kept: keeps uploads, so that the link to a search works for others; None where the host does not want that.
     """
     page: gr.Blocks
     with gr.Blocks(
@@ -40,19 +56,66 @@ def build_demo(
         delete_cache=(max(1, keep_seconds // 4), keep_seconds),
         fill_width=False,
     ) as page:
-        gr.HTML(heading.to_html(), elem_id="visim-heading")
+        gr.HTML(static(heading.to_html), elem_id="visim-heading")
+        reports = gr.HTML("", js_on_load=_REPORTS, elem_id="visim-reports")
         files = VisitorFiles(page)
         built = []
         with gr.Tabs(elem_classes="visim-single" if len(collections) == 1 else None) as tabs:
             for collection in collections:
-                with gr.Tab(shortened(collection.title, _TAB_TITLE), id=collection.key):
-                    built.append(SearchTab(collection, files, introduces=not heading.is_of_gallery))
+                with gr.Tab(_tab_title(collection), id=collection.key):
+                    built.append(SearchTab(collection, files, introduces=not heading.is_of_gallery, kept=kept))
         for tab in built:
-            tab.follow_links(page, tabs)
+            _follow_links(page, reports, tab, tabs)
         for collection in collections:
             add_endpoint(collection)
     refuse_wrong_inputs(page)
     return page
+
+
+def _tab_title(collection: Collection) -> Any:
+    key = f"title_{collection.key}"
+    if not collection.is_own and key in LANGUAGES["en"]:
+        return static(lambda: say(key))
+    return shortened(collection.title, _TAB_TITLE)
+
+
+def _follow_links(page: gr.Blocks, reports: gr.HTML, tab: SearchTab, tabs: gr.Tabs) -> None:
+    """Open a tab with the search that the page's address asks for, or the browser's history: `?cars=a.jpg&top_k=6`."""
+    outputs = [*tab.followed, tabs]
+    settings: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": QUERIES}
+
+    def load(request: gr.Request) -> dict[Any, Any]:
+        asked = Asked.read(tab.key, dict(request.query_params))
+        if asked is None:
+            return tab.start()
+        # An address holds no path of this visit: one that does is no link of ours.
+        asked = replace(asked, source="gallery") if asked.source == "visit" else asked
+        return {**tab.start(), **tab.follow(asked), tabs: gr.Tabs(selected=tab.key)}
+
+    def go_back(event: gr.EventData) -> dict[Any, Any]:
+        values = _field(event, "values", Mapping)
+        asked = Asked.read(tab.key, values or {})
+        return tab.clear() if asked is None else {**tab.follow(asked), tabs: gr.Tabs(selected=tab.key)}
+
+    def refuse(event: gr.EventData) -> dict[Any, Any]:
+        reason = _field(event, "reason", str)
+        is_mine = _field(event, "key", str) == tab.key and reason in _REFUSALS
+        most = (page.max_file_size or 0) // 2**20
+        return tab.refuse(say(reason, most=most)) if is_mine else tab.nothing()
+
+    page.load(load, None, outputs, **settings)
+    # Going back twice, quickly, ends at the last entry.
+    reports.asked(go_back, None, outputs, trigger_mode="always_last", **settings)
+    reports.refused(refuse, None, outputs, **settings)
+
+
+def _field(event: gr.EventData, name: str, kind: type) -> Any:
+    """Return a field of an event, which may come from anyone; None where it is of another type."""
+    try:
+        value = getattr(event, name)
+    except (AttributeError, TypeError, KeyError):
+        return None
+    return value if isinstance(value, kind) else None
 
 
 def page_theme() -> dict[str, Any]:
@@ -82,5 +145,6 @@ def page_theme() -> dict[str, Any]:
         "theme": theme,
         "css": _STYLE.read_text(encoding="utf-8"),
         "head": f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>",
+        "i18n": PAGE_TEXTS,
         "footer_links": ["api", "gradio", "settings"],
     }

@@ -6,21 +6,20 @@ from typing import Any
 
 import gradio as gr
 
+from demo.cards import CHOOSE
 from demo.collection import Collection
 from demo.examples import Example
+from demo.matches_table import table_headers, table_types
+from demo.texts import LANGUAGES, language, say, static
 from demo.upload import picture_input
 from demo.verdict import message
 
 __all__ = ["Parts"]
 
 _MAX_TOP_K = 12
-_WAYS = {
-    "by body": "By body: the features that differ between body types.",
-    "by kind": "By kind: what is in the picture.",
-    "by look": "By look: colour, background and direction.",
-}
-"""Way to compare -> what it is."""
 _FIRST_TOP_K = 4
+_MOST_LABELS = 200
+"""A gallery of more labels has no list to choose one from."""
 
 
 class Parts:
@@ -30,156 +29,188 @@ class Parts:
         collection: the gallery that the tab searches.
         examples: pictures to try.
         introduces: show the title and the description of a host's own gallery.
+        keep_hours: how long uploads are kept for links; 0 where they are not.
     """
 
-    def __init__(self, collection: Collection, examples: Sequence[Example], *, introduces: bool) -> None:
+    def __init__(
+        self, collection: Collection, examples: Sequence[Example], *, introduces: bool, keep_hours: float = 0
+    ) -> None:
         self._collection = collection
         self._examples = examples
+        self._keep_hours = keep_hours
         self.state = gr.State(None, time_to_live=3600)
+        self.chosen = gr.State("", time_to_live=3600)
         if collection.is_own and introduces:
             gr.HTML(_introduction(collection), elem_id=f"{collection.key}-about", elem_classes="visim-about")
         with gr.Row(elem_classes="visim-tab"):
-            with gr.Column(scale=2, min_width=280):
+            with gr.Column(scale=2, min_width=280, elem_classes="visim-query"):
                 self._build_query()
-            with gr.Column(scale=3, min_width=280):
+                self._build_options()
+            with gr.Column(scale=3, min_width=280, elem_classes="visim-answer"):
                 self._build_results()
 
     @property
     def answers(self) -> list[Any]:
         """The components that an answer may change."""
         return [
-            self.state, self.upload, self.verdict, self.link, self.reveal, self.results, self.gallery, self.note,
-            self.percent, self.detail, self.reasons, self.table, self.csv, self.inside, self.seen, self.kept,
+            self.state, self.upload, self.verdict, self.reveal, self.results, self.gallery, self.detail, self.reasons,
+            self.table, self.csv, self.table_fold, self.inside,
+            self.seen, self.kept, self.sure_fold, self.sure,
         ]  # fmt: skip
 
     @property
     def details(self) -> list[Any]:
         """The components that choosing a tile may change."""
-        return [self.detail, self.large, self.name, self.facts, self.reasons]
+        return [self.chosen, self.detail, self.card, self.reasons]
 
     @property
     def explanation(self) -> list[Any]:
         """The components that asking why may change."""
-        return [self.reasons, self.why_query, self.why_found]
+        return [self.reasons, self.why_text, self.why_query, self.why_found]
 
     def _build_query(self) -> None:
-        key, ways = self._collection.key, list(self._collection.ways)
+        key = self._collection.key
         self.upload = picture_input(
-            label="Your picture",
+            label=static(lambda: say("your_picture")),
+            alt_text=say("your_picture"),
             sources=["upload", "webcam", "clipboard"],
-            height=260,
+            height=290,
             buttons=[],
             elem_id=f"{key}-upload",
-            placeholder="Drop a picture here, or click to choose one",
-            alt_text="The picture that is searched with",
+            elem_classes="visim-upload",
+            placeholder=static(lambda: say("drop")),
         )
+        if self._keep_hours:
+            hours = f"{self._keep_hours:g}"
+            gr.Markdown(static(lambda: say("kept", hours=hours)), elem_id=f"{key}-kept-note")
+        gr.Markdown(static(lambda: say("examples")), visible=bool(self._examples))
+        with gr.Row(elem_classes="visim-examples", elem_id=f"{key}-examples"):
+            self.trials = [
+                gr.Button(_caption(example), icon=example.path, size="sm", min_width=56, scale=1)
+                for example in self._examples
+            ]
         self.address = gr.Textbox(
-            label="Or its address on the web",
+            label=static(lambda: say("address")),
             placeholder="https://…",
             max_lines=1,
             max_length=2000,
-            submit_btn="Fetch",
+            submit_btn=say("fetch"),
             elem_id=f"{key}-address",
+            elem_classes="visim-address",
         )
-        gr.Markdown("Or try one of these:", visible=bool(self._examples))
-        with gr.Row(elem_classes="visim-examples", elem_id=f"{key}-examples"):
-            self.trials = [
-                gr.Button(example.caption, icon=example.path, size="sm", min_width=56, scale=1)
-                for example in self._examples
-            ]
+
+    def _build_options(self) -> None:
+        key, ways = self._collection.key, list(self._collection.ways)
         self.way = gr.Radio(
-            ways,
+            self._way_choices(),
             value=ways[0],
-            label="Compare",
-            info=" ".join(_WAYS[way] for way in ways if way in _WAYS),
+            label=static(lambda: say("compare")),
+            info=static(lambda: " ".join(say(f"info_{way}") for way in ways if f"info_{way}" in LANGUAGES["en"])),
             visible=len(ways) > 1,
             elem_id=f"{key}-way",
+        )
+        self._labels = sorted(set(self._collection.ways[ways[0]].gallery.labels) - {""})
+        self.label = gr.Dropdown(
+            self._label_choices(),
+            value="",
+            label=static(lambda: say("only_label")),
+            visible=1 < len(self._labels) <= _MOST_LABELS,
+            elem_id=f"{key}-label",
         )
         self.most = min(_MAX_TOP_K, *(len(way.gallery) for way in self._collection.ways.values()))
         first = min(_FIRST_TOP_K, self.most)
         self.top_k = gr.Slider(
-            1, self.most, first, step=1, label="How many to show", elem_id=f"{key}-top-k", buttons=[]
+            1, self.most, first, step=1, label=static(lambda: say("top_k")), elem_id=f"{key}-top-k", buttons=[]
         )
 
     def _build_results(self) -> None:
-        key, further = self._collection.key, self._collection.about.columns
-        kinds: list[Any] = ["number", "str", "str", "number", *("str" for _ in further)]
-        self.verdict = gr.HTML(self.invitation, elem_id=f"{key}-verdict", elem_classes="visim-verdict")
-        self._build_basis()
-        self.link = gr.HTML(elem_id=f"{key}-link", elem_classes="visim-verdict")
-        self.reveal = gr.Button("Show me the nearest anyway", visible=False, elem_id=f"{key}-reveal")
-        with gr.Column(visible=False) as self.results:
-            self.gallery = gr.Gallery(
-                label="Most similar",
-                columns=4,
-                height="auto",
-                object_fit="contain",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                elem_id=f"{key}-gallery",
-                elem_classes="visim-gallery",
-            )
-            self.note = gr.Markdown(elem_id=f"{key}-note")
-            self._build_detail()
-            self.percent = gr.HTML(elem_id=f"{key}-percent")
-            with gr.Accordion("The matches as a table", open=False):
-                self.table = gr.Dataframe(
-                    headers=["rank", "name", "label", "score", *further],
-                    datatype=kinds,
-                    interactive=False,
-                    label="Matches",
-                    show_label=False,
-                    wrap=True,
-                    elem_id=f"{key}-table",
-                )
-                self.csv = gr.DownloadButton("Download as CSV", elem_id=f"{key}-csv")
-        with gr.Column(visible=False) as self.inside:
-            self._build_inside()
-
-    def _build_basis(self) -> None:
-        """Say what the verdict was found to find, where that was measured, or that it cannot tell."""
-        basis = self._collection.basis
-        said = basis.finds or basis.cannot_tell
-        gr.HTML(
-            f'<p class="visim-basis">{escape(said)}</p>',
-            visible=bool(said),
-            elem_id=f"{self._collection.key}-basis",
-            elem_classes="visim-verdict",
+        key = self._collection.key
+        self.verdict = gr.HTML(static(lambda: self.invitation), elem_id=f"{key}-verdict", elem_classes="visim-verdict")
+        self.reveal = gr.Button(
+            static(lambda: say("reveal")), visible=False, variant="primary", elem_id=f"{key}-reveal"
         )
+        with gr.Column(visible=False) as self.results:
+            self.gallery = gr.HTML("", js_on_load=CHOOSE, elem_id=f"{key}-gallery", elem_classes="visim-gallery")
+            self._build_detail()
+        with gr.Accordion(static(lambda: say("sure")), open=False, visible=False, elem_id=f"{key}-sure-fold") as fold:
+            self.sure = gr.HTML(elem_id=f"{key}-sure", elem_classes="visim-sure")
+        self.sure_fold = fold
+        self._build_table()
+        self._build_inside()
+
+    def _build_table(self) -> None:
+        key, about = self._collection.key, self._collection.about
+        with gr.Accordion(static(lambda: say("table")), open=False, visible=False, elem_id=f"{key}-table-fold") as fold:
+            self.table = gr.Dataframe(
+                headers=table_headers(about),
+                datatype=table_types(about),
+                interactive=False,
+                label=static(lambda: say("matches")),
+                show_label=False,
+                wrap=True,
+                elem_id=f"{key}-table",
+            )
+            self.csv = gr.DownloadButton(str(static(lambda: say("csv"))), elem_id=f"{key}-csv")
+        self.table_fold = fold
 
     def _build_detail(self) -> None:
         key = self._collection.key
-        with gr.Row(visible=False, elem_classes="visim-detail") as self.detail:
-            self.large = _picture("Chosen tile", f"{key}-large", height=280)
-            with gr.Column(min_width=200):
-                self.name = gr.Textbox(label="Name in the gallery", interactive=False, elem_id=f"{key}-name")
-                self.facts = gr.HTML(elem_id=f"{key}-facts", elem_classes="visim-facts")
-                self.again = gr.Button("Search with this one", variant="primary", elem_id=f"{key}-again")
-                self.why = gr.Button("Why do these match?", elem_id=f"{key}-why")
-        with gr.Column(visible=False) as self.reasons:
-            gr.Markdown(
-                "**Why these match.** Each picture is covered piece by piece, and lit where that makes them less alike."
-            )
+        with gr.Column(visible=False, elem_classes="visim-detail", elem_id=f"{key}-detail") as self.detail:
+            self.card = gr.HTML(elem_id=f"{key}-card")
+            with gr.Row(elem_classes="visim-actions"):
+                self.again = gr.Button(
+                    static(lambda: say("again")), variant="primary", size="md", min_width=130, elem_id=f"{key}-again"
+                )
+                self.why = gr.Button(static(lambda: say("why")), size="md", min_width=130, elem_id=f"{key}-why")
+        with gr.Column(visible=False, elem_classes="visim-reasons", elem_id=f"{key}-reasons") as self.reasons:
+            self.why_text = gr.HTML(elem_id=f"{key}-why-text")
             with gr.Row():
-                self.why_query = _picture("Your picture, where it is like the tile", f"{key}-why-query")
-                self.why_found = _picture("The tile, where it is like your picture", f"{key}-why-found")
+                self.why_query = _picture("why_query", f"{key}-why-query")
+                self.why_found = _picture("why_found", f"{key}-why-found")
 
     def _build_inside(self) -> None:
         key, decoder = self._collection.key, self._collection.decoder
         numbers = decoder.gallery.embeddings.shape[1] if decoder else 0
-        gr.Markdown(f"### How it looks inside\nAn autoencoder keeps {numbers:,} numbers of a picture, its code.")
-        with gr.Row():
-            self.seen = _picture("What the autoencoder sees", f"{key}-seen")
-            self.kept = _picture("What its code keeps", f"{key}-kept")
+        with gr.Accordion(static(lambda: say("inside")), open=False, visible=False, elem_id=f"{key}-inside") as fold:
+            gr.Markdown(static(lambda: say("inside_how", n=f"{numbers:,}")))
+            with gr.Row():
+                self.seen = _picture("seen", f"{key}-seen")
+                self.kept = _picture("code_keeps", f"{key}-kept")
+        self.inside = fold
+
+    def translated(self) -> dict[Any, Any]:
+        """Return what `gr.I18n` does not reach, in the visitor's language."""
+        if language() == "en":
+            return {}
+        return {
+            self.way: gr.update(choices=self._way_choices()),
+            self.label: gr.update(choices=self._label_choices()),
+            self.address: gr.update(submit_btn=say("fetch")),
+            self.upload: gr.update(alt_text=say("your_picture")),
+            self.seen: gr.update(alt_text=say("seen")),
+            self.kept: gr.update(alt_text=say("code_keeps")),
+        }
+
+    def _way_choices(self) -> list[tuple[str, str]]:
+        return [(say(f"way_{way}") if f"way_{way}" in LANGUAGES["en"] else way, way) for way in self._collection.ways]
+
+    def _label_choices(self) -> list[tuple[str, str]]:
+        return [(say("all_labels"), ""), *((label, label) for label in self._labels[:_MOST_LABELS])]
 
     @property
     def invitation(self) -> str:
         """The message in place of the verdict before the first search, as HTML."""
         size = len(self._collection.ways[self._collection.default_way].gallery)
-        return message(
-            "plain", "Choose a picture.", f"The most similar of {size:,} {self._collection.many} appear here."
-        )
+        key = f"about_{self._collection.key}"
+        about = say(key) if not self._collection.is_own and key in LANGUAGES["en"] else ""
+        appear = say("appear", size=f"{size:,}", many=self._collection.words.many)
+        return message("plain", say("choose"), f"{appear} {about}".strip())
+
+
+def _caption(example: Example) -> Any:
+    """Return the word below an example: a label as it is, else a text of the page."""
+    key = f"example_{example.caption}"
+    return static(lambda: say(key)) if key in LANGUAGES["en"] else example.caption
 
 
 def _introduction(collection: Collection) -> str:
@@ -188,9 +219,10 @@ def _introduction(collection: Collection) -> str:
     return f'<h2 dir="auto">{escape(collection.title)}</h2>' + (f'<p dir="auto">{escape(text)}</p>' if text else "")
 
 
-def _picture(label: str, elem_id: str, *, height: int = 240) -> gr.Image:
+def _picture(key: str, elem_id: str, *, height: int = 240) -> gr.Image:
     return gr.Image(
-        label=label,
+        label=static(lambda: say(key)),
+        alt_text=say(key),
         format="png",
         interactive=False,
         buttons=[],
@@ -198,5 +230,4 @@ def _picture(label: str, elem_id: str, *, height: int = 240) -> gr.Image:
         min_width=140,
         elem_id=elem_id,
         elem_classes="visim-picture",
-        alt_text=label,
     )

@@ -8,6 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from demo.texts import say
+
 __all__ = ["PercentTable", "explain_percents", "read_percent_table"]
 
 _log = logging.getLogger(__name__)
@@ -83,17 +85,18 @@ def explain_percents(percents: Sequence[int], table: PercentTable) -> str:
     """
     first = max(0, percents[0])
     true, false = table.around(first)
+    total = true + false
     share = (
-        f"Of {true + false:,} matches near {first} % that were measured, "
-        f"{100 * true / (true + false):.0f} % had the query's label."
-        if true + false >= _LEAST
-        else f"Too few matches near {first} % were measured to say how often they have the query's label."
+        say("percent_share", n=f"{total:,}", percent=first, share=f"{100 * true / total:.0f}")
+        if total >= _LEAST
+        else say("percent_few", percent=first)
     )
+    same, other, yours = (escape(say(f"percent_{key}")) for key in ("same", "other", "yours"))
     return (
-        f'<figure class="visim-percent"><figcaption><b>What the percent means.</b> {escape(share)}</figcaption>'
+        f'<figure class="visim-percent"><figcaption><b>{escape(say("percent_head"))}</b> {escape(share)}</figcaption>'
         f"{_plot(percents, table, share)}"
-        '<p><span class="visim-true">■</span> same label <span class="visim-false">■</span> another label '
-        "<span>│</span> your matches</p></figure>"
+        f'<p><span class="visim-true">■</span> {same} <span class="visim-false">■</span> {other} '
+        f"<span>│</span> {yours}</p></figure>"
     )
 
 
@@ -113,7 +116,7 @@ def _plot(percents: Sequence[int], table: PercentTable, share: str) -> str:
     )
     return (
         f'<svg viewBox="0 -2 {_WIDTH} {_HEIGHT + _FOOT + 2}" role="img" '
-        f'aria-label="{escape(f"Scores of matches with the same and with another label. {share}")}">'
+        f'aria-label="{escape(say("percent_plot"))} {escape(share)}">'
         f"{_outlines(table, least, scale)}"
         f'<g class="visim-marks">{marks}</g><g class="visim-ticks">{ticks}</g></svg>'
     )

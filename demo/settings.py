@@ -21,10 +21,11 @@ class Settings:
         share: also open a public gradio.live address.
         images: gallery -> image root of the host's own: folder, zip, https address or hf://datasets/...
         car_repo: repo of the car tab, as `hub.load` takes it.
-        cifar10_repo: repo of the first tab.
+        cifar10_repo: repo of the CIFAR-10 tab.
         max_size: largest upload, in MiB.
         concurrency: how many queries are worked on at once, on both tabs and the endpoints together.
         keep: how long a visitor's files are kept, in seconds.
+        keep_uploads: hours that uploads are kept for links to a search with them; 0 for not at all.
         auth: name and password that visitors must give, or None.
         pictures: folder, zip or hf://datasets/... whose gallery is built and is the first tab, or "".
         out: folder of that gallery, or "" for one below the current folder.
@@ -45,6 +46,7 @@ class Settings:
     max_size: int = 32
     concurrency: int = 4
     keep: int = 3600
+    keep_uploads: int = 0
     auth: tuple[str, str] | None = None
     pictures: str = ""
     out: str = ""
@@ -95,6 +97,7 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         max_size=chosen.max_size,
         concurrency=chosen.concurrency,
         keep=chosen.keep,
+        keep_uploads=chosen.keep_uploads,
         auth=(name, password) if chosen.auth else None,
         galleries=galleries,
         **{key: getattr(chosen, key) for key in ("pictures", "out", "only", "title", "description", "logo")},
@@ -117,10 +120,17 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--port", str(Settings.port), "port to listen on", also="GRADIO_SERVER_PORT", type=_whole(1, 65535))
     add("--root-path", Settings.root_path, "path under which a proxy shows the page", also="GRADIO_ROOT_PATH")
     add("--car-repo", Settings.car_repo, "repo of the car tab: a short name, a folder, or namespace/repo")
-    add("--cifar10-repo", Settings.cifar10_repo, "repo of the first tab, likewise")
+    add("--cifar10-repo", Settings.cifar10_repo, "repo of the CIFAR-10 tab, likewise")
     add("--max-size", str(Settings.max_size), "largest upload, in MiB", type=_whole(1, 32))
     add("--concurrency", str(Settings.concurrency), "queries worked on at once", type=_whole(1, 64))
     add("--keep", str(Settings.keep), "seconds that a visitor's files are kept", type=_whole(1, 7 * 86400))
+    add(
+        "--keep-uploads",
+        str(Settings.keep_uploads),
+        "hours that uploads are kept, so that links to a search with them work; the page says so; 0: not at all",
+        type=_whole(0, 7 * 24),
+        metavar="HOURS",
+    )
     add("--auth", "", "ask visitors for this name and password", metavar="NAME:PASSWORD")
     add("--pictures", "", "build a gallery of these pictures and show it first: folder, zip or hf://datasets/...")
     add("--out", "", "folder of that gallery, beside which an interrupted build is kept; default: below .visim")

@@ -42,6 +42,11 @@ class Tile(NamedTuple):
     is_drawn: bool = False
     is_missing: bool = False
 
+    @property
+    def is_photo(self) -> bool:
+        """Whether it shows the picture itself."""
+        return not (self.is_drawn or self.is_missing)
+
 
 class Tiles:
     """The tiles of one gallery: made when they are first asked for, and kept in a folder of bounded size.

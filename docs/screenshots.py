@@ -1,6 +1,7 @@
 """Draw the page's pictures in docs/: `python docs/screenshots.py`, with Debian's chromium installed.
 
 It starts the demo itself, with image roots that are empty: so every tile is drawn by a decoder, and may be shipped.
+docs/cars.png and docs/cifar10.png show an answer of each tab; docs/screenshots/ has every state of the page.
 """
 
 import shutil
@@ -9,39 +10,135 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
-START_SECONDS = 120
+STATES = DOCS / "screenshots"
+START_SECONDS = 600
+PATIENCE = 120_000  # milliseconds
 TABS = {"cifar10": "CIFAR-10", "cars": "Cars"}
+WINDOWS = {"laptop": (1280, 900), "phone": (390, 844)}
 
 
 def main() -> int:
-    """One picture a tab, after its second example was searched with."""
+    """One picture a tab, and one of each state in each window."""
+    STATES.mkdir(exist_ok=True)
     with _demo() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for tab, title in TABS.items():
-            _shoot(browser, address, tab, title)
-            print(f"drawn: docs/{tab}.png")
+            page = _open(browser, address, "laptop")
+            page.get_by_role("tab", name=title).click()
+            answer(page, tab)
+            _shoot(page, DOCS / f"{tab}.png")
+        for window in WINDOWS:
+            for name, act in ACTS.items():
+                page = _open(browser, address, window)
+                act(page)
+                _shoot(page, STATES / f"{name}-{window}.png")
+            for theme, locale, name in (("dark", "en-US", "dark"), ("light", "de-DE", "german")):
+                page = _open(browser, f"{address}/?__theme={theme}", window, locale=locale)
+                answer(page)
+                _shoot(page, STATES / f"{name}-{window}.png")
         browser.close()
     return 0
 
 
-def _shoot(browser: Browser, address: str, tab: str, title: str) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(address)
-    page.get_by_role("tab", name=title).click()
+def start(page: Page) -> None:
+    """The page before the first search."""
+    page.locator("#cars-examples button").first.wait_for()
+
+
+def answer(page: Page, tab: str = "cars") -> None:
+    """An answer to the second example."""
     page.locator(f"#{tab}-examples button").nth(1).click()
-    page.locator(f"#{tab}-gallery .caption-label").nth(3).wait_for()
-    page.locator(f"#{tab}-gallery img").evaluate_all("images => Promise.all(images.map(image => image.decode()))")
-    page.wait_for_timeout(1000)  # progress bars fade out
-    page.screenshot(path=DOCS / f"{tab}.png")
+    page.locator(f"#{tab}-gallery .visim-tiles li").nth(3).wait_for()
+
+
+def warning(page: Page) -> None:
+    """The warning of the last example."""
+    page.locator("#cars-examples button").last.click()
+    page.locator("#cars-reveal").wait_for()
+
+
+def revealed(page: Page) -> None:
+    """The matches behind the warning."""
+    warning(page)
+    page.locator("#cars-reveal").click()
+    page.locator("#cars-gallery .visim-tiles li").nth(3).wait_for()
+
+
+def chosen(page: Page) -> None:
+    """A chosen tile."""
+    answer(page)
+    page.locator("#cars-gallery .visim-tiles button").nth(1).click()
+    page.locator("#cars-again").wait_for()
+
+
+def why(page: Page) -> None:
+    """Why the chosen tile matches."""
+    chosen(page)
+    page.locator("#cars-why").click()
+    page.locator("#cars-why-text .visim-why").wait_for()
+
+
+def again(page: Page) -> None:
+    """A search with a picture of the gallery."""
+    chosen(page)
+    page.locator("#cars-again").click()
+    page.get_by_text("Searching with a picture of the gallery").wait_for()
+
+
+def sure(page: Page) -> None:
+    """The statistics behind the verdict."""
+    answer(page)
+    page.locator("#cars-sure-fold button").first.click()
+    page.locator("#cars-sure p").first.wait_for()
+    page.locator("#cars-sure").scroll_into_view_if_needed()
+
+
+def inside(page: Page) -> None:
+    """The autoencoder's view."""
+    answer(page)
+    page.locator("#cars-inside button").first.click()
+    page.locator("#cars-kept img").wait_for()
+    page.locator("#cars-kept").scroll_into_view_if_needed()
+
+
+def refused(page: Page) -> None:
+    """A file that is no picture."""
+    text = {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4"}
+    page.locator("#cars-upload input[type=file]").set_input_files(text)  # type: ignore[arg-type]
+    page.locator("#cars-verdict .visim-error").wait_for()
+
+
+ACTS: dict[str, Callable[[Page], None]] = {
+    "start": start, "answer": answer, "warning": warning, "revealed": revealed, "chosen": chosen, "why": why,
+    "again": again, "sure": sure, "inside": inside, "refused": refused,
+}  # fmt: skip
+
+
+def _open(browser: Browser, address: str, window: str, **options: Any) -> Page:
+    width, height = WINDOWS[window]
+    page = browser.new_page(viewport={"width": width, "height": height}, **options)
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.locator("#cars-examples button").first.wait_for(state="attached")
+    return page
+
+
+def _shoot(page: Page, path: Path) -> None:
+    images = "images => Promise.all(images.filter(image => image.offsetParent).map(image => image.decode()))"
+    page.locator(".visim-tiles img").evaluate_all(images)
+    page.wait_for_timeout(1500)  # progress bars fade out
+    page.screenshot(path=path)
     page.close()
+    print(f"drawn: {path.relative_to(DOCS.parent)}")
 
 
 @contextmanager

@@ -1,13 +1,18 @@
 """Group near-duplicates: pictures whose thumbnails, or mirrored thumbnails, are almost the same."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-__all__ = ["near_duplicate_groups"]
+__all__ = ["near_duplicate_groups", "picture_groups"]
 
 _BLOCK = 1024
 _THUMBNAIL = 16
+_SQUARE = 64
 _SAME_PICTURE = 0.985
 """Cosine of two centred thumbnails from which on two photographs count as one. Measured on the 7,600 cars: from 0.99 on
 834 have a near-duplicate, in groups of at most 8; below 0.98 hundreds of one dealer's photographs join. The value in
@@ -19,7 +24,7 @@ _SAME_COLOUR = 4.0
 
 
 def near_duplicate_groups(pixels: Tensor, *, threshold: float = _SAME_PICTURE) -> list[int]:
-    """Group pictures that are connected by near-duplicates.
+    """Group square pictures of one size that are connected by near-duplicates.
 
     Args:
         pixels: (N, 3, S, S) uint8.
@@ -78,3 +83,21 @@ def _plain_pictures(pixels: Tensor) -> tuple[Tensor, Tensor]:
         spreads.append(channels.std(dim=2, correction=0).amax(dim=1))
     plain = (torch.cat(spreads) <= _PLAIN).nonzero()[:, 0]
     return plain, torch.cat(means)[plain]
+
+
+def picture_groups(pictures: Sequence[Image.Image], *, threshold: float = _SAME_PICTURE) -> list[int]:
+    """Group pictures of any size that are connected by near-duplicates.
+
+    Args:
+        pictures: RGB pictures.
+        threshold: as in `near_duplicate_groups`: cosine of two thumbnails from which on they are near-duplicates.
+
+    Returns:
+        The group of each picture: the lowest index among its members.
+    """
+    if not pictures:
+        return []
+    size = (_SQUARE, _SQUARE)
+    squares = [np.array(picture.resize(size, Image.Resampling.BOX, reducing_gap=2)) for picture in pictures]
+    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)  # (N, 3, S, S)
+    return near_duplicate_groups(pixels, threshold=threshold)

@@ -134,12 +134,27 @@ class VisualSimilarity(StoredPipeline):
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
             QueryError: the network is no classifier.
         """
+        self._check_classifier()
+        return self.classify_embedding(self.embed(image))
+
+    def classify_embedding(self, embedding: npt.NDArray[np.float32]) -> dict[str, float]:
+        """Classify a picture by its embedding, (D,): label -> probability, most probable first.
+
+        Raises:
+            QueryError: the network is no classifier, or its embeddings are of another width.
+        """
+        model = self._check_classifier()
+        if embedding.shape != (self.model.embedding_dim,):
+            raise QueryError(f"The embedding must be of shape ({self.model.embedding_dim},), not {embedding.shape}.")
+        with torch.inference_mode():
+            logs = model.classify(torch.from_numpy(embedding)[None].to(self.device))[0]  # (C,)
+        shares = dict(zip(model.class_names, logs.exp().tolist(), strict=True))
+        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+
+    def _check_classifier(self) -> Classifier:
         if not isinstance(self.model, Classifier):
             raise QueryError(f"A {type(self.model).__name__} has no classes: load a repo of a classifier.")
-        with torch.inference_mode():
-            logs = self.model.classify(torch.from_numpy(self.embed(image))[None].to(self.device))[0]  # (C,)
-        shares = dict(zip(self.model.class_names, logs.exp().tolist(), strict=True))
-        return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+        return self.model
 
     def embed_pixels(self, pixels: Tensor) -> Tensor:
         """Embed processed pictures: (N, 3, S, S) -> (N, D) float32 on the CPU."""

@@ -171,7 +171,7 @@ def _page_function(url: str, name: str) -> int:
 
 def _fetch_in_page(url: str, picture: str) -> dict[str, Any]:
     index = _page_function(url, "_on_address")
-    return {"data": [picture, "by code", 4], "fn_index": index, "session_hash": "attacker"}
+    return {"data": [picture, "by look", "", 4], "fn_index": index, "session_hash": "attacker"}
 
 
 def _both(url: str, picture: str) -> list[Request]:
@@ -179,7 +179,8 @@ def _both(url: str, picture: str) -> list[Request]:
 
 
 def _direct(url: str, _: str) -> list[Request]:
-    search = {"data": [None, "by code", 4], "fn_index": _page_function(url, "_on_upload"), "session_hash": "attacker"}
+    index = _page_function(url, "_on_upload")
+    search = {"data": [None, None, "by look", "", 4], "fn_index": index, "session_hash": "attacker"}
     return [("run/_on_upload", search), ("run/search_cars", {"data": [None, 4]}), ("api/search_cars", {"data": [3, 4]})]
 
 

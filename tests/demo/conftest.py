@@ -1,5 +1,6 @@
 """Tiny collections made with the real classes, and the demo served for them on a free port."""
 
+import importlib
 import io
 import json
 import random
@@ -27,11 +28,13 @@ from demo.tiles import Tiles
 from lab.fitting import DetectorFit
 from visim_models import (
     CarFeatureExtractor,
+    Cifar10Classifier,
     ConvolutionalAutoencoder,
     Gallery,
     ImageProcessor,
     VisualSimilarity,
 )
+from visim_models.match_probability import MatchProbability
 from visim_models.models.base import PretrainedModel
 
 LABELS = ("coupe", "sedan", "suv", "truck")
@@ -75,7 +78,8 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.momentum = None  # the plain average of all batches: features that tell pictures apart, untrained
     with torch.inference_mode():
@@ -113,10 +117,21 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "cifar10-autoencoder": tiny_similarity(autoencoder, 32),
             "car-extractor": tiny_similarity(extractor, 100),
             "car-autoencoder": tiny_similarity(look, 64),
+            "cifar10-extractor": tiny_similarity(Cifar10Classifier(), 32),
         }
+    similarities["car-extractor"].match_probability = MatchProbability([0.5, 1.0], [0.2, 0.96], 100)
     for name, similarity in similarities.items():
         similarity.save_pretrained(folder / name)
     return {name: folder / name for name in similarities}
+
+
+@pytest.fixture
+def bundled(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny repos in the place of the bundled ones."""
+    for name, folder in repos.items():
+        shutil.copytree(folder, tmp_path / f"visim-{name}")
+    monkeypatch.setattr(importlib.import_module("hub.locate"), "BUNDLED", tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from demo.facts import explain_facts, fact_lines
+from demo.facts import explain_facts, fact_line
 from demo.search import matches_csv
 from visim_models import GalleryAbout, Match
 
@@ -13,12 +13,12 @@ def match(**columns: str) -> Match:
     return Match("chairs/oak.jpg", "chairs", 0.9, columns)
 
 
-def test_below_a_tile_are_short_lines_without_the_link() -> None:
+def test_below_a_tile_is_a_short_line_without_the_link() -> None:
     found = match(price="120 €\n\nnew", maker="x" * 500, url="https://shop.example/1")
-    price, maker = fact_lines(found, ABOUT)
+    price, maker = fact_line(found, ABOUT).split(" · ")
     assert price == "price: 120 € new"
     assert (len(maker), maker[-1]) == (60, "…")
-    assert fact_lines(match(price="", maker=" "), ABOUT) == []
+    assert fact_line(match(price="", maker=" "), ABOUT) == ""
 
 
 def test_the_chosen_tile_has_all_and_the_link() -> None:

@@ -80,8 +80,8 @@ def test_a_flood_of_fetches_leaves_the_queue_to_others(
     index = function_index(demo, "_on_address")
     requests = {
         "call": ("call/search_cars", {"data": [FILE, 2]}),
-        "run": ("run/_on_address", {"data": [ADDRESS, "by code", 2], "fn_index": index, "session_hash": "x"}),
-        "join": ("queue/join", {"data": [ADDRESS, "by code", 2], "fn_index": index, "session_hash": "x"}),
+        "run": ("run/_on_address", {"data": [ADDRESS, "by code", "", 2], "fn_index": index, "session_hash": "x"}),
+        "join": ("queue/join", {"data": [ADDRESS, "by code", "", 2], "fn_index": index, "session_hash": "x"}),
     }
     path, body = requests[way]
     picture = upload(http, drawn_picture(7))
@@ -90,7 +90,9 @@ def test_a_flood_of_fetches_leaves_the_queue_to_others(
         for _ in range(3):
             start = time.monotonic()
             assert ask(http, "search_cars", [picture, 2])[0] == "complete"
-            assert ask_page(http, function_index(demo, "_on_upload"), [picture, "by code", 2])[0] == "complete"
+            assert (
+                ask_page(http, function_index(demo, "_on_upload"), [None, picture, "by code", "", 2])[0] == "complete"
+            )
             assert time.monotonic() - start < 3
         assert slow_host.begun <= 4
         refusal = str(json.loads(flood.refusals[-1]))

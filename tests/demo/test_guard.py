@@ -69,7 +69,7 @@ def test_every_other_way_in_takes_it_so_too(
     assert http.post("gradio_api/call/v2/search_cars", json={"image": FILE, "top_k": 2}).status_code == 200
     name, answer = ask_page(http, function_index(demo, "search_cars"), [FILE, 2])
     assert (name, answer[0]["matches"][0]["file_name"]) == ("complete", OWN_PICTURE)
-    name, _ = ask_page(http, function_index(demo, "_on_upload"), [{**FILE, "url": ADDRESS}, "by code", 2])
+    name, _ = ask_page(http, function_index(demo, "_on_upload"), [None, {**FILE, "url": ADDRESS}, "by code", "", 2])
     assert name == "complete"
     client = Client(address, verbose=False)
     answer = client.predict(image=handle_file(ADDRESS), top_k=2, api_name="/search_cars")
@@ -154,7 +154,7 @@ def test_a_picture_that_is_not_an_upload_is_not_read(
     private.write_bytes(png_bytes(drawn_picture(7)))
     for file in ({key: str(private)}, {key: str(private), "meta": {}}, {key: str(private), "meta": None}):
         assert ask(http, "search_cars", [file, 2])[0] == "error"
-        name, answer = ask_page(http, function_index(demo, "_on_upload"), [file, "by code", 2])
+        name, answer = ask_page(http, function_index(demo, "_on_upload"), [None, file, "by code", "", 2])
         assert name == "error" or "visim-error" in json.dumps(answer) or "Choose a picture" in json.dumps(answer)
         assert "sedan" not in json.dumps(answer)
 

@@ -27,10 +27,12 @@ def test_a_whole_number_may_come_as_a_float(http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("function", "inputs"),
     [
-        ("_on_upload", [None]), ("_on_upload", ["text", "by code", 4]), ("_on_upload", [{"path": 3}, "by code", 4]),
-        ("_on_upload", [{}, {"a": "by code"}, 4]), ("_on_upload", [None, "by smell", 4]),
+        ("_on_upload", [None]), ("_on_upload", [None, "text", "by code", "", 4]),
+        ("_on_upload", [None, {"path": 3}, "by code", "", 4]), ("_on_upload", [None, {}, {"a": "by code"}, "", 4]),
+        ("_on_upload", [None, None, "by smell", "", 4]), ("_on_upload", [None, None, "by code", "<b>", 4]),
         ("_on_top_k", [None, "4"]), ("_on_top_k", [None, None]), ("_on_top_k", [None, 99]),
-        ("_on_way", [None, None, "by code", "4"]), ("partial", ["by code", "4"]), ("partial", ["by code", None]),
+        ("_on_option", [None, None, "by code", "", "4"]), ("partial", ["by code", "", "4"]),
+        ("partial", ["by code", "", None]),
         ("search_cars", []), ("search_cars", ["text", 4]), ("search_cars", [{"path": "x" * 5000}, 4]),
         ("search_cars", [[[[]]], 4]),
     ],
@@ -46,14 +48,14 @@ def test_inputs_that_do_not_fit_are_explained(
 
 @pytest.mark.parametrize("function", ["_on_again", "partial", "_on_upload"])
 def test_true_is_no_number_for_the_page_either(http: httpx.Client, demo: gr.Blocks, function: str) -> None:
-    first = {"_on_again": ["coupe/coupe_0001.jpg"], "partial": [], "_on_upload": [upload(http, drawn_picture(1))]}
-    name, answer = ask_page(http, function_index(demo, function), [*first[function], "by code", True])
+    first = {"_on_again": ["coupe/coupe_0001.jpg"], "partial": [], "_on_upload": [None, upload(http, drawn_picture(1))]}
+    name, answer = ask_page(http, function_index(demo, function), [*first[function], "by code", "", True])
     assert (name, "whole number from 1 to 12" in str(answer)) == ("complete", True)
 
 
 def test_a_gallery_picture_without_a_name_is_explained(http: httpx.Client, demo: gr.Blocks) -> None:
     for wrong in (None, "", 7, ["a"]):
-        name, answer = ask_page(http, function_index(demo, "_on_again"), [wrong, "by code", 4])
+        name, answer = ask_page(http, function_index(demo, "_on_again"), [wrong, "by code", "", 4])
         assert (name, "visim-error" in str(answer)) == ("complete", True)
 
 
@@ -66,6 +68,36 @@ def test_a_choice_of_no_tile_is_explained(
     name, error = ask_page(http, function_index(demo, "_on_select"), [None], event_data=event)
     assert (name, "No tile was chosen" in error["error"]) == ("error", True)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        None, {}, [], "", 3, {"values": 3},
+        {"values": {"cars": "/etc/passwd", "of": "visit"}}, {"values": {"cars": "../../x\x00", "of": "visit"}},
+        {"values": {"cars": "9" * 9000, "of": "example"}}, {"values": {"cars": "0", "of": "example"}},
+        {"values": {"cars": "a" * 22, "of": "upload"}}, {"key": "cars", "reason": "<b>"}, {"key": "cars", "reason": []},
+    ],
+)  # fmt: skip
+def test_a_report_that_does_not_fit_shows_no_search(
+    http: httpx.Client, demo: gr.Blocks, capfd: pytest.CaptureFixture[str], event: Any
+) -> None:
+    """What `page.js` sends of the history and of refused files, anyone may send: no file of the machine is read."""
+    indices = [number for number, function in demo.fns.items() if function.name in ("go_back", "refuse")]
+    assert len(indices) == 4
+    for index in indices:
+        name, answer = ask_page(http, index, [], event_data=event)
+        assert name == "complete"
+        assert "visim-tiles" not in str(answer)
+        assert "root:" not in str(answer)
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_report_that_names_a_file_is_refused(http: httpx.Client, demo: gr.Blocks) -> None:
+    event = {"values": {"cars": {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, "of": "visit"}}
+    name, error = ask_page(http, function_index(demo, "go_back"), [], event_data=event)
+    assert name == "error"
+    assert "root:" not in str(error)
 
 
 @pytest.mark.parametrize(

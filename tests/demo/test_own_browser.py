@@ -85,9 +85,9 @@ def search(browser: Browser, address: str, *, width: int = 1280) -> Page:
     content = png_bytes(Image.fromarray(drawn_picture(1000)))
     picture = {"name": "picture.png", "mimeType": "image/png", "buffer": content}
     page.locator("#workshop-upload input[type=file]").set_input_files(picture)
-    expect(page.locator("#workshop-gallery .caption-label")).to_have_count(4, timeout=PATIENCE)
-    page.locator("#workshop-gallery .thumbnail-item").first.click()
-    expect(page.locator("#workshop-facts")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#workshop-gallery .visim-caption")).to_have_count(4, timeout=PATIENCE)
+    page.locator("#workshop-gallery .visim-tiles button").first.click()
+    expect(page.locator("#workshop-card")).to_be_visible(timeout=PATIENCE)
     return page
 
 
@@ -99,11 +99,14 @@ def test_a_gallery_describes_itself(browser: Browser, shop: str, width: int) -> 
     expect(page.locator("#visim-heading")).to_contain_text("Since 1960.")
     assert page.locator("#visim-heading img").evaluate("image => image.naturalWidth") == 96
     expect(page.get_by_role("tab")).to_have_count(0)
-    expect(page.locator("#workshop-gallery .caption-label").first).to_contain_text("price: 120 € & up")
-    expect(page.locator("#workshop-verdict")).to_contain_text(re.compile("(looks like|whether this is) a chair"))
-    expect(page.locator("#workshop-basis")).to_contain_text("The verdict finds")
-    expect(page.locator("#workshop-facts dd")).to_have_text("120 € & up")
-    link = page.locator("#workshop-facts a")
+    below = page.locator("#workshop-gallery .visim-facts-line").first
+    expect(below).to_contain_text("price: 120 € & up")
+    expect(page.locator("#workshop-verdict")).to_contain_text(re.compile("(looks like|whether this is|not) a chair"))
+    page.get_by_text("How sure is this?").click()
+    expect(page.locator("#workshop-sure")).to_contain_text("the verdict finds")
+    expect(page.locator("#workshop-card dd")).to_have_text("120 € & up")
+    expect(below.get_by_role("link")).to_have_attribute("href", "https://shop.example/a?b=1&c=2")
+    link = page.locator("#workshop-card a")
     expect(link).to_have_text("Open its page at shop.example ↗")
     assert link.get_attribute("href") == "https://shop.example/a?b=1&c=2"
     assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener nofollow")
@@ -124,11 +127,12 @@ def test_no_text_of_a_gallery_becomes_markup(browser: Browser, hostile: str) -> 
     page.get_by_text("The matches as a table").first.click()
     expect(page.locator("#workshop-table")).to_contain_text("onerror", timeout=PATIENCE)
     expect(page.locator("#workshop-about")).to_contain_text(HOSTILE)
-    expect(page.locator("#workshop-facts dt")).to_have_text(HOSTILE[:100])
-    expect(page.locator("#workshop-facts dd")).to_have_text(HOSTILE)
+    expect(page.locator("#workshop-gallery .visim-caption").first).to_contain_text("<img src=x")
+    expect(page.locator("#workshop-card dt")).to_have_text(HOSTILE[:100])
+    expect(page.locator("#workshop-card dd")).to_have_text(HOSTILE)
     shown = "img[src='x'], a[href^='javascript:' i], strong:has-text('bold'), b:has-text('bold')"
     assert page.locator(shown).count() == 0
-    assert page.locator("#workshop-facts a").count() == 0
+    assert page.locator("#workshop-card a").count() == 0
     assert page.title() == "visim: visual similarity"
     page.get_by_role("button", name="Use via API").click()
     expect(page.get_by_text("/search_workshop_2").first).to_be_visible(timeout=PATIENCE)

@@ -20,6 +20,7 @@ from demo.page import build_demo
 from demo.parts import Parts
 from demo.search import search_picture
 from demo.settings import Settings
+from demo.verdict import explain_basis
 from tests.builders import edit_json, tiny_repo, write_pictures
 from tests.demo.conftest import drawn_picture, noise
 from visim_models import DataError, VisualSimilarity
@@ -76,18 +77,20 @@ def test_a_picture_that_is_not_at_hand_says_so(load: Callable[..., list[Collecti
     with gr.Blocks() as page:
         parts = Parts(collection, [], introduces=True)
     search = search_picture(collection, drawn_picture(3), way=collection.default_way, top_k=2)
-    updates = Answers(collection, parts, VisitorFiles(page))._matches(search)
-    captions = [caption for _, caption in updates[parts.gallery]["value"]]
-    assert all(caption.endswith(" · not at hand") for caption in captions)
-    assert updates[parts.note] == ""
+    updates = Answers(collection, parts, VisitorFiles(page)).search(search)
+    _, *tiles_shown = updates[parts.gallery].split("<li>")
+    assert len(tiles_shown) == 2
+    assert all("not at hand" in tile and "drawn" not in tile for tile in tiles_shown)
+    assert "Grey tiles stand for pictures that are not at hand." in updates[parts.gallery]
 
 
 def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[..., list[Collection]]) -> None:
     """An untrained network finds next to nothing of what is drawn."""
     (collection,) = load()
     assert collection.basis.is_self_calibrated
-    assert "misses most" in collection.basis.cannot_tell
-    assert collection.basis.finds.startswith("The verdict finds ")
+    assert collection.basis.cannot_tell == "misses"
+    said = explain_basis(None, collection.words, collection.basis)
+    assert "Tried on drawn pictures (50 of each kind), the verdict finds " in said
     for picture in (drawn_picture(1), noise(1)):
         search = search_picture(collection, picture, way=collection.default_way, top_k=2)
         assert not search.is_hidden
@@ -97,7 +100,7 @@ def test_too_few_pictures_have_no_verdict(tmp_path: Path, workshop: Path) -> Non
     pictures = write_pictures(tmp_path / "few", 2, classes=["chairs"])
     build(pictures, tmp_path / "out", model=workshop / "model", progress=False)
     basis = read_basis(tmp_path / "out", VisualSimilarity.from_pretrained(tmp_path / "out"))
-    assert basis.cannot_tell == "This gallery has too few pictures for a verdict."
+    assert basis.cannot_tell == "too_few"
 
 
 def test_figures_that_cannot_be_read_are_left_out(
@@ -106,7 +109,7 @@ def test_figures_that_cannot_be_read_are_left_out(
     shutil.copytree(workshop / "my-gallery", tmp_path / "damaged")
     edit_json(tmp_path / "damaged" / "metrics.json", figures="none")
     basis = read_basis(tmp_path / "damaged", VisualSimilarity.from_pretrained(tmp_path / "damaged"))
-    assert (basis.finds, basis.cannot_tell) == ("", "")
+    assert (basis.found(0.05), basis.alarms(0.05), basis.cannot_tell) == ({}, None, "")
     assert "metrics.json" in caplog.text
 
 
@@ -137,6 +140,7 @@ def test_two_folders_of_one_name_have_two_galleries(tmp_path: Path) -> None:
     assert default_out("hf://datasets/a/photos") != default_out("hf://datasets/b/photos")
 
 
+@pytest.mark.usefixtures("bundled")
 def test_an_own_gallery_comes_before_the_bundled_ones(repos: dict[str, Path], workshop: Path) -> None:
     gallery = str(workshop / "my-gallery")
     settings = Settings(
@@ -145,7 +149,7 @@ def test_an_own_gallery_comes_before_the_bundled_ones(repos: dict[str, Path], wo
         cifar10_repo=str(repos["cifar10-autoencoder"]),
     )
     keys = [collection.key for collection in load_collections(settings)]
-    assert keys == ["my_gallery", "my_gallery_2", "cifar10", "cars"]
+    assert keys == ["my_gallery", "my_gallery_2", "cars", "cifar10"]
 
 
 def test_the_heading_is_that_of_the_only_gallery(

@@ -26,6 +26,7 @@ def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
         "VISIM_MAX_SIZE": "5",
         "VISIM_CONCURRENCY": "2",
         "VISIM_KEEP": "60",
+        "VISIM_KEEP_UPLOADS": "24",
         "VISIM_AUTH": "name:pass:word",
         "VISIM_IMAGES_CARS": "photos.zip",
         "VISIM_IMAGES_CIFAR10": "folder",
@@ -41,6 +42,7 @@ def test_every_option_has_a_variable_and_the_command_line_wins() -> None:
         max_size=5,
         concurrency=2,
         keep=60,
+        keep_uploads=24,
         auth=("name", "pass:word"),
         images={"cars": "photos.zip", "cifar10": "folder"},
     )
@@ -110,7 +112,7 @@ def test_an_option_that_does_not_fit_is_explained(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("variable", ["VISIM_PORT", "GRADIO_SERVER_PORT", "VISIM_KEEP"])
+@pytest.mark.parametrize("variable", ["VISIM_PORT", "GRADIO_SERVER_PORT", "VISIM_KEEP", "VISIM_KEEP_UPLOADS"])
 def test_a_variable_that_does_not_fit_is_explained(variable: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_settings([], {variable: "many"})

@@ -1,11 +1,13 @@
 """What a visitor's side may send, and the page never would."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from demo.collection import Collection
+from demo.copies import find_distinct
 from demo.files import VisitorFiles
 from demo.search import search_picture
 from demo.tab import SearchTab
@@ -18,12 +20,14 @@ def test_only_a_match_is_explained(
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
     search = search_picture(collections[1], drawn_picture(7), way="by body", top_k=2)
+    search = replace(search, found=find_distinct(search.matches, collections[1].tiles, more=lambda _: []))
     upload = tmp_path / "upload.png"
     upload.write_bytes(png_bytes(drawn_picture(7)))
     shown = {
         part.elem_id: value for part, value in tab._on_why(search, str(upload), search.matches[0].file_name).items()
     }
-    assert Path(shown["cars-why-found"]).exists()
+    assert not shown["cars-why-found"]["visible"]  # nothing is shown on a tile that is drawn
+    assert "A tile that is no photograph is left out" in shown["cars-why-text"]
 
     def look_up(_: object, names: list[str]) -> None:
         raise AssertionError(f"{names} were looked up")

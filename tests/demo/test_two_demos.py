@@ -23,8 +23,9 @@ def icons(address: str) -> list[str]:
 
 
 def all_there(address: str) -> bool:
+    """Say whether every example is served: at least a drawing and a refused one of each tab."""
     found = [httpx.get(icon, timeout=30) for icon in icons(address)]
-    return len(found) == 10 and all(answer.status_code == 200 and answer.content[:4] == b"\x89PNG" for answer in found)
+    return len(found) >= 4 and all(answer.status_code == 200 and answer.content[:4] == b"\x89PNG" for answer in found)
 
 
 def test_two_demos(repos: dict[str, Path], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, QueryError, VisualSimilarity
-from visim_models.agreement import agreement_map
+from visim_models.agreement import agreement_map, relative_agreement_map
 from visim_models.models.base import PretrainedModel
 
 SIZE = 32
@@ -65,3 +65,15 @@ def test_a_plain_picture_has_no_place_that_matters(similarity: VisualSimilarity)
 def test_an_embedding_of_another_width(similarity: VisualSimilarity) -> None:
     with pytest.raises(QueryError, match=r"\(3,\), not \(4,\)"):
         agreement_map(similarity, picture(), np.ones(4, np.float32))
+
+
+def test_the_scale_is_what_unrelated_pictures_give(similarity: VisualSimilarity) -> None:
+    """The other picture of the gallery is of the other corner: what it loses is the unit."""
+    heat = relative_agreement_map(similarity, picture(), similarity.gallery.embeddings[0], label="x")
+    assert (heat.shape, heat.dtype) == ((SIZE, SIZE), np.float32)
+    assert heat.min() == 0
+    assert heat[4, 4] == pytest.approx(heat.max())
+    lost = relative_agreement_map(similarity, picture(), similarity.gallery.embeddings[1], label="x")
+    assert 0.9 < lost.max() <= 1.0  # as much as the unrelated picture, which it is: nothing stands out
+    with pytest.raises(QueryError):
+        relative_agreement_map(similarity, picture(), np.ones(2, np.float32), label="x")

@@ -1,0 +1,70 @@
+"""Why two pictures match: colour on the parts of each that make them alike, on a scale that unrelated pictures fix."""
+
+from dataclasses import dataclass
+from html import escape
+
+from PIL import Image
+
+from demo.collection import Collection
+from demo.copies import Found
+from demo.highlight import highlighted, legend
+from demo.search import Search
+from demo.texts import say
+from visim_models.agreement import relative_agreement_map
+
+__all__ = ["Why", "explain_match"]
+
+_BOTH = 2
+
+
+@dataclass(frozen=True)
+class Why:
+    """The reasons of a match.
+
+    Attributes:
+        of_query: the query with colour where it is like the match; None where no part stands out.
+        of_found: the match likewise.
+        compared: how many of the two are photographs: nothing is shown on a tile that is drawn.
+    """
+
+    of_query: Image.Image | None
+    of_found: Image.Image | None
+    compared: int
+
+    def to_html(self, *, data: str = "") -> str:
+        """Write the text above the pictures.
+
+        Args:
+            data: attributes of the text, as HTML.
+        """
+        is_found = self.of_query is not None or self.of_found is not None
+        said = [say("why_how" if is_found else "why_nothing")] if self.compared else []
+        said += [say("why_not_photo")] if self.compared < _BOTH else []
+        text = "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
+        scale = legend() if is_found else ""
+        return f'<div class="visim-why" tabindex="-1"{data}><h3>{escape(say("why_head"))}</h3>{text}{scale}</div>'
+
+
+def explain_match(collection: Collection, search: Search, found: Found, query: Image.Image) -> Why:
+    """Find the parts of the query, and of a match that was found, that make them alike.
+
+    Raises:
+        VisimError: the gallery has no such picture.
+    """
+    similarity, match = collection.ways[search.way], found.match
+    of_match = similarity.gallery.embeddings[similarity.gallery.index_of(match.file_name)]
+    is_gallery = search.source == "gallery"
+    names = [match.file_name, *([search.name] if is_gallery else [])]
+    tiles = collection.tiles.make(names)  # again, if others have taken their room meanwhile
+    sides = []
+    if not is_gallery or tiles[-1].is_photo:
+        sides.append((query, of_match))
+    if tiles[0].is_photo:
+        with Image.open(tiles[0].path) as tile:
+            sides.append((tile.convert("RGB"), search.embedding))
+    shown = [
+        highlighted(picture, relative_agreement_map(similarity, picture, other, label=match.label))
+        for picture, other in sides
+    ]
+    of_found = shown.pop() if tiles[0].is_photo else None
+    return Why(shown[0] if shown else None, of_found, len(sides))
