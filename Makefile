@@ -39,11 +39,14 @@ train export: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_
 
 RUN_cifar10-autoencoder := autoencoder --recipe cifar10-autoencoder --data '$(DATA)/cifar10/train.zip'
 RUN_cifar10-extractor := cifar10-classifier --recipe cifar10-extractor --data '$(DATA)/cifar10/train.zip' \
-	--outliers '$(DATA)/not_cifar10/tiny_imagenet.zip'
+	--outliers '$(DATA)/not_cifar10/tiny_imagenet.zip' --split hub/pretrained/visim-cifar10-extractor/split.csv
+# The split was made by --keep-together '$(DATA)/cars/wild.csv' model: whole models of cars are held out.
 RUN_car-extractor := car-classifier --recipe car-extractor \
-	--data '$(DATA)/cars/photos.zip' '$(DATA)/cars/wild.zip' --keep-together '$(DATA)/cars/wild.csv' model \
-	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip'
-RUN_car-autoencoder := autoencoder --recipe car-autoencoder --data '$(DATA)/cars/photos.zip'
+	--data '$(DATA)/cars/photos.zip' '$(DATA)/cars/wild.zip' \
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip' \
+	--split hub/pretrained/visim-car-extractor/split.csv
+RUN_car-autoencoder := autoencoder --recipe car-autoencoder --data '$(DATA)/cars/photos.zip' \
+	--split hub/pretrained/visim-car-autoencoder/split.csv
 RUN_article-autoencoder := autoencoder --recipe article --data '$(DATA)/cifar10/train.zip'
 RUN_article-car-classifier := car-classifier --recipe article --data '$(DATA)/cars/photos.zip'
 RUNS := cifar10-autoencoder cifar10-extractor car-extractor car-autoencoder article-autoencoder article-car-classifier
