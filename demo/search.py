@@ -8,18 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from demo.collection import Collection
 from demo.copies import Found
 from demo.links import Asked, Source
-from visim_models import Match, OODVerdict, VisualSimilarity
+from visim_models import Gallery, Match, OODVerdict, VisualSimilarity
 from visim_models.models import Classifier
 
-__all__ = ["QUERIES", "Search", "matches_csv", "nearest", "search_gallery", "search_picture", "with_top_k"]
+__all__ = ["QUERIES", "Search", "matches_csv", "nearest", "refined", "search_gallery", "search_pictures"]
 
 QUERIES = "queries"
 """The one queue of all functions that search: Gradio's limit on work at once counts each queue by itself."""
+
+_LESS = 0.5
+"""Weight of the likeness to a picture that the matches shall not be like, against that to the query."""
+_REACH = 300
+"""How many of the nearest are ranked again by it."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +42,9 @@ class Search:
         name: of the picture, by its source; "" where nothing can find it again.
         source: where the picture comes from.
         shown: path of the picture where the page, and not the visitor, has put it into the upload.
+        files: paths of the uploads, where their average is searched with.
         label: the one label that matches may have; "" for any.
+        less: names of gallery pictures that the matches shall not be like.
         classes: label -> probability of the upload, where a network of the gallery is a classifier.
         found: the tiles that are shown, copies of one picture together; () before they are made.
         is_in_gallery: the upload is a picture of the gallery.
@@ -51,7 +59,9 @@ class Search:
     name: str = ""
     source: Source = "visit"
     shown: str = ""
+    files: tuple[str, ...] = ()
     label: str = ""
+    less: tuple[str, ...] = ()
     classes: Mapping[str, float] = field(default_factory=dict)
     found: Sequence[Found] = ()
     is_in_gallery: bool = False
@@ -62,7 +72,7 @@ class Search:
         """What finds this search again; None where nothing does."""
         if not self.name:
             return None
-        return Asked(name=self.name, source=self.source, way=self.way, top_k=len(self.matches))
+        return Asked(name=self.name, source=self.source, way=self.way, top_k=len(self.matches), less=self.less)
 
     @property
     def is_hidden(self) -> bool:
@@ -70,37 +80,48 @@ class Search:
         return self.verdict is not None and self.verdict.is_ood and not self.is_revealed
 
 
-def search_picture(
-    collection: Collection, picture: Image.Image, *, way: str, top_k: int, label: str = "", classifies: bool = False
+def search_pictures(
+    collection: Collection,
+    pictures: Sequence[Image.Image],
+    *,
+    way: str,
+    top_k: int,
+    label: str = "",
+    less: Sequence[str] = (),
+    classifies: bool = False,
 ) -> Search:
-    """Search with an upload.
+    """Search with an upload, or with the average of several: of their embeddings, each of length 1.
 
     Args:
         collection: the gallery.
-        picture: the upload.
+        pictures: the uploads, at least one. The verdict is on the strangest of them.
         way: how pictures are compared.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
-        classifies: also tell the upload's own label, where the network that judges it can.
+        less: names of gallery pictures that they shall not be like.
+        classifies: also tell the label of a single upload, where the network that judges it can.
 
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
     start = time.perf_counter()
     chosen = collection.ways[way]
-    result = chosen.search(picture, top_k=top_k)
+    results = [chosen.search(picture, top_k=top_k) for picture in pictures]
+    embedding = results[0].embedding if len(results) == 1 else _average([each.embedding for each in results])
     judge = collection.judge or chosen
-    judged = result if judge is chosen else judge.search(picture, top_k=1)
-    verdict = judged.ood
+    judged = results if judge is chosen else [judge.search(picture, top_k=1) for picture in pictures]
+    strangest = min(judged, key=lambda each: (each.ood.p_value, -each.ood.score))
     classes: Mapping[str, float] = {}
-    if classifies and not verdict.is_ood and isinstance(judge.model, Classifier):
-        classes = judge.classify_embedding(judged.embedding)
+    if classifies and len(results) == 1 and not strangest.ood.is_ood and isinstance(judge.model, Classifier):
+        classes = judge.classify_embedding(strangest.embedding)
+    is_plain = len(results) == 1 and not label and not less
     search = Search(
         way=way,
-        embedding=result.embedding,
-        matches=nearest(chosen, result.embedding, top_k=top_k, label=label) if label else result.matches,
-        verdict=verdict,
+        embedding=embedding,
+        matches=results[0].matches if is_plain else nearest(chosen, embedding, top_k=top_k, label=label, less=less),
+        verdict=strangest.ood,
         label=label,
+        less=tuple(less),
         classes=classes,
         is_revealed=bool(collection.basis.cannot_tell),
     )
@@ -108,7 +129,15 @@ def search_picture(
     return search
 
 
-def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: int, label: str = "") -> Search:
+def _average(embeddings: Sequence[Any]) -> Any:
+    together = np.stack(embeddings)  # (N, D)
+    lengths = np.linalg.norm(together, axis=1, keepdims=True)  # (N, 1)
+    return (together / np.maximum(lengths, 1e-12)).mean(axis=0).astype(np.float32)  # (D,)
+
+
+def search_gallery(
+    collection: Collection, file_name: str, *, way: str, top_k: int, label: str = "", less: Sequence[str] = ()
+) -> Search:
     """Search with a picture of the gallery: its embedding is there already.
 
     Raises:
@@ -117,38 +146,79 @@ def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: i
     start = time.perf_counter()
     similarity = collection.ways[way]
     embedding = similarity.gallery.embeddings[similarity.gallery.index_of(file_name)]
-    matches = nearest(similarity, embedding, top_k=top_k, label=label)
-    search = Search(way=way, embedding=embedding, matches=matches, name=file_name, source="gallery", label=label)
+    matches = nearest(similarity, embedding, top_k=top_k, label=label, less=less)
+    search = Search(
+        way=way,
+        embedding=embedding,
+        matches=matches,
+        name=file_name,
+        source="gallery",
+        label=label,
+        less=tuple(less),
+    )
     _log_line(collection, search, start)
     return search
 
 
-def with_top_k(collection: Collection, search: Search, top_k: int) -> Search:
-    """Repeat a search with more or fewer matches, without embedding anything again.
+def refined(
+    collection: Collection, search: Search, *, top_k: int | None = None, less: Sequence[str] | None = None
+) -> Search:
+    """Repeat a search with another number of matches, or less like other pictures, without embedding anything again.
 
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
     start = time.perf_counter()
     similarity = collection.ways[search.way]
-    matches = nearest(similarity, search.embedding, top_k=top_k, label=search.label)
-    search = replace(search, matches=matches, found=())
+    less = search.less if less is None else tuple(less)
+    top_k = len(search.matches) if top_k is None else top_k
+    matches = nearest(similarity, search.embedding, top_k=top_k, label=search.label, less=less)
+    search = replace(search, matches=matches, less=less, found=())
     _log_line(collection, search, start)
     return search
 
 
-def nearest(similarity: VisualSimilarity, embedding: Any, *, top_k: int, label: str = "") -> list[Match]:
+def nearest(
+    similarity: VisualSimilarity, embedding: Any, *, top_k: int, label: str = "", less: Sequence[str] = ()
+) -> list[Match]:
     """Find the nearest matches of an embedding, of one label if that is given; fewer where it has fewer pictures.
 
+    Args:
+        similarity: has the gallery.
+        embedding: (D,) of the query.
+        top_k: how many matches.
+        label: the one label that they may have; "" for any.
+        less: names of gallery pictures that they shall not be like. They are left out, and the order is that of the
+            cosine with the query less half of the mean cosine with those: negative feedback after Rocchio, "Relevance
+            feedback in information retrieval" (1971). The scores stay those with the query.
+
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
-    found = similarity.nearest(embedding, top_k=top_k)
-    reach, size = top_k, len(similarity.gallery)
-    while label and reach < size and sum(match.label == label for match in found) < top_k:
+    wanted = top_k if not less else max(top_k, min(_REACH, len(similarity.gallery)))
+    found = similarity.nearest(embedding, top_k=wanted)
+    reach, size = wanted, len(similarity.gallery)
+    while label and reach < size and sum(match.label == label for match in found) < wanted:
         reach = min(size, 8 * reach)
         found = similarity.nearest(embedding, top_k=reach)
-    return [match for match in found if not label or match.label == label][:top_k]
+    fitting = [match for match in found if not label or match.label == label]
+    return (_less_like(similarity, fitting, less) if less else fitting)[:top_k]
+
+
+def _less_like(similarity: VisualSimilarity, matches: Sequence[Match], less: Sequence[str]) -> list[Match]:
+    gallery = similarity.gallery
+    unwanted = _directions(gallery, less)  # (M, D)
+    left = [match for match in matches if match.file_name not in less]
+    likeness = _directions(gallery, [match.file_name for match in left]) @ unwanted.T  # (N, M)
+    scores = [match.score - _LESS * float(row.mean()) for match, row in zip(left, likeness, strict=True)]
+    return [left[index] for index in sorted(range(len(left)), key=lambda index: -scores[index])]
+
+
+def _directions(gallery: Gallery, file_names: Sequence[str]) -> Any:
+    """Return the embeddings of pictures of a gallery, each of length 1: (N, D)."""
+    indices = [gallery.index_of(name) for name in file_names]
+    lengths = gallery.norms[indices, None]  # (N, 1)
+    return gallery.embeddings[indices] / np.maximum(lengths, 1e-12)
 
 
 def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:

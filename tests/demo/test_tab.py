@@ -9,7 +9,7 @@ import pytest
 from demo.collection import Collection
 from demo.copies import find_distinct
 from demo.files import VisitorFiles
-from demo.search import search_picture
+from demo.search import search_pictures
 from demo.tab import SearchTab
 from tests.demo.conftest import drawn_picture, png_bytes
 
@@ -19,7 +19,7 @@ def test_only_a_match_is_explained(
 ) -> None:
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
-    search = search_picture(collections[1], drawn_picture(7), way="by body", top_k=2)
+    search = search_pictures(collections[1], [drawn_picture(7)], way="by body", top_k=2)
     search = replace(search, found=find_distinct(search.matches, collections[1].tiles, more=lambda _: []))
     upload = tmp_path / "upload.png"
     upload.write_bytes(png_bytes(drawn_picture(7)))
