@@ -162,7 +162,7 @@ class Answers:
 
     def _matches(self, search: Search) -> Updates:
         about = self._collection.about
-        said = meaning(search.matches[0], self._collection.words) if search.matches else ""
+        said = meaning(search.matches[0], self._collection.words) if search.matches and search.is_usual else ""
         above = f'<p class="visim-means">{escape(said)}</p>' if said else ""
         table = {"headers": table_headers(about), "data": matches_rows(search.matches, about)}
         content = matches_csv(search.matches, about.columns).encode()
@@ -194,7 +194,7 @@ class Answers:
         """Write what is in the fold behind the verdict: its statistics, and the scores that were measured."""
         said = explain_basis(search.verdict, self._collection.words, self._collection.basis)
         table = self._collection.percents.get(search.way)
-        if table and search.matches and not search.is_hidden:
+        if table and search.matches and search.is_usual:
             said += explain_percents([match.percent for match in search.matches], table)
         return said
 

@@ -75,6 +75,11 @@ class Search:
         return Asked(name=self.name, source=self.source, way=self.way, top_k=len(self.matches), less=self.less)
 
     @property
+    def is_usual(self) -> bool:
+        """Whether its matches are as those whose probability was measured: of one right picture, of all labels."""
+        return not self.label and not self.files and not (self.verdict is not None and self.verdict.is_ood)
+
+    @property
     def is_hidden(self) -> bool:
         """Whether the matches wait behind the warning."""
         return self.verdict is not None and self.verdict.is_ood and not self.is_revealed

@@ -210,7 +210,9 @@ class SearchTab:
         return {
             self._parts.chosen: found.match.file_name,
             self._parts.detail: gr.update(visible=True),
-            self._parts.card: chosen_card(found, self._collection, data=signal(moves="focus")),
+            self._parts.card: chosen_card(
+                found, self._collection, states_meaning=state.is_usual, data=signal(moves="focus")
+            ),
             self._parts.reasons: gr.update(visible=False),
         }
 

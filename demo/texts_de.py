@@ -91,8 +91,8 @@ GERMAN: Final[dict[str, str]] = {
     "copies": "{n} Kopien",
     "means": "Von 100 Treffern mit {percent} % haben etwa {n} {same}.",
     "means_first": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben etwa {n} {same}.",
-    "means_most": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben mehr als 99 {same}.",
-    "means_least": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % hat weniger als einer {same}.",
+    "means_most": "Was der Prozentwert heißt: Fast alle Treffer mit {percent} % haben {same}.",
+    "means_least": "Was der Prozentwert heißt: Kaum ein Treffer mit {percent} % hat {same}.",
     "all_drawn": "Diese Kacheln hat der Autoencoder aus ihren Codes gezeichnet, da die Fotos nicht da sind.",
     "some_drawn": "Kacheln mit „gezeichnet“ hat der Autoencoder aus ihren Codes gezeichnet, da ihre Fotos nicht da "
     "sind.",

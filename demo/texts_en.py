@@ -94,8 +94,8 @@ ENGLISH: Final[dict[str, str]] = {
     "copies": "{n} copies",
     "means": "Of 100 matches with {percent} %, about {n} {same}.",
     "means_first": "What the percentage means: about {n} in 100 matches at {percent} % {same}.",
-    "means_most": "What the percentage means: more than 99 in 100 matches at {percent} % {same}.",
-    "means_least": "What the percentage means: fewer than 1 in 100 matches at {percent} % {same}.",
+    "means_most": "What the percentage means: nearly all matches at {percent} % {same}.",
+    "means_least": "What the percentage means: hardly any matches at {percent} % {same}.",
     "all_drawn": "These tiles are drawn from their codes by the autoencoder, as the photographs are not at hand.",
     "some_drawn": "Tiles marked “drawn” are drawn from their codes by the autoencoder, as their photographs are not at "
     "hand.",
