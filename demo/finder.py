@@ -1,6 +1,6 @@
 """The searches of a tab: with an upload, with several, with a picture of the gallery, or as an address asks for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -109,7 +109,7 @@ class Finder:
         if len(files) > MOST_FILES:
             raise ImageDecodeError(say("too_many", most=MOST_FILES))
         name = "\n".join(files)
-        search = self._search([open_upload(file) for file in files], options)
+        search = self._search((open_upload(file) for file in files), options)
         search = replace(search, files=tuple(files), name=name if len(name) <= LONGEST else "")
         parts = self._parts
         answer = self._answers.search(search, moves=moves)
@@ -165,7 +165,7 @@ class Finder:
             return None
         return self.picture(open_upload(upload), options, asked=state.asked, shown=state.shown, moves="scroll")
 
-    def _search(self, pictures: Sequence[Image.Image], options: Options) -> Search:
+    def _search(self, pictures: Iterable[Image.Image], options: Options) -> Search:
         most, label = read_top_k(options.top_k, most=self._parts.most), read_label(options.label)
         return search_pictures(
             self._collection,

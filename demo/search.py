@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -87,7 +87,7 @@ class Search:
 
 def search_pictures(
     collection: Collection,
-    pictures: Sequence[Image.Image],
+    pictures: Iterable[Image.Image],
     *,
     way: str,
     top_k: int,
@@ -99,7 +99,7 @@ def search_pictures(
 
     Args:
         collection: the gallery.
-        pictures: the uploads, at least one. The verdict is on the strangest of them.
+        pictures: the uploads, at least one, of which one at a time is used. The verdict is on the strangest.
         way: how pictures are compared.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
@@ -111,10 +111,12 @@ def search_pictures(
     """
     start = time.perf_counter()
     chosen = collection.ways[way]
-    results = [chosen.search(picture, top_k=top_k) for picture in pictures]
-    embedding = results[0].embedding if len(results) == 1 else _average([each.embedding for each in results])
     judge = collection.judge or chosen
-    judged = results if judge is chosen else [judge.search(picture, top_k=1) for picture in pictures]
+    results, judged = [], []
+    for picture in pictures:
+        results.append(chosen.search(picture, top_k=top_k))
+        judged.append(results[-1] if judge is chosen else judge.search(picture, top_k=1))
+    embedding = results[0].embedding if len(results) == 1 else _average([each.embedding for each in results])
     strangest = min(judged, key=lambda each: (each.ood.p_value, -each.ood.score))
     classes: Mapping[str, float] = {}
     if classifies and len(results) == 1 and not strangest.ood.is_ood and isinstance(judge.model, Classifier):
