@@ -389,6 +389,20 @@ def test_axe_finds_no_serious_fault_in_a_warning(browser: Browser, photo_address
     page.close()
 
 
+def test_axe_finds_no_serious_fault_in_the_further_ways_to_ask(browser: Browser, address: str) -> None:
+    page = open_page(browser, address, "phone")
+    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
+    page.locator("#cars-several-fold button").first.click()
+    next_answer(page, page.locator("#cars-crop").click, part="#cars-frame")
+    page.add_style_tag(content="* { transition: none !important }")
+    for is_dark in (False, True):
+        page.evaluate("isDark => document.body.classList.toggle('dark', isDark)", is_dark)
+        faults = Axe().run(page, context={"exclude": [["footer"], ["#cars-upload"], ["#cars-several"]]})
+        serious = [fault for fault in faults.response["violations"] if fault["impact"] in ("serious", "critical")]
+        assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
+    page.close()
+
+
 def test_the_layout_does_not_jump(browser: Browser, address: str) -> None:
     page = open_page(browser, address)
     left = "document.querySelector('#visim-heading').getBoundingClientRect().left"
