@@ -16,6 +16,8 @@ from tests.demo.conftest import drawn_picture, noise, png_bytes, served
 
 PATIENCE = 30_000  # milliseconds
 WINDOWS = {"laptop": (1280, 900), "phone": (390, 844), "small phone": (320, 640)}
+LOOKS = [("laptop", "light"), ("phone", "dark"), ("small phone", "light")]
+OTHER_LOOKS = [("laptop", "dark"), ("phone", "light"), ("small phone", "dark")]
 KNOWN = 7
 """Number of a drawn picture that the tiny network knows."""
 
@@ -106,16 +108,15 @@ def assert_in_window(page: Page, *parts: Locator) -> None:
 
 
 def assert_answer_in_window(page: Page, answer: Locator) -> None:
-    tiles = page.locator("#cars-gallery .visim-tiles li")
-    shown = [tiles.first] if tiles.count() and tiles.first.is_visible() else [page.locator("#cars-reveal")]
-    assert_in_window(page, answer, *shown)
+    first = page.locator("#cars-gallery .visim-tiles li:visible, #cars-reveal:visible").first
+    assert_in_window(page, answer, first)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@pytest.mark.parametrize("window", list(WINDOWS))
-def test_every_answer_comes_into_view(browser: Browser, address: str, window: str) -> None:
+@pytest.mark.parametrize(("window", "theme"), LOOKS)
+def test_every_answer_comes_into_view(browser: Browser, address: str, window: str, theme: str) -> None:
     is_touched = window != "laptop"
-    page = open_page(browser, address, window, has_touch=is_touched)
+    page = open_page(browser, f"{address}?__theme={theme}", window, has_touch=is_touched)
 
     def press(part: Locator) -> Callable[[], object]:
         return part.tap if is_touched else part.click
@@ -125,7 +126,7 @@ def test_every_answer_comes_into_view(browser: Browser, address: str, window: st
     expect(answer).to_be_focused()
     tile = page.locator("#cars-gallery .visim-tiles button").nth(1)
     card = next_answer(page, press(tile), part="#cars-card")
-    assert_in_window(page, card, page.locator("#cars-again"), page.locator("#cars-why"))
+    assert_in_window(page, card, *(page.locator(f"#cars-{act}") for act in ("again", "why", "less")))
     expect(card).to_be_focused()
     answer = next_answer(page, press(page.locator("#cars-again")))
     expect(answer).to_contain_text("Searching with a picture of the gallery")
@@ -146,9 +147,9 @@ def test_every_answer_comes_into_view(browser: Browser, address: str, window: st
     page.close()
 
 
-@pytest.mark.parametrize("window", list(WINDOWS))
-def test_a_shared_link_opens_at_its_answer(browser: Browser, address: str, window: str) -> None:
-    page = open_page(browser, f"{address}?cars=suv/suv_0001.jpg&way=by+look&top_k=4", window)
+@pytest.mark.parametrize(("window", "theme"), OTHER_LOOKS)
+def test_a_shared_link_opens_at_its_answer(browser: Browser, address: str, window: str, theme: str) -> None:
+    page = open_page(browser, f"{address}?cars=suv/suv_0001.jpg&way=by+look&top_k=4&__theme={theme}", window)
     answer = page.locator("#cars-verdict [data-answer]")
     answer.wait_for()
     assert_answer_in_window(page, answer)
@@ -252,9 +253,9 @@ def test_copies_share_a_tile_and_parts_are_coloured_on_photographs(browser: Brow
     page.close()
 
 
-@pytest.mark.parametrize("window", list(WINDOWS))
-def test_a_part_can_be_searched_with(browser: Browser, address: str, window: str) -> None:
-    page = open_page(browser, address, window)
+@pytest.mark.parametrize(("window", "theme"), OTHER_LOOKS)
+def test_a_part_can_be_searched_with(browser: Browser, address: str, window: str, theme: str) -> None:
+    page = open_page(browser, f"{address}?__theme={theme}", window)
     next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
     frame = next_answer(page, page.locator("#cars-crop").click, part="#cars-frame")
     expect(frame).to_be_focused()
