@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from demo.collection import Collection
 from demo.copies import Found
 from demo.links import Asked, Source
-from visim_models import Gallery, Match, OODVerdict, VisualSimilarity
+from visim_models import Match, OODVerdict, VisualSimilarity
+from visim_models.feedback import average_embedding, less_like
 from visim_models.models import Classifier
 
 __all__ = ["QUERIES", "Search", "matches_csv", "nearest", "refined", "search_gallery", "search_pictures"]
@@ -22,10 +22,8 @@ __all__ = ["QUERIES", "Search", "matches_csv", "nearest", "refined", "search_gal
 QUERIES = "queries"
 """The one queue of all functions that search: Gradio's limit on work at once counts each queue by itself."""
 
-_LESS = 0.5
-"""Weight of the likeness to a picture that the matches shall not be like, against that to the query."""
 _REACH = 300
-"""How many of the nearest are ranked again by it."""
+"""How many of the nearest are ranked again, where some pictures are not wanted."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +114,7 @@ def search_pictures(
     for picture in pictures:
         results.append(chosen.search(picture, top_k=top_k))
         judged.append(results[-1] if judge is chosen else judge.search(picture, top_k=1))
-    embedding = results[0].embedding if len(results) == 1 else _average([each.embedding for each in results])
+    embedding = results[0].embedding if len(results) == 1 else average_embedding([each.embedding for each in results])
     strangest = min(judged, key=lambda each: (each.ood.p_value, -each.ood.score))
     classes: Mapping[str, float] = {}
     if classifies and len(results) == 1 and not strangest.ood.is_ood and isinstance(judge.model, Classifier):
@@ -134,12 +132,6 @@ def search_pictures(
     )
     _log_line(collection, search, start)
     return search
-
-
-def _average(embeddings: Sequence[Any]) -> Any:
-    together = np.stack(embeddings)  # (N, D)
-    lengths = np.linalg.norm(together, axis=1, keepdims=True)  # (N, 1)
-    return (together / np.maximum(lengths, 1e-12)).mean(axis=0).astype(np.float32)  # (D,)
 
 
 def search_gallery(
@@ -195,9 +187,7 @@ def nearest(
         embedding: (D,) of the query.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
-        less: names of gallery pictures that they shall not be like. They are left out, and the order is that of the
-            cosine with the query less half of the mean cosine with those: negative feedback after Rocchio, "Relevance
-            feedback in information retrieval" (1971). The scores stay those with the query.
+        less: names of gallery pictures that they shall not be like, as in `visim_models.feedback.less_like`.
 
     Raises:
         VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
@@ -209,23 +199,7 @@ def nearest(
         reach = min(size, 8 * reach)
         found = similarity.nearest(embedding, top_k=reach)
     fitting = [match for match in found if not label or match.label == label]
-    return (_less_like(similarity, fitting, less) if less else fitting)[:top_k]
-
-
-def _less_like(similarity: VisualSimilarity, matches: Sequence[Match], less: Sequence[str]) -> list[Match]:
-    gallery = similarity.gallery
-    unwanted = _directions(gallery, less)  # (M, D)
-    left = [match for match in matches if match.file_name not in less]
-    likeness = _directions(gallery, [match.file_name for match in left]) @ unwanted.T  # (N, M)
-    scores = [match.score - _LESS * float(row.mean()) for match, row in zip(left, likeness, strict=True)]
-    return [left[index] for index in sorted(range(len(left)), key=lambda index: -scores[index])]
-
-
-def _directions(gallery: Gallery, file_names: Sequence[str]) -> Any:
-    """Return the embeddings of pictures of a gallery, each of length 1: (N, D)."""
-    indices = [gallery.index_of(name) for name in file_names]
-    lengths = gallery.norms[indices, None]  # (N, 1)
-    return gallery.embeddings[indices] / np.maximum(lengths, 1e-12)
+    return (less_like(similarity.gallery, fitting, less) if less else fitting)[:top_k]
 
 
 def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:
