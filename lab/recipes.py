@@ -21,9 +21,10 @@ class Recipe:
         model: arguments of the network.
         epochs: passes over the training pictures.
         batch_size: pictures in a step.
-        learning_rate: Adam's; the peak of the schedule.
+        optimizer: "adamw", or "sgd": with a Nesterov momentum of 0.9.
+        learning_rate: the optimizer's; the peak of the schedule.
         cosine: warm up over the first 5 % of the steps, then fall to 0 along a cosine; else constant.
-        weight_decay: decoupled (AdamW).
+        weight_decay: decoupled with AdamW, else of the squared weights.
         averaging: decay in a step of the moving average of the weights that is validated and exported; 0 for none.
         augmentation: how training pictures are changed.
         load_size: side at which pictures are held in memory, in pixels, so that crops lose no detail.
@@ -35,6 +36,7 @@ class Recipe:
     model: Mapping[str, int] = field(default_factory=dict)
     epochs: int = 15
     batch_size: int = 64
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
     cosine: bool = False
     weight_decay: float = 0.0
@@ -57,11 +59,13 @@ class AutoencoderRecipe(Recipe):
 
     Attributes:
         principal_components: start from the principal components of the pictures (`initialization.py`); else Xavier.
+        components_share: of the code, how many numbers start as components; the others start at random.
         paired_share: of the numbers that start as components, those of components with two of them.
         class_weight: weight of a loss that draws codes of one class together, beside the squared error; 0 for none.
     """
 
     principal_components: bool = False
+    components_share: float = 0.9
     paired_share: float = 1.0
     class_weight: float = 0.0
 
@@ -71,38 +75,46 @@ class ClassifierRecipe(Recipe):
     """Recipes of `python -m lab.train car-classifier` and `cifar10-classifier`.
 
     Attributes:
-        network: `model_type` of the network.
-        sizes: sides of the pictures, in pixels, each for an equal share of the epochs (progressive resizing, Howard
-            2018): small ones cost less. Empty for the processor's size throughout.
-        label_smoothing: share of the probability that is spread over all classes.
+        network: a name of `lab.training.networks`.
+        label_smoothing: share of the probability that is spread over all labels.
         cut_mix: share of the pictures that get a rectangle of another one pasted in (Yun et al. 2019).
         outlier_share: outliers for each picture of a class in a batch (outlier exposure, Hendrycks et al. 2019); 0 for
             none.
-        outlier_weight: weight of the losses of outliers and further kinds beside that of the classes.
+        outlier_weight: weight of the loss of the outliers' even probabilities, beside that of the classes.
+        label_weight: weight of the loss that tells all labels apart in the features.
         outliers_per_source: largest number of outliers of one source.
         abstract_share: share of the outliers that become pictures of nothing (`abstraction.py`).
-        hint_weight: weight of the loss of the hints (`teacher.py`); 0 for none.
+        teacher: recipe of a larger network that is trained first, on the same pictures; None for none.
+        teacher_share: of the probabilities that are learnt, how much is the teacher's and not the labels'.
+        hint_weight: weight of the loss that draws the features towards the teacher's.
     """
 
     network: str = "car-classifier"
-    sizes: tuple[int, ...] = ()
     label_smoothing: float = 0.0
     cut_mix: float = 0.0
     outlier_share: float = 0.0
     outlier_weight: float = 0.0
+    label_weight: float = 0.0
     outliers_per_source: int = 4000
     abstract_share: float = 0.0
+    teacher: "ClassifierRecipe | None" = None
+    teacher_share: float = 0.0
     hint_weight: float = 0.0
 
-    def training_size(self, epoch: int) -> int:
-        """Return the side of the pictures in an epoch, counted from 0."""
-        sizes = self.sizes or (self.processor.size,)
-        return sizes[epoch * len(sizes) // self.epochs]
+    @property
+    def view_size(self) -> int:
+        """Return the side of the changed pictures, in pixels: the teacher sees the same ones."""
+        return max(self.processor.size, self.teacher.processor.size if self.teacher else 0)
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings as plain JSON types, for the record of a run."""
+        return {**super().settings(), "teacher": self.teacher.settings() if self.teacher else None}
 
 
 _CIFAR10 = ImageProcessor(size=32)
 _CARS = ImageProcessor(size=100)
 _SMALL_CARS = ImageProcessor(size=64)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAR_SHARES = Shares(test=0.1, calibration=0.05, fit=0.025, validation=0.025)
 
 _AUTOENCODERS: Final = {
@@ -122,16 +134,39 @@ _AUTOENCODERS: Final = {
     "car-autoencoder": AutoencoderRecipe(
         processor=_SMALL_CARS,
         model={"image_size": 64, "stages": 3, "base_channels": 12},
-        epochs=3,
-        learning_rate=2e-5,
+        epochs=60,
+        batch_size=128,
+        learning_rate=1e-5,
         cosine=True,
         averaging=0.998,
-        augmentation=Augmentation(scale=0.9, colour=0.15, flip=True),
+        augmentation=Augmentation(scale=0.9, largest_scale=1.05, colour=0.1, flip=True),
         load_size=72,
         shares=_CAR_SHARES,
         principal_components=True,
-        paired_share=0.2,
+        components_share=1.0,
+        paired_share=0.0,
     ),
+}
+
+_CAR_VIEWS: Final[Mapping[str, Any]] = {
+    "cosine": True,
+    "augmentation": Augmentation(
+        scale=0.65,
+        largest_scale=1.1,
+        tilt=8,
+        colour=0.35,
+        decorations=0.3,
+        camera=0.12,
+        erase=0.2,
+        flip=True,
+    ),
+    "load_size": 224,
+    "shares": _CAR_SHARES,
+    "mixed_precision": True,
+    "cut_mix": 0.5,
+    "outlier_share": 1 / 8,
+    "outliers_per_source": 1500,
+    "abstract_share": 0.25,
 }
 
 _CAR_CLASSIFIERS: Final = {
@@ -141,54 +176,57 @@ _CAR_CLASSIFIERS: Final = {
         shares=_CAR_SHARES,
     ),
     "car-extractor": ClassifierRecipe(
+        **_CAR_VIEWS,
         processor=_CARS,
         epochs=64,
-        batch_size=128,
-        sizes=(68, 68, 84, 100),
+        batch_size=256,
         learning_rate=3e-3,
-        cosine=True,
         weight_decay=0.05,
         averaging=0.998,
-        augmentation=Augmentation(
-            scale=0.65,
-            largest_scale=1.1,
-            tilt=8,
-            colour=0.35,
-            decorations=0.3,
-            camera=0.12,
-            erase=0.2,
-            flip=True,
+        teacher=ClassifierRecipe(
+            **_CAR_VIEWS,
+            network="general-extractor",
+            processor=ImageProcessor(size=192, image_mean=_IMAGENET_MEAN, image_std=_IMAGENET_STD),
+            epochs=24,
+            batch_size=128,
+            learning_rate=7e-4,
+            weight_decay=0.05,
+            averaging=0.998,
+            label_smoothing=0.1,
         ),
-        load_size=128,
-        shares=_CAR_SHARES,
-        mixed_precision=True,
-        label_smoothing=0.05,
-        cut_mix=0.5,
-        outlier_share=1 / 8,
         outlier_weight=0.5,
-        outliers_per_source=1500,
-        abstract_share=0.25,
+        label_weight=0.5,
+        teacher_share=0.7,
         hint_weight=0.5,
     ),
 }
 
+_CIFAR10_VIEWS: Final[Mapping[str, Any]] = {
+    "processor": _CIFAR10,
+    "batch_size": 256,
+    "optimizer": "sgd",
+    "learning_rate": 0.2,
+    "cosine": True,
+    "weight_decay": 5e-4,
+    "averaging": 0.998,
+    "augmentation": Augmentation(scale=0.8, largest_scale=1.1, sharp=0.75, colour=0.15, erase=0.2, flip=True),
+    "mixed_precision": True,
+    "cut_mix": 0.5,
+    "outlier_share": 1 / 8,
+    "outliers_per_source": 20_000,
+    "abstract_share": 0.2,
+}
+
 _CIFAR10_CLASSIFIERS: Final = {
     "cifar10-extractor": ClassifierRecipe(
+        **_CIFAR10_VIEWS,
         network="cifar10-classifier",
-        processor=_CIFAR10,
-        epochs=16,
-        batch_size=256,
-        learning_rate=3e-3,
-        cosine=True,
-        weight_decay=0.05,
-        averaging=0.997,
-        augmentation=Augmentation(scale=0.85, largest_scale=1.05, colour=0.1, erase=0.2, flip=True),
-        mixed_precision=True,
-        label_smoothing=0.1,
-        outlier_share=1 / 8,
+        epochs=100,
+        teacher=ClassifierRecipe(**_CIFAR10_VIEWS, network="wide-cifar10-classifier", epochs=60, label_smoothing=0.1),
         outlier_weight=0.5,
-        outliers_per_source=20_000,
-        abstract_share=0.2,
+        label_weight=0.5,
+        teacher_share=0.7,
+        hint_weight=0.5,
     ),
 }
 

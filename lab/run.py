@@ -3,7 +3,8 @@
 run.json            the record, see `record.py`
 split.csv           the part of each picture, see `split_file.py`; both are written before the training starts
 losses.csv, losses.png, epoch_NN.png
-checkpoint/         the state after the last epoch
+checkpoint/         the state after the last epoch that was kept
+teacher/            losses, pictures and checkpoint of the network that this one learns from, where there is one
 model/              the trained network, its processor and the record: a repo folder
 """
 
@@ -30,8 +31,10 @@ __all__ = ["TrainingRun"]
 _RECORD: Final = "run.json"
 _CHECKPOINT: Final = "checkpoint"
 _MODEL: Final = "model"
+_TEACHER: Final = "teacher"
 _OWN: Final = re.compile(
-    r"run\.json|split\.csv|losses\.(csv|png)|epoch_(?P<epoch>\d+)\.png|checkpoint/(state\.safetensors|progress\.json)"
+    r"run\.json|split\.csv|(teacher/)?(losses\.(csv|png)|epoch_(?P<epoch>\d+)\.png"
+    r"|checkpoint/(state\.safetensors|progress\.json))"
 )
 
 
@@ -127,7 +130,7 @@ class TrainingRun:
         Raises:
             RepositoryError: the folder cannot be written.
         """
-        epochs = self.record().epochs if self.exists else 0
+        epochs = self._longest() if self.exists else 0
         with replacing_files(self.path, owned=partial(_is_own, epochs=epochs)) as staged:
             split.write(staged / SPLIT)
             write_json(staged / _RECORD, record.to_dict())
@@ -194,6 +197,11 @@ class TrainingRun:
             )
         return repo
 
+    def _longest(self) -> int:
+        """Return the epochs of the network or of its teacher, whichever are more."""
+        record = self.record()
+        return max(record.epochs, int((record.settings.get("teacher") or {}).get("epochs", 0)))
+
     def _strangers(self) -> list[str]:
         """List the files and empty folders in the folder of the network that no run writes."""
         folder = self.path / _MODEL
@@ -210,6 +218,16 @@ class TrainingRun:
     def checkpoint(self) -> Path:
         """Return the path of the checkpoint's folder."""
         return self.path / _CHECKPOINT
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Return whether there is a checkpoint to continue from."""
+        return self.checkpoint.is_dir()
+
+    @property
+    def teacher(self) -> "TrainingRun":
+        """Return the run of the teacher: losses and checkpoint alone, for no repo is made of it."""
+        return TrainingRun(self.path / _TEACHER)
 
 
 def _without_epochs(value: Any) -> Any:

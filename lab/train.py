@@ -3,11 +3,13 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
 import torch
+from torch import Tensor
 
 from hub.plots import new_figure
 from lab.data import CIFAR10_DOWNLOAD, ImageSet, load_source, local_paths, read_column
@@ -18,10 +20,10 @@ from lab.run import TrainingRun
 from lab.split_file import Split
 from lab.splits import split_images
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.classifier import ClassifierObjective, class_names_of
+from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of
 from lab.training.loop import Objective, fit
-from lab.training.teacher import hints_of
 from visim_models.errors import DataError, VisimError
+from visim_models.models import CarClassifier, PretrainedModel
 
 __all__ = ["main"]
 
@@ -74,6 +76,9 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
     outliers = _outliers(options, recipe, images)
 
     split = run.split() if options.resume else _split(images, recipe, options)
+    train, validation = (images.subset(split.indices(images.sha256, [part])) for part in ("train", "validation"))
+    if len(train) < 2 or not len(validation):
+        raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,
@@ -87,15 +92,43 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
         split_sha256=split.sha256,
     )
     torch.manual_seed(options.seed)
-    objective = _objective(recipe, images, split, outliers)
     if options.resume:
         run.resume(record, images.sha256)
     else:
         run.begin(record, split)
     print(f"{options.recipe} on {device}: {_counts(split, images)}")
-    model = fit(objective, recipe, run, split_sha256=split.sha256, device=device, resume=options.resume)
+
+    start = partial(fit, split_sha256=split.sha256, device=device, resume=options.resume)
+    model = _learn(recipe, train, validation, outliers.pixels, run, device=device, start=start)
     run.save_model(model, recipe.processor)
     print(f"trained: {run.path / 'model'}")
+
+
+def _learn(
+    recipe: Recipe,
+    train: ImageSet,
+    validation: ImageSet,
+    outliers: Tensor,
+    run: TrainingRun,
+    *,
+    device: torch.device,
+    start: Callable[[Objective, Recipe, TrainingRun], PretrainedModel],
+) -> PretrainedModel:
+    """Train the network of a recipe, and before it its teacher."""
+    if isinstance(recipe, AutoencoderRecipe):
+        return start(AutoencoderObjective(train, validation, recipe), recipe, run)
+    recipe = cast(ClassifierRecipe, recipe)
+    objective = partial(ClassifierObjective, train, validation, outliers, device=device)
+    teacher = None
+    if recipe.teacher:
+        learner = objective(recipe.teacher, class_names=all_labels_of(train.labels))
+        teacher = (
+            cast(CarClassifier, start(learner, recipe.teacher, run.teacher))
+            .to(device)
+            .to(memory_format=torch.channels_last)
+        )
+        print("the teacher is trained")
+    return start(objective(recipe, class_names=class_names_of(train.labels), teacher=teacher), recipe, run)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -103,7 +136,14 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         if (number := getattr(options, name)) is not None and number < 1:
             raise DataError(f"--{name} is {number}: at least 1 is needed.", key=name)
     recipe: Recipe = options.recipes[options.recipe]
-    return recipe if options.epochs is None else dataclasses.replace(recipe, epochs=options.epochs)
+    if options.epochs is None:
+        return recipe
+    teacher = getattr(recipe, "teacher", None)
+    if teacher and teacher.epochs > options.epochs:  # a trial is short throughout
+        recipe = dataclasses.replace(
+            cast(ClassifierRecipe, recipe), teacher=dataclasses.replace(teacher, epochs=options.epochs)
+        )
+    return dataclasses.replace(recipe, epochs=options.epochs)
 
 
 def _device(name: str | None) -> torch.device:
@@ -114,6 +154,11 @@ def _device(name: str | None) -> torch.device:
 
 
 def _split(images: ImageSet, recipe: Recipe, options: argparse.Namespace) -> Split:
+    if options.split:
+        split = Split.read(options.split)
+        if not split.has_exactly(images.sha256):
+            raise DataError(f"{options.split} is the split of other pictures: leave --split out.", path=options.split)
+        return split
     together = read_column(*options.keep_together) if options.keep_together else {}
     if options.keep_together and not together.keys() & set(images.file_names):
         raise DataError(
@@ -144,23 +189,6 @@ def _outliers(options: argparse.Namespace, recipe: Recipe, images: ImageSet) -> 
     if not len(found):
         raise DataError("None of the outliers is of a kind that is for training: name more kinds.", key="outliers")
     return found
-
-
-def _objective(recipe: Recipe, images: ImageSet, split: Split, outliers: Outliers) -> Objective:
-    train, validation = (images.subset(split.indices(images.sha256, [part])) for part in ("train", "validation"))
-    if len(train) < 2 or not len(validation):
-        raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
-    if isinstance(recipe, AutoencoderRecipe):
-        return AutoencoderObjective(train, validation, recipe)
-    recipe = cast(ClassifierRecipe, recipe)
-    return ClassifierObjective(
-        train,
-        validation,
-        outliers.pixels,
-        recipe,
-        class_names=class_names_of(images.labels),
-        hints=hints_of(train.pixels) if recipe.hint_weight else torch.empty(len(train), 0),
-    )
 
 
 def _counts(split: Split, images: ImageSet) -> str:
@@ -199,6 +227,12 @@ def _add_task(parser: argparse.ArgumentParser, recipes: Mapping[str, Recipe]) ->
         nargs=2,
         metavar=("CSV", "COLUMN"),
         help="table with file_name and a column, such as the model of a car: pictures of one are in one part",
+    )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="CSV",
+        help="split.csv of an earlier run or repo, so that the same pictures are held out (default: a new split)",
     )
     if any(isinstance(recipe, ClassifierRecipe) for recipe in recipes.values()):
         parser.add_argument(

@@ -20,17 +20,18 @@ def abstract(images: Tensor, share: float) -> Tensor:
     """Turn a random `share` of the pictures into abstract ones, in equal parts by each way."""
     ways = torch.randint(len(_WAYS), (len(images),))
     chosen = torch.rand(len(images)) < share
-    changed = images.clone()
     for index, way in enumerate(_WAYS):
-        own = chosen & (ways == index)
-        if own.any():
-            changed[own] = way(images[own])
-    return changed
+        own = (chosen & (ways == index)).nonzero().flatten()
+        if len(own):
+            own = own.to(images.device)
+            with images.device:
+                images = images.index_copy(0, own, way(images[own]))
+    return images
 
 
 def _cloud(images: Tensor) -> Tensor:
     """Keep the mean colours of a coarse grid, of 1 to 4 cells a side, and blend between them."""
-    side = int(torch.randint(1, 5, ()))
+    side = int(torch.randint(1, 5, (), device="cpu"))
     coarse = F.interpolate(images, size=side, mode="area")
     return F.interpolate(coarse, size=images.shape[-1], mode="bilinear")
 
@@ -58,14 +59,14 @@ def _two_tones(images: Tensor) -> Tensor:
 
 def _stretch(images: Tensor) -> Tensor:
     """Repeat one column of each picture, or one row, over all of it."""
-    at = int(torch.randint(images.shape[-1], ()))
-    line = images[..., at : at + 1] if torch.rand(()) < 0.5 else images[..., at : at + 1, :]
+    at = int(torch.randint(images.shape[-1], (), device="cpu"))
+    line = images[..., at : at + 1] if torch.rand((), device="cpu") < 0.5 else images[..., at : at + 1, :]
     return line.expand_as(images)
 
 
 def _scatter(images: Tensor) -> Tensor:
     """Shuffle the pixels of each picture, in blocks of 1, 2 or 4."""
-    side, grain = images.shape[-1], int(2 ** torch.randint(0, 3, ()))
+    side, grain = images.shape[-1], int(2 ** torch.randint(0, 3, (), device="cpu"))
     small = F.interpolate(images, size=-(-side // grain), mode="area")
     pixels = small.flatten(2)[..., torch.randperm(small[0, 0].numel())].view_as(small)
     return F.interpolate(pixels, size=side, mode="nearest")

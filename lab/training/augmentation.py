@@ -1,4 +1,7 @@
-"""Random changes of batches of pictures, (N, 3, S, S) float, 0 to 255; each picture is changed in its own way."""
+"""Random changes of batches of pictures, (N, 3, S, S) float, 0 to 255; each picture is changed in its own way.
+
+All is computed, and drawn at random, on the device of the pictures.
+"""
 
 import math
 from dataclasses import dataclass
@@ -19,6 +22,8 @@ class Augmentation:
     Attributes:
         scale: smallest share of each side that a random crop keeps.
         largest_scale: largest share; above 1 the picture shrinks, and is mirrored at its edges.
+        sharp: share of the pictures that are shifted by whole pixels instead, and not resampled: a network of small
+            pictures that only learns from blurred ones is lost on others.
         tilt: largest turn to either side, in degrees; the picture is also seen from an angle that fits it.
         colour: largest relative change of brightness, contrast, saturation and of each channel.
         decorations: share of the pictures over which a dealer's frame, banner or logo is painted.
@@ -29,6 +34,7 @@ class Augmentation:
 
     scale: float = 1.0
     largest_scale: float = 1.0
+    sharp: float = 0.0
     tilt: float = 0.0
     colour: float = 0.0
     decorations: float = 0.0
@@ -38,15 +44,19 @@ class Augmentation:
 
     def __call__(self, pixels: Tensor, size: int) -> Tensor:
         """Change pictures: (N, 3, T, T) uint8 or float -> (N, 3, size, size) float, 0 to 255."""
-        images = self._crop(pixels.float(), size)
-        images = self._recolour(images)
-        if self.decorations:
-            images = paint_decorations(images, self.decorations)
-        if self.camera:
-            images = take_pictures(images, self.camera)
-        if self.erase:
-            images = _paint_rectangles(images, _draw(len(images)) < self.erase, torch.tensor([0.1, 0.1, 0.4, 0.4]))
-        return images.clamp(0, 255)
+        with pixels.device:
+            images = self._crop(pixels.float(), size)
+            if self.sharp:
+                is_sharp = (_draw(len(images)) < self.sharp)[:, None, None, None]
+                images = torch.where(is_sharp, self._shift(pixels.float()), images)
+            images = self._recolour(images)
+            if self.decorations:
+                images = paint_decorations(images, self.decorations)
+            if self.camera:
+                images = take_pictures(images, self.camera)
+            if self.erase:
+                images = _paint_rectangles(images, _draw(len(images)) < self.erase, torch.tensor([0.1, 0.1, 0.4, 0.4]))
+            return images.clamp(0, 255)
 
     def _crop(self, images: Tensor, size: int) -> Tensor:
         """Crop and tilt at random, with sides scaled apart, mirrored or not, and resample to the size."""
@@ -66,6 +76,17 @@ class Augmentation:
             lean = math.radians(self.tilt) * (2 * _draw(count, 1, 1, 2) - 1)
             grid = grid / (1 + (grid * lean).sum(dim=-1, keepdim=True))
         return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+    def _shift(self, images: Tensor) -> Tensor:
+        """Shift by up to an eighth of the side, in whole pixels, mirrored or not; what comes in is a reflection."""
+        count, _, _, side = images.shape
+        reach = side // 8
+        padded = F.pad(images, (reach, reach, reach, reach), mode="reflect")
+        starts = torch.randint(2 * reach + 1, (2, count, 1))
+        rows, columns = starts + torch.arange(side)  # (N, S) each
+        columns = torch.where((_draw(count, 1) < 0.5) & self.flip, columns.flip(1), columns)
+        pictures, channels = torch.arange(count)[:, None, None, None], torch.arange(3)[:, None, None]
+        return padded[pictures, channels, rows[:, None, :, None], columns[:, None, None, :]]
 
     def _recolour(self, images: Tensor) -> Tensor:
         def factors(*shape: int) -> Tensor:
@@ -90,9 +111,10 @@ def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tens
         share: of the pictures that are pasted into, 0 to 1.
     """
     count, _, side, _ = images.shape
-    other = torch.randperm(count)
-    extent = _draw(count, 1).sqrt().expand(-1, 2)  # (N, 2); so the area is uniform
-    pasted = _rectangles(extent, side) & (_draw(count) < share)[:, None, None]  # (N, S, S)
+    with images.device:
+        other = torch.randperm(count)
+        extent = _draw(count, 1).sqrt().expand(-1, 2)  # (N, 2); so the area is uniform
+        pasted = _rectangles(extent, side) & (_draw(count) < share)[:, None, None]  # (N, S, S)
     area = pasted.float().mean(dim=(1, 2))[:, None]  # (N, 1)
     return torch.where(pasted[:, None], images[other], images), targets + area * (targets[other] - targets)
 

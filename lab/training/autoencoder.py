@@ -43,7 +43,9 @@ class AutoencoderObjective:
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
             pixels = recipe.processor.normalize(self._resized(train.pixels))
-            principal_components_(self.model, pixels, paired_share=recipe.paired_share)
+            if recipe.augmentation.flip:
+                pixels = torch.cat([pixels, pixels.flip(-1)])
+            principal_components_(self.model, pixels, share=recipe.components_share, paired_share=recipe.paired_share)
         else:
             xavier_(self.model)
 

@@ -5,7 +5,9 @@ Every function takes and returns (N, 3, S, S) float pictures, 0 to 255.
 
 import io
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,24 +74,32 @@ def add_noise(images: Tensor) -> Tensor:
 
 def compress(images: Tensor, qualities: list[int]) -> Tensor:
     """Encode and decode each picture as a JPEG of its quality, 1 to 100."""
-    pictures = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()  # (N, S, S, 3)
-    decoded = []
-    for picture, quality in zip(pictures, qualities, strict=True):
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "JPEG", quality=quality)
-        with Image.open(file) as again:
-            decoded.append(np.array(again))
-    return torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2).float() if decoded else images
+    if not len(images):
+        return images
+    pictures = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()  # (N, S, S, 3)
+    decoded = list(_threads().map(_compress_one, pictures.cpu().numpy(), qualities))
+    return torch.from_numpy(np.stack(decoded)).to(images.device).permute(0, 3, 1, 2).float()
+
+
+def _compress_one(picture: "np.ndarray[Any, Any]", quality: int) -> "np.ndarray[Any, Any]":
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG", quality=quality)
+    with Image.open(file) as again:
+        return np.array(again)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="visim-jpeg")
 
 
 def _compress_at_random(images: Tensor) -> Tensor:
-    return compress(images, torch.randint(*_QUALITIES, (len(images),)).tolist())
+    return compress(images, torch.randint(*_QUALITIES, (len(images),), device="cpu").tolist())
 
 
 def _to_some(images: Tensor, share: float, fault: Callable[[Tensor], Tensor]) -> Tensor:
-    chosen = torch.rand(len(images)) < share
-    if not chosen.any():
+    chosen = (torch.rand(len(images), device="cpu") < share).nonzero().flatten()  # on the CPU: no wait for a GPU
+    if not len(chosen):
         return images
-    changed = images.clone()
-    changed[chosen] = fault(images[chosen])
-    return changed
+    chosen = chosen.to(images.device)
+    return images.index_copy(0, chosen, fault(images[chosen]))

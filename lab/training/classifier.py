@@ -1,9 +1,9 @@
-"""Train a classifier on classes of pictures, with outlier exposure, further kinds, and hints of a larger network."""
+"""Train a classifier on classes of pictures, with outlier exposure, further kinds, and a teacher."""
 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from hub.plots import draw_confusion
 from lab.data import ImageSet
 from lab.recipes import ClassifierRecipe
-from lab.training.abstraction import abstract
-from lab.training.augmentation import cut_mix
+from lab.training.networks import NETWORKS
+from lab.training.views import Views
 from visim_models.errors import DataError
-from visim_models.models import CAR_CLASSES, CarClassifier, Cifar10Classifier, PretrainedModel
+from visim_models.models import CAR_CLASSES, CarClassifier, Classifier, PretrainedModel
 
-__all__ = ["ClassifierObjective", "class_names_of"]
+__all__ = ["ClassifierObjective", "all_labels_of", "class_names_of"]
 
-_VALIDATION_BATCH = 128
+_VALIDATION_BATCH: Final = 128
+_COSINE_SCALE: Final = 16.0
+"""Inverse temperature of the head that tells all labels apart: how far apart cosines of -1 to 1 are as logits."""
+_OUTLIER: Final = "something else"
 
 
 def class_names_of(labels: Sequence[str]) -> list[str]:
@@ -40,19 +43,34 @@ def class_names_of(labels: Sequence[str]) -> list[str]:
     return list(CAR_CLASSES) if found >= set(CAR_CLASSES) else sorted(found)
 
 
+def all_labels_of(labels: Sequence[str]) -> list[str]:
+    """Return the classes, the further kinds, and one label for all outliers: what a teacher tells apart.
+
+    Raises:
+        DataError: there is one class only, or a picture is in no folder.
+    """
+    classes = class_names_of(labels)
+    return [*classes, *sorted(set(labels) - set(classes)), _OUTLIER]
+
+
 class ClassifierObjective:
     """Cross-entropy over C classes; outliers are pushed towards equal probabilities (Hendrycks et al. 2019).
 
-    Linear heads that only training has tell, from the features themselves, all K labels of the pictures and the
-    outliers apart, and the features of a larger network. So neighbours share a label, and a detector can tell outliers.
+    A head that only training has tells all K labels of the pictures and the outliers apart, by the cosines of the
+    features with a vector each (NormFace, Wang et al. 2017). So neighbours share a label, and a detector can tell
+    outliers. A teacher needs no such head: its classes are all of these labels.
+
+    With a teacher, the network learns from the very views that the teacher sees (Beyer et al., "A good teacher is
+    patient and consistent", 2022): its probabilities, and its features as hints (Romero et al., "FitNets", 2015).
 
     Args:
-        train: pictures to learn from, at the recipe's `load_size`. A label that is no class is a further kind.
-        validation: pictures to validate on, likewise.
+        train: pictures to learn from, at the recipe's `load_size`.
+        validation: pictures to validate on, likewise. Those whose label is no class are left out.
         outliers: (M, 3, load_size, load_size) uint8 pictures of other things; may be empty if the recipe uses none.
         recipe: the settings.
-        class_names: C names, in the order of the outputs.
-        hints: (N, H) features of the pictures to learn from, by a larger network; H is 0 where the recipe uses none.
+        class_names: C names, in the order of the outputs: those of `class_names_of` or of `all_labels_of`.
+        device: where to compute.
+        teacher: a network whose classes are those of `all_labels_of`; None to learn from the labels alone.
 
     Raises:
         DataError: no picture to validate on has one of the classes.
@@ -66,92 +84,84 @@ class ClassifierObjective:
         recipe: ClassifierRecipe,
         *,
         class_names: Sequence[str],
-        hints: Tensor,
+        device: torch.device,
+        teacher: Classifier | None = None,
     ) -> None:
-        self.class_names = list(class_names)
-        self.kinds = [*self.class_names, *sorted(set(train.labels) - set(self.class_names))]
-        self.recipe, self.outliers = recipe, outliers
-        self.model = self._network(train)
-        self.heads = nn.ModuleDict({"kinds": nn.Linear(self.model.embedding_dim, len(self.kinds) + 1)})
-        self.train_targets = F.one_hot(train.targets(self.kinds), len(self.kinds)).float()  # (N, K)
-        self.train_pixels, self.train_hints = train.pixels, hints
-        if hints.shape[1]:
-            self.heads["hints"] = nn.Linear(self.model.embedding_dim, hints.shape[1])
+        self.class_names, self.recipe = list(class_names), recipe
+        self.labels = all_labels_of(train.labels)
+        self.views = Views(train, outliers, self.labels[:-1], recipe, device)
+        self.steps = self.views.steps
+        self.model = NETWORKS[recipe.network](self.class_names, train, recipe.processor)
+        self.heads = nn.ModuleDict()
+        if recipe.label_weight:
+            self.heads["labels"] = nn.Linear(self.model.embedding_dim, len(self.labels), bias=False)
+        if teacher is not None:
+            self.heads["hints"] = nn.Linear(self.model.embedding_dim, teacher.embedding_dim)
+            self.heads["hint_scale"] = nn.BatchNorm1d(teacher.embedding_dim, affine=False)
+        self.teacher = teacher
         named = [index for index, label in enumerate(validation.labels) if label in self.class_names]
         if not named:
             raise DataError(f"No held-out picture shows one of {self.class_names}: give more pictures of these.")
         self.validation = validation.subset(named)
-        self.outliers_in_batch = round(recipe.outlier_share * recipe.batch_size)
-        self.steps = max(1, len(train) // recipe.batch_size)
         self.confusion = torch.zeros(len(self.class_names), len(self.class_names))
 
-    def _network(self, train: ImageSet) -> CarClassifier | Cifar10Classifier:
-        if self.recipe.network == "car-classifier":
-            model = CarClassifier(class_names=self.class_names)
-            model.pool7 = nn.AdaptiveMaxPool2d(8)  # type: ignore[assignment]  # the same at 100 pixels; smaller pictures also leave 8 x 8
-            return model
-        small = Cifar10Classifier(class_names=self.class_names)
-        small.whiten_(self.recipe.processor.normalize(train.pixels[:: max(1, len(train) // 5000)].float()))
-        return small
-
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (B + O, 3, S, S) pixels, outliers last; the others' (B, K) target probabilities and (B, H) hints."""
-        recipe, size = self.recipe, self.recipe.training_size(epoch)
-        wanted = torch.cat([self.train_targets, self.train_hints], dim=1)  # (N, K + H)
-        order = torch.randperm(len(self.train_pixels))
-        for step in range(self.steps):
-            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-            images = recipe.augmentation(self.train_pixels[chosen], size)
-            images, targets = cut_mix(images, wanted[chosen], recipe.cut_mix)
-            if self.outliers_in_batch:
-                some = self.outliers[torch.randint(len(self.outliers), (self.outliers_in_batch,))].float()
-                images = torch.cat([images, recipe.augmentation(abstract(some, recipe.abstract_share), size)])
-            images = recipe.processor.normalize(images).contiguous(memory_format=torch.channels_last)
-            yield images, targets[:, : len(self.kinds)], targets[:, len(self.kinds) :]
+        """Yield (B + O, 3, V, V) views, outliers last, and the (B + O, K + 1) probabilities of their labels."""
+        yield from self.views
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Compute the losses of the classes, of all kinds, of the outliers, and of the hints."""
-        pixels, targets, hints = batch
-        features = self.model.embed(pixels)  # (B + O, D)
+        """Compute the losses of the classes, of all labels, of the outliers, and of the hints."""
+        views, targets = batch
+        targets = self._smoothed(targets)
+        features = self.model.embed(self._pixels(views, self.recipe))  # (B + O, D)
         logs = self.model.classify(features).float()  # (B + O, C)
-        inside, classes = len(targets), len(self.class_names)
-        loss = self._class_loss(logs[:inside], targets[:, :classes])
-        if self.outliers_in_batch:
-            evenly = -logs[inside:].mean() - math.log(classes)
+        if self.teacher is not None:
+            told, hints = self._taught(views)  # (B + O, K + 1), (B + O, H)
+            targets = targets + self.recipe.teacher_share * (told - targets)
+        classes = len(self.class_names)
+        loss = -(targets[:, :classes] * logs).sum() / targets[:, :classes].sum().clamp(min=1)
+        if "labels" in self.heads:
+            loss = loss + self.recipe.label_weight * F.cross_entropy(self._cosines(features), targets)
+        if (outliers := self.views.outliers_in_batch) and self.recipe.outlier_weight:
+            evenly = -logs[-outliers:].mean() - math.log(classes)
             loss = loss + self.recipe.outlier_weight * evenly
-        if self.outliers_in_batch or len(self.kinds) > classes:
-            loss = loss + self.recipe.outlier_weight * self._kind_loss(features, targets)
-        if "hints" in self.heads:
-            loss = loss + self.recipe.hint_weight * self._hint_loss(features[:inside], hints)
+        if self.teacher is not None:
+            guessed = self.heads["hints"](features).float()
+            loss = loss + self.recipe.hint_weight * (1 - F.cosine_similarity(guessed, hints)).mean()
         return loss
 
-    def _class_loss(self, logs: Tensor, targets: Tensor) -> Tensor:
-        """Compute the cross-entropy of (B, C) log-probabilities; the targets of a further kind sum to less than 1."""
-        smooth, mass = self.recipe.label_smoothing, targets.sum(dim=1, keepdim=True)  # (B, 1)
-        targets = (1 - smooth) * targets + smooth / targets.shape[1] * mass
-        return -(targets * logs).sum() / mass.sum().clamp(min=1)
+    def _pixels(self, views: Tensor, recipe: ClassifierRecipe) -> Tensor:
+        """Make a network's input of (N, 3, V, V) views."""
+        pixels = recipe.processor.normalize(_resized(views, recipe.processor.size))
+        return pixels.contiguous(memory_format=torch.channels_last)
 
-    def _kind_loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        smooth, (inside, kinds) = self.recipe.label_smoothing, targets.shape
-        wanted = torch.zeros(len(features), kinds + 1, device=features.device)  # (B + O, K + 1)
-        wanted[:inside, :-1], wanted[inside:, -1] = (1 - smooth) * targets + smooth / kinds, 1
-        return F.cross_entropy(self.heads["kinds"](features).float(), wanted)
+    def _smoothed(self, targets: Tensor) -> Tensor:
+        """Spread a share of the probability over all labels but the outliers', which are sure."""
+        smooth, known = self.recipe.label_smoothing, targets[:, :-1]
+        mass = known.sum(dim=1, keepdim=True)
+        return torch.cat([(1 - smooth) * known + smooth / known.shape[1] * mass, targets[:, -1:]], dim=1)
 
-    def _hint_loss(self, features: Tensor, hints: Tensor) -> Tensor:
-        """Compute 1 minus the cosine of what the head tells and the hint."""
-        return (1 - F.cosine_similarity(self.heads["hints"](features).float(), hints)).mean()
+    def _cosines(self, features: Tensor) -> Tensor:
+        vectors = F.normalize(self.heads["labels"].weight, dim=1)  # type: ignore[arg-type]
+        return _COSINE_SCALE * F.normalize(features.float(), dim=1) @ vectors.T
+
+    @torch.no_grad()
+    def _taught(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the teacher's (N, K + 1) probabilities, and its (N, H) features, of mean 0 and spread 1."""
+        assert self.teacher is not None
+        assert self.recipe.teacher is not None
+        features = self.teacher.embed(self._pixels(views, self.recipe.teacher))
+        return self.teacher.classify(features).float().exp(), self.heads["hint_scale"](features.float())
 
     def validate(self, model: PretrainedModel) -> tuple[list[float], dict[str, float]]:
         """Compute the cross-entropy of each batch, its mean, and the accuracy, over the pictures of the classes."""
-        network = cast(CarClassifier | Cifar10Classifier, model)
-        device = next(model.parameters()).device
+        network = cast(CarClassifier, model)
         losses, predictions = [], []
         every = self.validation.targets(self.class_names)
         targets = every.split(_VALIDATION_BATCH)
         for images, target in zip(self.validation.pixels.split(_VALIDATION_BATCH), targets, strict=True):
-            size = self.recipe.processor.size
-            small = F.interpolate(images.float(), size=(size, size), mode="bilinear", antialias=True)
-            logs = network.classify(network.embed(self.recipe.processor.normalize(small).to(device))).cpu()
+            pixels = self._pixels(images.to(self.views.device).float(), self.recipe)
+            logs = network.classify(network.embed(pixels)).cpu()
             losses.append(F.nll_loss(logs, target).item())
             predictions.append(logs.argmax(dim=1))
         predicted = torch.cat(predictions)
@@ -163,3 +173,10 @@ class ClassifierObjective:
     def picture(self, model: PretrainedModel, file: Path) -> None:
         """Draw the confusion matrix of the last validation."""
         draw_confusion(self.confusion.float(), self.class_names, file)
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """Resize (N, 3, V, V) float pictures to (N, 3, size, size)."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

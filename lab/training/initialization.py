@@ -10,8 +10,6 @@ __all__ = ["principal_components_", "xavier_"]
 _BIAS = 0.01
 _HEADROOM = 1.2
 """Factor of the largest negative value seen, by which a channel is shifted: unseen values stay positive, too."""
-_COMPONENTS_SHARE = 0.9
-"""Share of the code that starts as principal components; the rest starts at random."""
 _FREE_SCALE = 0.1
 _SINGLE_SCALE = 0.1
 _SINGLE_LIFT = 6.0
@@ -29,7 +27,9 @@ def xavier_(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor, *, paired_share: float = 1.0) -> None:
+def principal_components_(
+    model: ConvolutionalAutoencoder, pixels: Tensor, *, share: float = 0.9, paired_share: float = 1.0
+) -> None:
     """Set the weights so that the untrained network projects onto principal components and back.
 
     Some channels carry the picture. The others start as in `xavier_`, and training finds a use for them. A 3x3
@@ -42,6 +42,7 @@ def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor, *, pa
     Args:
         model: the network.
         pixels: (N, C, S, S) float pictures, the network's input.
+        share: of the numbers of the code, how many start as components; the others start at random.
         paired_share: of the numbers of the code that start as components, those of the components with two.
     """
     xavier_(model)
@@ -66,7 +67,7 @@ def principal_components_(model: ConvolutionalAutoencoder, pixels: Tensor, *, pa
         carried, shift = len(basis), above
         _keep(hold, carried)
         _keep(hold_up, carried + 1)
-    _project(model, values, shift, paired_share)
+    _project(model, values, shift, share, paired_share)
 
 
 def _shift(values: Tensor) -> Tensor:
@@ -118,14 +119,14 @@ def _keep(convolution: nn.Conv2d | nn.ConvTranspose2d, count: int) -> None:
     convolution.bias[:count] = 0  # type: ignore[index]
 
 
-def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor, paired_share: float) -> None:
+def _project(model: ConvolutionalAutoencoder, values: Tensor, shift: Tensor, share: float, paired_share: float) -> None:
     """Set both linear layers: onto the principal components of `values` (N, P, h, w), and back."""
     into = next(module for module in model.encoder.net if isinstance(module, nn.Linear))
     back = next(module for module in model.decoder.linear if isinstance(module, nn.Linear))
     carried, area = values.shape[1], values.shape[2] * values.shape[3]
     flat = values.flatten(1)  # (N, P * h * w)
     mean = flat.mean(dim=0)
-    numbers = int(_COMPONENTS_SHARE * into.out_features)
+    numbers = int(share * into.out_features)
     paired = int(paired_share * numbers) // 2
     count = min(paired + numbers - 2 * paired if paired_share < 1 else paired, min(flat.shape) - 1)
     paired = min(paired, count)

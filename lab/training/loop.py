@@ -2,7 +2,8 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from hub.plots import plot_losses
 from lab.recipes import Recipe
 from lab.run import TrainingRun
+from lab.training.ahead import made_ahead
 from lab.training.checkpoint import load_checkpoint, save_checkpoint
 from visim_models.models import PretrainedModel
 
@@ -22,6 +24,13 @@ __all__ = ["Objective", "fit"]
 
 _WARM_UP: Final = 0.05
 """Share of the steps over which a cosine schedule rises to its peak."""
+_KEPT: Final = 20
+"""Checkpoints and pictures of a run: they take longer than a short epoch."""
+
+_OPTIMIZERS: Final[Mapping[str, Callable[..., Optimizer]]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True, fused=True),
+}
 
 
 class Objective(Protocol):
@@ -44,7 +53,7 @@ class Objective(Protocol):
         ...
 
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the batches of one epoch, counted from 0, in random order, on the CPU."""
+        """Yield the batches of one epoch, counted from 0, in random order, on any device."""
         ...
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
@@ -77,22 +86,22 @@ def fit(
         run: the run.
         split_sha256: of the split that the objective's pictures come from; the checkpoint records it.
         device: where to compute.
-        resume: continue from the run's checkpoint.
+        resume: continue from the run's checkpoint, if it has one.
 
     Returns:
         The network to export, on the CPU: the moving average where the recipe has one.
 
     Raises:
-        DataError: `resume` without a checkpoint of this network and split.
+        DataError: `resume` with a checkpoint of another network or split.
     """
     model = objective.model.to(device).to(memory_format=torch.channels_last)
     objective.heads.to(device)
     parameters = [*model.parameters(), *objective.heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    optimizer = _OPTIMIZERS[recipe.optimizer](parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True)
     modules = {"model": model, "heads": objective.heads, "average": average}
     progress: dict[str, Any] = {"epoch": 0, "figures": [], "split_sha256": split_sha256}
-    if resume:
+    if resume and run.has_checkpoint:
         progress = load_checkpoint(run.checkpoint, modules, optimizer, split_sha256=split_sha256)
     exported = cast(PretrainedModel, average.module) if recipe.averaging else model
     run.path.mkdir(parents=True, exist_ok=True)
@@ -102,12 +111,14 @@ def fit(
             exported.eval()
             with torch.inference_mode():
                 losses, figures = objective.validate(exported)
-                objective.picture(exported, run.path / f"epoch_{epoch + 1:02d}.png")
             log.write(epoch + 1, "validation", losses)
             tqdm.write(f"epoch {epoch + 1}: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
             progress = {**progress, "epoch": epoch + 1, "figures": [*progress["figures"], figures]}
-            save_checkpoint(run.checkpoint, modules, optimizer, progress)
-            plot_losses(run.losses, run.losses.with_suffix(".png"))
+            if _is_kept(epoch + 1, recipe.epochs):
+                with torch.inference_mode():
+                    objective.picture(exported, run.path / f"epoch_{epoch + 1:02d}.png")
+                save_checkpoint(run.checkpoint, modules, optimizer, progress)
+                plot_losses(run.losses, run.losses.with_suffix(".png"))
     return exported.cpu().eval()
 
 
@@ -124,18 +135,25 @@ def _train_epoch(
     objective.model.train()
     mixed_precision = recipe.mixed_precision and _computes_bfloat16(device)
     total = recipe.epochs * objective.steps
-    bar = tqdm(objective.training_batches(epoch), total=objective.steps, desc=f"epoch {epoch + 1}/{recipe.epochs}")
+    batches = made_ahead(objective.training_batches(epoch), device)
+    bar = tqdm(batches, total=objective.steps, desc=f"epoch {epoch + 1}/{recipe.epochs}")
+    losses = []
     for step, batch in enumerate(bar, start=epoch * objective.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * (_cosine(step, total) if recipe.cosine else 1)
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed_precision):
-            loss = objective.training_loss(tuple(part.to(device) for part in batch))
+            loss = objective.training_loss(batch)
         loss.backward()
         optimizer.step()
         average.update_parameters(objective.model)
-        log.write(epoch + 1, "training", [loss.item()])
-        bar.set_postfix(loss=f"{loss.item():.4f}", refresh=False)
+        losses.append(loss.detach())
+    log.write(epoch + 1, "training", torch.stack(losses).tolist())  # at the end: no step waits for a GPU
+
+
+def _is_kept(epoch: int, epochs: int) -> bool:
+    """Return whether the state after an epoch, counted from 1, is kept: after at most `_KEPT` of them, and the last."""
+    return epoch % max(1, epochs // _KEPT) == 0 or epoch == epochs
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

@@ -59,8 +59,9 @@ def test_networks_take_what_the_processors_make(recipe: AutoencoderRecipe) -> No
     assert ConvolutionalAutoencoder(**recipe.model).config["image_size"] == recipe.processor.size
 
 
-def test_pictures_grow_in_equal_steps() -> None:
-    recipe = ClassifierRecipe(processor=ImageProcessor(size=100), epochs=7, sizes=(68, 84, 100))
-    assert [recipe.training_size(epoch) for epoch in range(7)] == [68, 68, 68, 84, 84, 100, 100]
-    plain = ClassifierRecipe(processor=ImageProcessor(size=100), epochs=2)
-    assert [plain.training_size(epoch) for epoch in range(2)] == [100, 100]
+def test_views_are_as_large_as_the_larger_of_two_networks_sees() -> None:
+    plain = ClassifierRecipe(processor=ImageProcessor(size=100))
+    assert plain.view_size == 100
+    for size, expected in ((192, 192), (64, 100)):
+        teacher = ClassifierRecipe(processor=ImageProcessor(size=size))
+        assert ClassifierRecipe(processor=ImageProcessor(size=100), teacher=teacher).view_size == expected

@@ -135,6 +135,18 @@ def test_force_starts_again_and_deletes_nothing_else(run: Path, pictures: Path, 
     assert TrainingRecord.read(copy / "model" / "training.json").seed == 1
 
 
+def test_the_split_of_an_earlier_run_holds_the_same_pictures_out(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = ["--seed", "1", "--split", str(run / "split.csv")]
+    assert train("autoencoder", pictures, tmp_path / "again", *again) == 0
+    assert (tmp_path / "again" / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
+    fewer = write_pictures(tmp_path / "fewer", 29, size=40)
+    assert train("autoencoder", fewer, tmp_path / "other", *again) == 2
+    assert "split of other pictures" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_folder_of_somebody_else_is_refused_even_with_force(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

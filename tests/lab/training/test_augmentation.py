@@ -51,6 +51,28 @@ def test_each_picture_in_its_own_way(augmentation: Augmentation) -> None:
     assert not any(torch.allclose(changed[0], other, atol=1) for other in changed[1:])
 
 
+def test_sharp_pictures_are_shifted_by_whole_pixels() -> None:
+    """Every row of pixels is one of the picture's own, or its reflection: none is a mean of two."""
+    torch.manual_seed(2)
+    many = PICTURES[:1].repeat(32, 1, 1, 1)
+    changed = Augmentation(scale=0.5, sharp=1.0, flip=True)(many, 40)
+    own = set(map(tuple, PICTURES[0].flatten(1).T.tolist()))
+    assert {tuple(map(int, colour)) for colour in changed.movedim(1, -1).flatten(0, 2).tolist()} <= own
+    middles = changed[:, :, 10:30, 10:30]
+    places = [
+        (top, left, mirrored)
+        for middle in middles
+        for mirrored in (False, True)
+        for top in range(5, 16)
+        for left in range(5, 16)
+        if torch.equal(
+            middle, (PICTURES[0].flip(-1) if mirrored else PICTURES[0])[:, top : top + 20, left : left + 20].float()
+        )
+    ]
+    assert len(places) >= 32
+    assert len(set(places)) > 16
+
+
 def test_the_seed_decides_and_the_input_stays() -> None:
     before = PICTURES.clone()
     torch.manual_seed(5)

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from lab.recipes import AutoencoderRecipe, ClassifierRecipe, Recipe
 from lab.run import TrainingRun
 from lab.training.augmentation import Augmentation
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.classifier import ClassifierObjective, class_names_of
+from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of
 from lab.training.loop import fit
 from tests.builders import TINY_NETWORK, drawn_pictures
 from visim_models import CAR_CLASSES, DataError, ImageProcessor
@@ -120,9 +121,24 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path: Pat
     assert not torch.equal(first["encoder.net.0.weight"], third["encoder.net.0.weight"])
 
 
-def test_resuming_nothing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--force"):
-        trained(objective(PLAIN), PLAIN, tmp_path, resume=True)
+def test_a_run_that_was_stopped_in_its_first_epoch_starts_again(tmp_path: Path) -> None:
+    once = dataclasses.replace(PLAIN, epochs=1)
+    first = trained(objective(once), once, tmp_path / "first").state_dict()
+    resumed = trained(objective(once), once, tmp_path / "resumed", resume=True).state_dict()
+    assert all(torch.equal(first[name], resumed[name]) for name in first)
+
+
+def test_a_long_run_keeps_twenty_states(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(PLAIN, epochs=50)
+    trained(objective(recipe), recipe, tmp_path)
+    kept = sorted(int(path.stem.removeprefix("epoch_")) for path in tmp_path.glob("epoch_*.png"))
+    assert kept == list(range(2, 51, 2))
+    assert {epoch for epoch, *_ in rows(tmp_path)} == set(range(1, 51))
+
+
+def test_a_loop_with_sgd_is_resumed_as_uninterrupted(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(FULL, optimizer="sgd")
+    test_resumed_is_as_uninterrupted(recipe, tmp_path)
 
 
 def test_a_checkpoint_of_another_split(tmp_path: Path) -> None:
@@ -169,15 +185,16 @@ CARS = ClassifierRecipe(
 def cars(outliers: Tensor, recipe: ClassifierRecipe = CARS) -> ClassifierObjective:
     torch.manual_seed(0)
     return ClassifierObjective(
-        images(12, 100), images(8, 100, seed=1), outliers, recipe, class_names=CAR_CLASSES, hints=torch.empty(12, 0)
+        images(12, 100), images(8, 100, seed=1), outliers, recipe, class_names=CAR_CLASSES, device=CPU
     )
 
 
 def test_the_car_classifier_with_outliers(tmp_path: Path) -> None:
     target = cars(torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8))
-    pixels, targets, _ = next(target.training_batches(0))
-    assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6, 4))
-    torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
+    views, targets = next(target.training_batches(0))
+    assert (views.shape, targets.shape) == ((9, 3, 100, 100), (9, 5))
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(9))
+    assert targets[:, 4].tolist() == [0] * 6 + [1] * 3
     network = trained(target, CARS, tmp_path)
     assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 4)
     assert {"losses.csv", "losses.png", "epoch_01.png"} < {path.name for path in tmp_path.iterdir()}
@@ -191,50 +208,107 @@ def test_a_recipe_without_outliers_needs_none() -> None:
     batch = next(target.training_batches(0))
     target.model.eval()
     with torch.no_grad():
-        logs = target.model(batch[0])
+        logs = target.model(CARS.processor.normalize(batch[0]))
         expected = -logs[torch.arange(6), batch[1].argmax(dim=1)].mean()
         assert target.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_further_kinds_and_hints_teach_the_features_alone(tmp_path: Path) -> None:
+class _Teacher(nn.Module):
+    """Sure of the third label, with features that only the brightness decides."""
+
+    embedding_dim = 7
+    class_names: ClassVar = [*CAR_CLASSES, "van", "something else"]
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        return pixels.mean(dim=(1, 2, 3))[:, None] * torch.arange(1, 8)
+
+    def classify(self, features: Tensor) -> Tensor:
+        return torch.full((len(features), 6), -20.0).index_fill(1, torch.tensor([2]), 0.0)
+
+
+def with_vans(seed: int) -> ImageSet:
+    return dataclasses.replace(images(12, 100, seed), labels=[*(CAR_CLASSES * 2), "van", "van", "van", "van"])
+
+
+def test_further_kinds_and_a_teacher_teach_the_features_alone(tmp_path: Path) -> None:
     """Pictures of a fifth label are learnt from, and the network keeps four outputs."""
-    train, validation = (
-        dataclasses.replace(images(12, 100, seed), labels=[*(CAR_CLASSES * 2), "van", "van", "van", "van"])
-        for seed in (0, 1)
-    )
-    recipe = dataclasses.replace(CARS, hint_weight=1.0, cut_mix=1.0, abstract_share=1.0, sizes=(68, 100), epochs=2)
+    taught = dataclasses.replace(
+        CARS, label_weight=0.5, teacher=dataclasses.replace(CARS, processor=ImageProcessor(size=120)),
+        teacher_share=0.5, hint_weight=1.0, cut_mix=1.0, abstract_share=1.0, epochs=2,
+    )  # fmt: skip
     torch.manual_seed(0)
     target = ClassifierObjective(
-        train,
-        validation,
+        with_vans(0),
+        with_vans(1),
         torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8),
-        recipe,
+        taught,
         class_names=CAR_CLASSES,
-        hints=torch.nn.functional.normalize(torch.randn(12, 7), dim=1),
+        device=CPU,
+        teacher=_Teacher(),
     )
-    pixels, targets, hints = next(target.training_batches(0))
-    assert (pixels.shape, targets.shape, hints.shape) == ((9, 3, 68, 68), (6, 5), (6, 7))
-    torch.testing.assert_close(targets.sum(dim=1), torch.ones(6))
-    assert next(target.training_batches(1))[0].shape == (9, 3, 100, 100)
-    network = trained(target, recipe, tmp_path)
+    views, targets = next(target.training_batches(0))
+    assert (views.shape, targets.shape) == ((9, 3, 120, 120), (9, 6))  # the size that the teacher sees
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(9))
+    network = trained(target, taught, tmp_path)
     assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 4)
     assert network.config["class_names"] == list(CAR_CLASSES)
     assert target.confusion.sum() == 8  # the vans are not validated on
+
+
+def test_a_teachers_probabilities_are_learnt_in_place_of_the_labels(tmp_path: Path) -> None:
+    def losses(share: float) -> list[float]:
+        recipe = dataclasses.replace(
+            CARS, outlier_share=0.0, outlier_weight=0.0, label_smoothing=0.0, teacher=CARS, teacher_share=share
+        )
+        torch.manual_seed(0)
+        target = ClassifierObjective(
+            with_vans(0), with_vans(1), torch.empty(0, 3, 100, 100, dtype=torch.uint8), recipe,
+            class_names=CAR_CLASSES, device=CPU, teacher=_Teacher(),
+        )  # fmt: skip
+        target.model.eval()
+        views = torch.full((6, 3, 100, 100), 100.0)
+        logs = target.model(recipe.processor.normalize(views))[0]
+        labels = torch.eye(6)[[0, 0, 1, 1, 2, 3]]
+        by_hand = [-logs[label].item() for label in (0, 0, 1, 1, 2, 3)], [-logs[2].item()] * 6
+        found = target.training_loss((views, labels)).item()
+        return [found, sum(by_hand[0]) / 6, sum(by_hand[1]) / 6]
+
+    with torch.no_grad():
+        by_labels, expected, _ = losses(0.0)
+        assert by_labels == pytest.approx(expected, rel=1e-4)
+        by_teacher, _, expected = losses(1.0)
+        assert by_teacher == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_teacher_tells_every_label_and_the_outliers(tmp_path: Path) -> None:
+    names = all_labels_of(with_vans(0).labels)
+    assert names == [*CAR_CLASSES, "van", "something else"]
+    outliers = torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8)
+    recipe = dataclasses.replace(CARS, outlier_weight=0.0)
+    target = ClassifierObjective(with_vans(0), with_vans(1), outliers, recipe, class_names=names, device=CPU)
+    assert len(target.heads) == 0
+    network = trained(target, recipe, tmp_path)
+    assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 6)
+    assert target.confusion.shape == (6, 6)
+    assert target.confusion.sum() == 12
 
 
 def test_no_picture_to_validate_the_classes_on() -> None:
     vans = dataclasses.replace(images(8, 100, seed=1), labels=["van"] * 8)
     nothing = torch.empty(0, 3, 100, 100, dtype=torch.uint8)
     with pytest.raises(DataError, match="No held-out picture"):
-        ClassifierObjective(images(12, 100), vans, nothing, CARS, class_names=CAR_CLASSES, hints=torch.empty(12, 0))
+        ClassifierObjective(images(12, 100), vans, nothing, CARS, class_names=CAR_CLASSES, device=CPU)
 
 
 def test_the_loss_of_a_further_kind_is_not_that_of_the_classes() -> None:
-    target = cars(torch.empty(0, 3, 100, 100, dtype=torch.uint8), dataclasses.replace(CARS, outlier_share=0.0))
-    logs = torch.log_softmax(torch.randn(3, 4), dim=1)
-    targets = torch.eye(4)[[0, 1, 2]]
-    without = target._class_loss(logs[:2], targets[:2])
-    torch.testing.assert_close(target._class_loss(logs, targets * torch.tensor([[1.0], [1.0], [0.0]])), without)
+    recipe = dataclasses.replace(CARS, outlier_share=0.0, outlier_weight=0.0, label_smoothing=0.0)
+    nothing = torch.empty(0, 3, 100, 100, dtype=torch.uint8)
+    target = ClassifierObjective(with_vans(0), with_vans(1), nothing, recipe, class_names=CAR_CLASSES, device=CPU)
+    target.model.eval()
+    views, targets = 255 * torch.rand(3, 3, 100, 100), torch.eye(6)[[0, 1, 4]]
+    with torch.no_grad():
+        without = target.training_loss((views[:2], targets[:2]))
+        torch.testing.assert_close(target.training_loss((views, targets)), without)
 
 
 def test_a_small_classifier_starts_by_whitening(tmp_path: Path) -> None:
@@ -244,7 +318,7 @@ def test_a_small_classifier_starts_by_whitening(tmp_path: Path) -> None:
     torch.manual_seed(0)
     nothing = torch.empty(0, 3, 32, 32, dtype=torch.uint8)
     target = ClassifierObjective(
-        images(12, 32), images(8, 32, seed=1), nothing, recipe, class_names=CAR_CLASSES, hints=torch.empty(12, 0)
+        images(12, 32), images(8, 32, seed=1), nothing, recipe, class_names=CAR_CLASSES, device=CPU
     )
     before = target.model.state_dict()["whiten.weight"].clone()
     network = trained(target, recipe, tmp_path)
@@ -264,10 +338,10 @@ def test_classes_of_ones_own(tmp_path: Path) -> None:
         torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8),
         CARS,
         class_names=names,
-        hints=torch.empty(12, 0),
+        device=CPU,
     )
-    pixels, targets, _ = next(target.training_batches(0))
-    assert (pixels.shape, targets.shape) == ((9, 3, 100, 100), (6, 3))
+    views, targets = next(target.training_batches(0))
+    assert (views.shape, targets.shape) == ((9, 3, 100, 100), (9, 4))
     network = trained(target, CARS, tmp_path)
     assert network.config["class_names"] == names
     assert network(torch.zeros(2, 3, 100, 100)).shape == (2, 3)
