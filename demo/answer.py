@@ -10,9 +10,10 @@ from typing import Any, Literal
 import gradio as gr
 from PIL import Image
 
-from demo.cards import meaning, tile_grid
+from demo.cards import file_address, meaning, tile_grid
 from demo.collection import Collection
 from demo.copies import find_distinct
+from demo.crop import crop_frame
 from demo.files import VisitorFiles
 from demo.links import Asked
 from demo.matches_table import matches_rows, table_headers
@@ -25,6 +26,9 @@ from demo.verdict import explain_basis, explain_classes, explain_verdict, messag
 from visim_models import VisimError
 
 __all__ = ["Answers", "Moves", "Updates", "signal"]
+
+_FRAME = 800
+"""Longer side of the picture that the frame is drawn on; the crop itself is of the upload."""
 
 Updates = dict[Any, Any]
 """Component -> its new value or settings."""
@@ -47,6 +51,7 @@ def signal(*, moves: Moves, key: str = "", asked: Asked | None = None, tiles: in
     values = {"answer": secrets.token_hex(4), "moves": moves, "tiles": tiles, "status": status}
     if asked:
         state = {key: asked.name, "of": asked.source, "way": asked.way, "top_k": asked.top_k}
+        state |= {"less": "\n".join(asked.less)} if asked.less else {}
         values |= {"address": asked.address(key), "state": json.dumps(state)}
     return "".join(f' data-{name}="{escape(str(value))}"' for name, value in values.items())
 
@@ -84,6 +89,9 @@ class Answers:
             self._parts.state: search,
             self._parts.verdict: self._explain(search, moves),
             self._parts.reveal: gr.update(visible=search.is_hidden),
+            self._parts.all_again: gr.update(visible=bool(search.less) and not search.is_hidden),
+            self._parts.crop: gr.update(visible=search.source != "gallery" and not search.files),
+            self._parts.frame: gr.update(visible=False),
             self._parts.results: gr.update(visible=not search.is_hidden),
             self._parts.detail: gr.update(visible=False),
             self._parts.reasons: gr.update(visible=False),
@@ -105,6 +113,14 @@ class Answers:
             self._parts.kept: self._files.keep_enlarged(Image.fromarray(decoder.reconstruct(picture))),
         }
 
+    def frame(self, picture: Image.Image) -> Updates:
+        """Show a copy of the upload with a frame on it, to search with a part."""
+        factor = _FRAME / max(picture.size)
+        size = (max(1, round(factor * picture.width)), max(1, round(factor * picture.height)))
+        shown = picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2)
+        content = crop_frame(file_address(self._files.keep_picture(shown)), data=signal(moves="focus"))
+        return {self._parts.crop: gr.update(visible=False), self._parts.frame: gr.update(value=content, visible=True)}
+
     def refusal(self, text: str) -> Updates:
         """Show no search, and why there is none; plain text."""
         return self.no_search(message("error", text, data=signal(moves="focus")))
@@ -117,7 +133,10 @@ class Answers:
         """
         parts = self._parts
         hidden = [
+            parts.crop,
+            parts.frame,
             parts.reveal,
+            parts.all_again,
             parts.results,
             parts.detail,
             parts.reasons,
@@ -133,7 +152,9 @@ class Answers:
         found = find_distinct(
             search.matches,
             self._collection.tiles,
-            more=lambda number: nearest(similarity, search.embedding, top_k=min(number, size), label=search.label),
+            more=lambda number: nearest(
+                similarity, search.embedding, top_k=min(number, size), label=search.label, less=search.less
+            ),
             query=picture,
         )
         is_in_gallery = search.is_in_gallery or any(each.is_query for each in found)
@@ -141,7 +162,7 @@ class Answers:
 
     def _matches(self, search: Search) -> Updates:
         about = self._collection.about
-        said = meaning(search.matches[0], self._collection.words) if search.matches else ""
+        said = meaning(search.matches[0], self._collection.words) if search.matches and search.is_usual else ""
         above = f'<p class="visim-means">{escape(said)}</p>' if said else ""
         table = {"headers": table_headers(about), "data": matches_rows(search.matches, about)}
         content = matches_csv(search.matches, about.columns).encode()
@@ -162,6 +183,8 @@ class Answers:
         )
         more = explain_classes(search.classes, words) if search.classes else ""
         more += f"<p>{escape(say('in_gallery'))}</p>" if search.is_in_gallery else ""
+        more += f"<p>{escape(say('average', n=len(search.files)))}</p>" if search.files else ""
+        more += f"<p>{escape(say('less_like', n=len(search.less)))}</p>" if search.less else ""
         more += self._link(search)
         if search.verdict is None:
             return message("plain", say("from_gallery"), say("itself"), more=more, data=data)
@@ -171,7 +194,7 @@ class Answers:
         """Write what is in the fold behind the verdict: its statistics, and the scores that were measured."""
         said = explain_basis(search.verdict, self._collection.words, self._collection.basis)
         table = self._collection.percents.get(search.way)
-        if table and search.matches and not search.is_hidden:
+        if table and search.matches and search.is_usual:
             said += explain_percents([match.percent for match in search.matches], table)
         return said
 

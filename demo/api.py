@@ -8,7 +8,7 @@ import gradio as gr
 
 from demo.collection import Collection
 from demo.inputs import read_top_k
-from demo.search import QUERIES, Search, search_picture
+from demo.search import QUERIES, Search, search_pictures
 from demo.upload import open_upload, picture_input, sentence
 from visim_models import ImageDecodeError, VisimError
 
@@ -40,7 +40,7 @@ def add_endpoint(collection: Collection) -> None:
             if image is None:
                 raise ImageDecodeError("no picture was given: send one as image.")
             most = read_top_k(top_k, most=MAX_TOP_K)
-            found = search_picture(collection, open_upload(image), way=collection.default_way, top_k=most)
+            found = search_pictures(collection, [open_upload(image)], way=collection.default_way, top_k=most)
         except VisimError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return to_json(found)

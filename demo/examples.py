@@ -107,11 +107,13 @@ def _best(collection: Collection, drawings: list[Image.Image], label: str) -> tu
 
     A drawing is a little blurred, and some look strange to the detector, or like something else.
     """
-    results = collection.ways[collection.default_way].search_batch(drawings, top_k=_MATCHES)
-    judged = collection.judge.search_batch(drawings, top_k=1) if collection.judge else results
+    usual = collection.ways[collection.default_way]
+    judge = collection.judge or usual
+    results = usual.search_batch(drawings, top_k=_MATCHES)
+    judged = results if judge is usual else judge.search_batch(drawings, top_k=1)
     ranks = []
-    for index, (result, judge) in enumerate(zip(results, judged, strict=True)):
+    for index, (result, verdict) in enumerate(zip(results, (each.ood for each in judged), strict=True)):
         alike = sum(match.label == label for match in result.matches)
-        ranks.append((mood_of(judge.ood) == "known", alike, judge.ood.p_value, index))
+        ranks.append((mood_of(verdict) == "known", alike, verdict.p_value, index))
     is_known, *_, best = max(ranks)
     return best, is_known

@@ -9,7 +9,7 @@ __all__ = ["BUNDLED_KEYS", "gallery_keys", "gallery_name"]
 
 BUNDLED_KEYS: Final = ("cars", "cifar10")
 
-_RESERVED: Final = {*BUNDLED_KEYS, "of", "way", "top_k", "view", "deep_link"}
+_RESERVED: Final = {*BUNDLED_KEYS, "of", "way", "top_k", "view", "less", "deep_link"}
 """Keys that no other gallery may have: those of the bundled ones, and what else an address of the page may ask for."""
 _LONGEST: Final = 40
 

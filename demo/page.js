@@ -65,15 +65,15 @@
     window.visimReport?.("asked", { values });
   });
 
-  const keyOf = element => element.closest?.(".visim-upload")?.id.replace(/-upload$/, "");
-  const faultOf = files => {
-    if (files.length > 1) return "one_file";
-    if (!files[0].type.startsWith("image/")) return "no_picture";
-    return files[0].size > (window.gradio_config?.max_file_size ?? Infinity) ? "too_large" : "";
+  const faultOf = (files, takesMany) => {
+    if (files.length > 1 && !takesMany) return "one_file";
+    if (files.some(file => !file.type.startsWith("image/"))) return "no_picture";
+    return files.some(file => file.size > (window.gradio_config?.max_file_size ?? Infinity)) ? "too_large" : "";
   };
   const refuse = (event, files) => {
-    const key = keyOf(event.target);
-    const reason = key && files.length ? faultOf(files) : "";
+    const part = event.target.closest?.(".visim-upload, .visim-several");
+    const key = part?.id.replace(/-(upload|several)$/, "");
+    const reason = part && files.length ? faultOf([...files], part.classList.contains("visim-several")) : "";
     if (!reason) return;
     event.preventDefault();
     event.stopImmediatePropagation();

@@ -8,10 +8,11 @@ import gradio as gr
 
 from demo.cards import CHOOSE
 from demo.collection import Collection
+from demo.crop import CROP
 from demo.examples import Example
 from demo.matches_table import table_headers, table_types
 from demo.texts import LANGUAGES, language, say, static
-from demo.upload import picture_input
+from demo.upload import picture_input, pictures_input
 from demo.verdict import message
 
 __all__ = ["Parts"]
@@ -43,17 +44,19 @@ class Parts:
         if collection.is_own and introduces:
             gr.HTML(_introduction(collection), elem_id=f"{collection.key}-about", elem_classes="visim-about")
         with gr.Row(elem_classes="visim-tab"):
-            with gr.Column(scale=2, min_width=280, elem_classes="visim-query"):
+            with gr.Column(min_width=280, elem_classes="visim-query"):
                 self._build_query()
-                self._build_options()
-            with gr.Column(scale=3, min_width=280, elem_classes="visim-answer"):
+            with gr.Column(min_width=280, elem_classes="visim-answer"):
                 self._build_results()
+            with gr.Column(min_width=280, elem_classes="visim-options"):
+                self._build_options()
 
     @property
     def answers(self) -> list[Any]:
         """The components that an answer may change."""
         return [
-            self.state, self.upload, self.verdict, self.reveal, self.results, self.gallery, self.detail, self.reasons,
+            self.state, self.upload, self.several, self.crop, self.frame,
+            self.verdict, self.reveal, self.all_again, self.results, self.gallery, self.detail, self.reasons,
             self.table, self.csv, self.table_fold, self.inside,
             self.seen, self.kept, self.sure_fold, self.sure,
         ]  # fmt: skip
@@ -80,6 +83,10 @@ class Parts:
             elem_classes="visim-upload",
             placeholder=static(lambda: say("drop")),
         )
+        self.crop = gr.Button(static(lambda: say("crop")), visible=False, size="md", elem_id=f"{key}-crop")
+        self.frame = gr.HTML(
+            "", visible=False, js_on_load=CROP, elem_id=f"{key}-frame", elem_classes="visim-frame-part"
+        )
         if self._keep_hours:
             hours = f"{self._keep_hours:g}"
             gr.Markdown(static(lambda: say("kept", hours=hours)), elem_id=f"{key}-kept-note")
@@ -89,6 +96,9 @@ class Parts:
                 gr.Button(_caption(example), icon=example.path, size="sm", min_width=56, scale=1)
                 for example in self._examples
             ]
+
+    def _build_options(self) -> None:
+        key, ways = self._collection.key, list(self._collection.ways)
         self.address = gr.Textbox(
             label=static(lambda: say("address")),
             placeholder="https://…",
@@ -98,9 +108,6 @@ class Parts:
             elem_id=f"{key}-address",
             elem_classes="visim-address",
         )
-
-    def _build_options(self) -> None:
-        key, ways = self._collection.key, list(self._collection.ways)
         self.way = gr.Radio(
             self._way_choices(),
             value=ways[0],
@@ -122,6 +129,18 @@ class Parts:
         self.top_k = gr.Slider(
             1, self.most, first, step=1, label=static(lambda: say("top_k")), elem_id=f"{key}-top-k", buttons=[]
         )
+        with gr.Accordion(static(lambda: say("several")), open=False, elem_id=f"{key}-several-fold"):
+            gr.Markdown(static(lambda: say("several_how")))
+            self.several = pictures_input(
+                label=static(lambda: say("several")),
+                show_label=False,
+                columns=4,
+                height=220,
+                allow_preview=False,
+                buttons=[],
+                elem_id=f"{key}-several",
+                elem_classes="visim-several",
+            )
 
     def _build_results(self) -> None:
         key = self._collection.key
@@ -129,6 +148,7 @@ class Parts:
         self.reveal = gr.Button(
             static(lambda: say("reveal")), visible=False, variant="primary", elem_id=f"{key}-reveal"
         )
+        self.all_again = gr.Button(static(lambda: say("all_again")), visible=False, elem_id=f"{key}-all-again")
         with gr.Column(visible=False) as self.results:
             self.gallery = gr.HTML("", js_on_load=CHOOSE, elem_id=f"{key}-gallery", elem_classes="visim-gallery")
             self._build_detail()
@@ -162,6 +182,7 @@ class Parts:
                     static(lambda: say("again")), variant="primary", size="md", min_width=130, elem_id=f"{key}-again"
                 )
                 self.why = gr.Button(static(lambda: say("why")), size="md", min_width=130, elem_id=f"{key}-why")
+                self.less = gr.Button(static(lambda: say("less")), size="md", min_width=130, elem_id=f"{key}-less")
         with gr.Column(visible=False, elem_classes="visim-reasons", elem_id=f"{key}-reasons") as self.reasons:
             self.why_text = gr.HTML(elem_id=f"{key}-why-text")
             with gr.Row():

@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,12 +14,16 @@ from demo.collection import Collection
 from demo.copies import Found
 from demo.links import Asked, Source
 from visim_models import Match, OODVerdict, VisualSimilarity
+from visim_models.feedback import average_embedding, less_like
 from visim_models.models import Classifier
 
-__all__ = ["QUERIES", "Search", "matches_csv", "nearest", "search_gallery", "search_picture", "with_top_k"]
+__all__ = ["QUERIES", "Search", "matches_csv", "nearest", "refined", "search_gallery", "search_pictures"]
 
 QUERIES = "queries"
 """The one queue of all functions that search: Gradio's limit on work at once counts each queue by itself."""
+
+_REACH = 300
+"""How many of the nearest are ranked again, where some pictures are not wanted."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +40,9 @@ class Search:
         name: of the picture, by its source; "" where nothing can find it again.
         source: where the picture comes from.
         shown: path of the picture where the page, and not the visitor, has put it into the upload.
+        files: paths of the uploads, where their average is searched with.
         label: the one label that matches may have; "" for any.
+        less: names of gallery pictures that the matches shall not be like.
         classes: label -> probability of the upload, where a network of the gallery is a classifier.
         found: the tiles that are shown, copies of one picture together; () before they are made.
         is_in_gallery: the upload is a picture of the gallery.
@@ -51,7 +57,9 @@ class Search:
     name: str = ""
     source: Source = "visit"
     shown: str = ""
+    files: tuple[str, ...] = ()
     label: str = ""
+    less: tuple[str, ...] = ()
     classes: Mapping[str, float] = field(default_factory=dict)
     found: Sequence[Found] = ()
     is_in_gallery: bool = False
@@ -62,7 +70,12 @@ class Search:
         """What finds this search again; None where nothing does."""
         if not self.name:
             return None
-        return Asked(name=self.name, source=self.source, way=self.way, top_k=len(self.matches))
+        return Asked(name=self.name, source=self.source, way=self.way, top_k=len(self.matches), less=self.less)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its matches are as those whose probability was measured: of one right picture, of all labels."""
+        return not self.label and not self.files and not (self.verdict is not None and self.verdict.is_ood)
 
     @property
     def is_hidden(self) -> bool:
@@ -70,37 +83,50 @@ class Search:
         return self.verdict is not None and self.verdict.is_ood and not self.is_revealed
 
 
-def search_picture(
-    collection: Collection, picture: Image.Image, *, way: str, top_k: int, label: str = "", classifies: bool = False
+def search_pictures(
+    collection: Collection,
+    pictures: Iterable[Image.Image],
+    *,
+    way: str,
+    top_k: int,
+    label: str = "",
+    less: Sequence[str] = (),
+    classifies: bool = False,
 ) -> Search:
-    """Search with an upload.
+    """Search with an upload, or with the average of several: of their embeddings, each of length 1.
 
     Args:
         collection: the gallery.
-        picture: the upload.
+        pictures: the uploads, at least one, of which one at a time is used. The verdict is on the strangest.
         way: how pictures are compared.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
-        classifies: also tell the upload's own label, where the network that judges it can.
+        less: names of gallery pictures that they shall not be like.
+        classifies: also tell the label of a single upload, where the network that judges it can.
 
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
     start = time.perf_counter()
     chosen = collection.ways[way]
-    result = chosen.search(picture, top_k=top_k)
     judge = collection.judge or chosen
-    judged = result if judge is chosen else judge.search(picture, top_k=1)
-    verdict = judged.ood
+    results, judged = [], []
+    for picture in pictures:
+        results.append(chosen.search(picture, top_k=top_k))
+        judged.append(results[-1] if judge is chosen else judge.search(picture, top_k=1))
+    embedding = results[0].embedding if len(results) == 1 else average_embedding([each.embedding for each in results])
+    strangest = min(judged, key=lambda each: (each.ood.p_value, -each.ood.score))
     classes: Mapping[str, float] = {}
-    if classifies and not verdict.is_ood and isinstance(judge.model, Classifier):
-        classes = judge.classify_embedding(judged.embedding)
+    if classifies and len(results) == 1 and not strangest.ood.is_ood and isinstance(judge.model, Classifier):
+        classes = judge.classify_embedding(strangest.embedding)
+    is_plain = len(results) == 1 and not label and not less
     search = Search(
         way=way,
-        embedding=result.embedding,
-        matches=nearest(chosen, result.embedding, top_k=top_k, label=label) if label else result.matches,
-        verdict=verdict,
+        embedding=embedding,
+        matches=results[0].matches if is_plain else nearest(chosen, embedding, top_k=top_k, label=label, less=less),
+        verdict=strangest.ood,
         label=label,
+        less=tuple(less),
         classes=classes,
         is_revealed=bool(collection.basis.cannot_tell),
     )
@@ -108,7 +134,9 @@ def search_picture(
     return search
 
 
-def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: int, label: str = "") -> Search:
+def search_gallery(
+    collection: Collection, file_name: str, *, way: str, top_k: int, label: str = "", less: Sequence[str] = ()
+) -> Search:
     """Search with a picture of the gallery: its embedding is there already.
 
     Raises:
@@ -117,38 +145,61 @@ def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: i
     start = time.perf_counter()
     similarity = collection.ways[way]
     embedding = similarity.gallery.embeddings[similarity.gallery.index_of(file_name)]
-    matches = nearest(similarity, embedding, top_k=top_k, label=label)
-    search = Search(way=way, embedding=embedding, matches=matches, name=file_name, source="gallery", label=label)
+    matches = nearest(similarity, embedding, top_k=top_k, label=label, less=less)
+    search = Search(
+        way=way,
+        embedding=embedding,
+        matches=matches,
+        name=file_name,
+        source="gallery",
+        label=label,
+        less=tuple(less),
+    )
     _log_line(collection, search, start)
     return search
 
 
-def with_top_k(collection: Collection, search: Search, top_k: int) -> Search:
-    """Repeat a search with more or fewer matches, without embedding anything again.
+def refined(
+    collection: Collection, search: Search, *, top_k: int | None = None, less: Sequence[str] | None = None
+) -> Search:
+    """Repeat a search with another number of matches, or less like other pictures, without embedding anything again.
 
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
     start = time.perf_counter()
     similarity = collection.ways[search.way]
-    matches = nearest(similarity, search.embedding, top_k=top_k, label=search.label)
-    search = replace(search, matches=matches, found=())
+    less = search.less if less is None else tuple(less)
+    top_k = len(search.matches) if top_k is None else top_k
+    matches = nearest(similarity, search.embedding, top_k=top_k, label=search.label, less=less)
+    search = replace(search, matches=matches, less=less, found=())
     _log_line(collection, search, start)
     return search
 
 
-def nearest(similarity: VisualSimilarity, embedding: Any, *, top_k: int, label: str = "") -> list[Match]:
+def nearest(
+    similarity: VisualSimilarity, embedding: Any, *, top_k: int, label: str = "", less: Sequence[str] = ()
+) -> list[Match]:
     """Find the nearest matches of an embedding, of one label if that is given; fewer where it has fewer pictures.
 
+    Args:
+        similarity: has the gallery.
+        embedding: (D,) of the query.
+        top_k: how many matches.
+        label: the one label that they may have; "" for any.
+        less: names of gallery pictures that they shall not be like, as in `visim_models.feedback.less_like`.
+
     Raises:
-        VisimError: `top_k` is beyond the gallery.
+        VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
-    found = similarity.nearest(embedding, top_k=top_k)
-    reach, size = top_k, len(similarity.gallery)
-    while label and reach < size and sum(match.label == label for match in found) < top_k:
+    wanted = top_k if not less else max(top_k, min(_REACH, len(similarity.gallery)))
+    found = similarity.nearest(embedding, top_k=wanted)
+    reach, size = wanted, len(similarity.gallery)
+    while label and reach < size and sum(match.label == label for match in found) < wanted:
         reach = min(size, 8 * reach)
         found = similarity.nearest(embedding, top_k=reach)
-    return [match for match in found if not label or match.label == label][:top_k]
+    fitting = [match for match in found if not label or match.label == label]
+    return (less_like(similarity.gallery, fitting, less) if less else fitting)[:top_k]
 
 
 def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:

@@ -41,6 +41,14 @@ GERMAN: Final[dict[str, str]] = {
     "example_text": "eine Textseite",
     "example_plot": "ein Diagramm",
     "compare": "Vergleichen",
+    "several": "Mehrere Bilder zugleich",
+    "several_how": "Gesucht wird mit dem Durchschnitt von bis zu acht Bildern.",
+    "average": "Gesucht mit dem Durchschnitt von {n} Bildern; das Urteil gilt dem fremdesten davon.",
+    "crop": "Mit einem Teil davon suchen",
+    "crop_how": "Zieh einen Rahmen um den Teil. Mit der Tastatur: Pfeile verschieben ihn, Umschalt und Pfeile ändern "
+    "seine Größe.",
+    "crop_box": "Rahmen: Pfeile verschieben ihn, Umschalt und Pfeile ändern seine Größe",
+    "crop_go": "Mit diesem Teil suchen",
     "top_k": "Wie viele zeigen",
     "only_label": "Nur mit dem Etikett",
     "all_labels": "alle Etiketten",
@@ -83,8 +91,8 @@ GERMAN: Final[dict[str, str]] = {
     "copies": "{n} Kopien",
     "means": "Von 100 Treffern mit {percent} % haben etwa {n} {same}.",
     "means_first": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben etwa {n} {same}.",
-    "means_most": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben mehr als 99 {same}.",
-    "means_least": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % hat weniger als einer {same}.",
+    "means_most": "Was der Prozentwert heißt: Fast alle Treffer mit {percent} % haben {same}.",
+    "means_least": "Was der Prozentwert heißt: Kaum ein Treffer mit {percent} % hat {same}.",
     "all_drawn": "Diese Kacheln hat der Autoencoder aus ihren Codes gezeichnet, da die Fotos nicht da sind.",
     "some_drawn": "Kacheln mit „gezeichnet“ hat der Autoencoder aus ihren Codes gezeichnet, da ihre Fotos nicht da "
     "sind.",
@@ -99,6 +107,9 @@ GERMAN: Final[dict[str, str]] = {
     "name": "Name in der Galerie",
     "again": "Mit diesem suchen",
     "why": "Warum passen diese zusammen?",
+    "less": "Weniger wie dieses",
+    "less_like": "Bilder wie die, die du mit „Weniger wie dieses“ markiert hast ({n}), kommen später.",
+    "all_again": "Wieder zeigen",
     "why_head": "Warum diese zusammenpassen",
     "why_how": "Jedes Bild wird Stück für Stück verdeckt. Farbig ist ein Teil, wenn sein Verdecken die beiden "
     "unähnlicher macht, als es bei Bildern geschieht, die nichts miteinander zu tun haben.",
@@ -130,6 +141,7 @@ GERMAN: Final[dict[str, str]] = {
     "no_picture": "Das ist kein Bild. Nimm eine Datei als JPEG, PNG, WebP, GIF, BMP, TIFF oder AVIF.",
     "too_large": "Diese Datei ist zu groß: Ein Bild darf {most} MiB haben.",
     "one_file": "Gib ein Bild auf einmal.",
+    "too_many": "Gib höchstens {most} Bilder auf einmal.",
     "gone": "Das Bild dieses Links ist nicht mehr da: Gib es noch einmal.",
 }
 """Key -> text; the keys are those of `demo.texts_en`."""

@@ -44,6 +44,13 @@ ENGLISH: Final[dict[str, str]] = {
     "example_text": "a page of text",
     "example_plot": "a chart",
     "compare": "Compare",
+    "several": "Several pictures at once",
+    "several_how": "The average of up to eight pictures is searched with.",
+    "average": "Searched with the average of {n} pictures; the verdict is on the strangest of them.",
+    "crop": "Search with a part of it",
+    "crop_how": "Draw a frame around the part. With the keyboard, arrows move it, and Shift with arrows sizes it.",
+    "crop_box": "Frame: arrows move it, Shift with arrows sizes it",
+    "crop_go": "Search with this part",
     "top_k": "How many to show",
     "only_label": "Only with the label",
     "all_labels": "all labels",
@@ -87,8 +94,8 @@ ENGLISH: Final[dict[str, str]] = {
     "copies": "{n} copies",
     "means": "Of 100 matches with {percent} %, about {n} {same}.",
     "means_first": "What the percentage means: about {n} in 100 matches at {percent} % {same}.",
-    "means_most": "What the percentage means: more than 99 in 100 matches at {percent} % {same}.",
-    "means_least": "What the percentage means: fewer than 1 in 100 matches at {percent} % {same}.",
+    "means_most": "What the percentage means: nearly all matches at {percent} % {same}.",
+    "means_least": "What the percentage means: hardly any matches at {percent} % {same}.",
     "all_drawn": "These tiles are drawn from their codes by the autoencoder, as the photographs are not at hand.",
     "some_drawn": "Tiles marked “drawn” are drawn from their codes by the autoencoder, as their photographs are not at "
     "hand.",
@@ -104,6 +111,9 @@ ENGLISH: Final[dict[str, str]] = {
     "name": "Name in the gallery",
     "again": "Search with this one",
     "why": "Why do these match?",
+    "less": "Less like this",
+    "less_like": "Pictures like those that you marked “less like this” ({n}) come later.",
+    "all_again": "Show them again",
     "why_head": "Why these match",
     "why_how": "Each picture is covered piece by piece. A part is coloured where covering it makes the two less alike "
     "than covering does for pictures that have nothing to do with each other.",
@@ -137,6 +147,7 @@ ENGLISH: Final[dict[str, str]] = {
     "no_picture": "That is not a picture. Use a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file.",
     "too_large": "That file is too large: a picture may have {most} MiB.",
     "one_file": "Give one picture at a time.",
+    "too_many": "Give at most {most} pictures at once.",
     "gone": "The picture of this link is no longer kept: give it again.",
 }
 """Key -> text."""

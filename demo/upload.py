@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.gallery import GalleryData, GalleryVideo
 from gradio.data_classes import ImageData
 from PIL import Image
 
@@ -14,7 +15,7 @@ from demo.fetching import fetch
 from visim_models import ImageDecodeError, decode_image
 from visim_models.images import MAX_BYTES
 
-__all__ = ["fetch_picture", "open_upload", "picture_input", "sentence"]
+__all__ = ["fetch_picture", "open_upload", "picture_input", "pictures_input", "sentence"]
 
 
 def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
@@ -36,12 +37,31 @@ _PictureInput: type[gr.Image] = ABCMeta.__new__(
 )
 
 
+def _hand_on_all(_: gr.Gallery, payload: GalleryData | None) -> list[str]:
+    """Return the paths of uploaded files."""
+    files = (each.video if isinstance(each, GalleryVideo) else each.image for each in payload.root) if payload else ()
+    return [file.path for file in files if file.path]
+
+
+_PicturesInput: type[gr.Gallery] = ABCMeta.__new__(
+    type(gr.Gallery),
+    "PicturesInput",
+    (gr.Gallery,),
+    {"preprocess": _hand_on_all, "is_template": True, "__module__": __name__},
+)
+
+
 def picture_input(**options: Any) -> gr.Image:
     """Make a `gr.Image` that hands the file on as it came, undecoded.
 
     Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
     """
     return _PictureInput(type="filepath", image_mode=None, **options)
+
+
+def pictures_input(**options: Any) -> gr.Gallery:
+    """Make a `gr.Gallery` that takes pictures and hands their paths on as they came, undecoded."""
+    return _PicturesInput(type="filepath", interactive=True, file_types=["image"], **options)
 
 
 def open_upload(source: str | bytes) -> Image.Image:

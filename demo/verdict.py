@@ -18,8 +18,8 @@ _SURE = 5
 _NUMBERS = ((1000, 500), (200, 100), (50, 10), (10, 5))
 """From so many on, "one in so many" is rounded down to a multiple of the second, so as not to seem exact."""
 _MOST = 500
-_SHORT = 3
-"""Most letters of a label that is an abbreviation: SUV."""
+_ABBREVIATIONS = {"suv": "SUV"}
+"""Labels of the bundled galleries that are written in capitals."""
 _SIGNS = {"known": "✓", "unsure": "?", "strange": "!", "error": "✕", "plain": "i"}
 
 
@@ -129,9 +129,11 @@ def explain_basis(verdict: OODVerdict | None, words: Words, basis: VerdictBasis)
 def explain_classes(shares: Mapping[str, float], words: Words) -> str:
     """Write the label that a classifier gives an upload, and its other labels, as HTML."""
     (first, share), *others = shares.items()
-    name = first.upper() if len(first) <= _SHORT else first[:1].upper() + first[1:]
-    said = say("class", noun=words.of("class"), first=name, share=_percent(share))
-    rest = " · ".join(say("class_other", label=label, share=_percent(other)) for label, other in others[:3])
+    name = _ABBREVIATIONS.get(first, first)
+    said = say("class", noun=words.of("class"), first=name[:1].upper() + name[1:], share=_percent(share))
+    rest = " · ".join(
+        say("class_other", label=_ABBREVIATIONS.get(label, label), share=_percent(other)) for label, other in others[:3]
+    )
     return f'<p class="visim-classes"><strong>{escape(said)}</strong> <span>{escape(rest)}</span></p>'
 
 

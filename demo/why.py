@@ -14,8 +14,6 @@ from visim_models.agreement import relative_agreement_map
 
 __all__ = ["Why", "explain_match"]
 
-_BOTH = 2
-
 
 @dataclass(frozen=True)
 class Why:
@@ -24,12 +22,14 @@ class Why:
     Attributes:
         of_query: the query with colour where it is like the match; None where no part stands out.
         of_found: the match likewise.
-        compared: how many of the two are photographs: nothing is shown on a tile that is drawn.
+        compared: how many pictures were looked at: nothing is shown on a tile that is drawn.
+        possible: how many there are: of several uploads, none.
     """
 
     of_query: Image.Image | None
     of_found: Image.Image | None
     compared: int
+    possible: int = 2
 
     def to_html(self, *, data: str = "") -> str:
         """Write the text above the pictures.
@@ -39,14 +39,20 @@ class Why:
         """
         is_found = self.of_query is not None or self.of_found is not None
         said = [say("why_how" if is_found else "why_nothing")] if self.compared else []
-        said += [say("why_not_photo")] if self.compared < _BOTH else []
+        said += [say("why_not_photo")] if self.compared < self.possible else []
         text = "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
         scale = legend() if is_found else ""
         return f'<div class="visim-why" tabindex="-1"{data}><h3>{escape(say("why_head"))}</h3>{text}{scale}</div>'
 
 
-def explain_match(collection: Collection, search: Search, found: Found, query: Image.Image) -> Why:
+def explain_match(collection: Collection, search: Search, found: Found, query: Image.Image | None) -> Why:
     """Find the parts of the query, and of a match that was found, that make them alike.
+
+    Args:
+        collection: the gallery.
+        search: the search that found it.
+        found: the match.
+        query: the picture that was searched with; None where it was several: then nothing is shown on them.
 
     Raises:
         VisimError: the gallery has no such picture.
@@ -57,7 +63,7 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
     names = [match.file_name, *([search.name] if is_gallery else [])]
     tiles = collection.tiles.make(names)  # again, if others have taken their room meanwhile
     sides = []
-    if not is_gallery or tiles[-1].is_photo:
+    if query is not None and (not is_gallery or tiles[-1].is_photo):
         sides.append((query, of_match))
     if tiles[0].is_photo:
         with Image.open(tiles[0].path) as tile:
@@ -67,4 +73,4 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
         for picture, other in sides
     ]
     of_found = shown.pop() if tiles[0].is_photo else None
-    return Why(shown[0] if shown else None, of_found, len(sides))
+    return Why(shown[0] if shown else None, of_found, len(sides), 1 if query is None else 2)

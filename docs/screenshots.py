@@ -12,10 +12,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
@@ -110,6 +112,32 @@ def inside(page: Page) -> None:
     page.locator("#cars-kept").scroll_into_view_if_needed()
 
 
+def crop(page: Page) -> None:
+    """The frame for a part of the picture."""
+    answer(page)
+    page.locator("#cars-crop").click()
+    page.locator("#cars-frame .visim-crop-box").wait_for()
+
+
+def several(page: Page) -> None:
+    """An answer to the average of two examples."""
+    addresses = page.locator("#cars-examples img").evaluate_all("images => images.slice(0, 2).map(image => image.src)")
+    files = [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": page.request.get(address).body()}
+        for number, address in enumerate(addresses)
+    ]
+    page.locator("#cars-several-fold button").first.click()
+    page.locator("#cars-several input[type=file]").set_input_files(files)  # type: ignore[arg-type]
+    page.locator("#cars-gallery .visim-tiles li").nth(3).wait_for()
+
+
+def less(page: Page) -> None:
+    """An answer that is less like one of the tiles."""
+    chosen(page)
+    page.locator("#cars-less").click()
+    page.locator("#cars-all-again").wait_for()
+
+
 def refused(page: Page) -> None:
     """A file that is no picture."""
     text = {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4"}
@@ -119,7 +147,7 @@ def refused(page: Page) -> None:
 
 ACTS: dict[str, Callable[[Page], None]] = {
     "start": start, "answer": answer, "warning": warning, "revealed": revealed, "chosen": chosen, "why": why,
-    "again": again, "sure": sure, "inside": inside, "refused": refused,
+    "again": again, "sure": sure, "inside": inside, "crop": crop, "several": several, "less": less, "refused": refused,
 }  # fmt: skip
 
 
@@ -136,7 +164,8 @@ def _shoot(page: Page, path: Path) -> None:
     images = "images => Promise.all(images.filter(image => image.offsetParent).map(image => image.decode()))"
     page.locator(".visim-tiles img").evaluate_all(images)
     page.wait_for_timeout(1500)  # progress bars fade out
-    page.screenshot(path=path)
+    with Image.open(BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").quantize(256).save(path, optimize=True)
     page.close()
     print(f"drawn: {path.relative_to(DOCS.parent)}")
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from torch import nn
 
 import hub
@@ -36,6 +36,8 @@ from visim_models import (
 )
 from visim_models.match_probability import MatchProbability
 from visim_models.models.base import PretrainedModel
+
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow, not wrong
 
 LABELS = ("coupe", "sedan", "suv", "truck")
 A_LABEL = 5

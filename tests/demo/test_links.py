@@ -13,6 +13,7 @@ from demo.links import Asked
         Asked(name="suv/suv 1&2.jpg", way="by look", top_k=6),
         Asked(name="2", source="example", way="by body", top_k=4),
         Asked(name="t-o_k", source="upload", way="by body", top_k=4),
+        Asked(name="a.jpg", way="by body", top_k=4, less=("b & c.jpg", "d.jpg")),
     ],
 )
 def test_an_address_asks_for_what_it_was_made_of(asked: Asked) -> None:

@@ -18,7 +18,7 @@ from demo.heading import USUAL_HEADING, make_heading
 from demo.own_gallery import default_out
 from demo.page import build_demo
 from demo.parts import Parts
-from demo.search import search_picture
+from demo.search import search_pictures
 from demo.settings import Settings
 from demo.verdict import explain_basis
 from tests.builders import edit_json, tiny_repo, write_pictures
@@ -76,7 +76,7 @@ def test_a_picture_that_is_not_at_hand_says_so(load: Callable[..., list[Collecti
     collection = Collection(key="k", title="", one="", many="", ways=found.ways, tiles=tiles, is_own=True)
     with gr.Blocks() as page:
         parts = Parts(collection, [], introduces=True)
-    search = search_picture(collection, drawn_picture(3), way=collection.default_way, top_k=2)
+    search = search_pictures(collection, [drawn_picture(3)], way=collection.default_way, top_k=2)
     updates = Answers(collection, parts, VisitorFiles(page)).search(search)
     _, *tiles_shown = updates[parts.gallery].split("<li>")
     assert len(tiles_shown) == 2
@@ -92,7 +92,7 @@ def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[.
     said = explain_basis(None, collection.words, collection.basis)
     assert "Tried on drawn pictures (50 of each kind), the verdict finds " in said
     for picture in (drawn_picture(1), noise(1)):
-        search = search_picture(collection, picture, way=collection.default_way, top_k=2)
+        search = search_pictures(collection, [picture], way=collection.default_way, top_k=2)
         assert not search.is_hidden
 
 

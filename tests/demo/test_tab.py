@@ -9,7 +9,7 @@ import pytest
 from demo.collection import Collection
 from demo.copies import find_distinct
 from demo.files import VisitorFiles
-from demo.search import search_picture
+from demo.search import search_pictures
 from demo.tab import SearchTab
 from tests.demo.conftest import drawn_picture, png_bytes
 
@@ -19,7 +19,7 @@ def test_only_a_match_is_explained(
 ) -> None:
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
-    search = search_picture(collections[1], drawn_picture(7), way="by body", top_k=2)
+    search = search_pictures(collections[1], [drawn_picture(7)], way="by body", top_k=2)
     search = replace(search, found=find_distinct(search.matches, collections[1].tiles, more=lambda _: []))
     upload = tmp_path / "upload.png"
     upload.write_bytes(png_bytes(drawn_picture(7)))
@@ -35,3 +35,22 @@ def test_only_a_match_is_explained(
     monkeypatch.setattr(type(collections[1].tiles), "make", look_up)
     for name in ("../../../etc/passwd", "/etc/passwd", "none.jpg", ""):
         assert [value["visible"] for value in tab._on_why(search, str(upload), name).values()] == [False]
+
+
+def test_more_pictures_than_eight_are_refused_unopened(collections: list[Collection], tmp_path: Path) -> None:
+    with gr.Blocks() as page:
+        tab = SearchTab(collections[1], VisitorFiles(page))
+    files = [str(tmp_path / f"{number}.png") for number in range(9)]
+    shown = {part.elem_id: value for part, value in tab._on_several(files, "by body", "", 4).items()}
+    assert "Give at most 8 pictures at once." in shown["cars-verdict"]
+
+
+def test_several_pictures_are_explained_on_the_match_alone(collections: list[Collection], tmp_path: Path) -> None:
+    with gr.Blocks() as page:
+        tab = SearchTab(collections[1], VisitorFiles(page))
+    search = search_pictures(collections[1], [drawn_picture(7), drawn_picture(8)], way="by body", top_k=2)
+    found = find_distinct(search.matches, collections[1].tiles, more=lambda _: [])
+    search = replace(search, files=("a.png", "b.png"), found=found)
+    shown = {part.elem_id: value for part, value in tab._on_why(search, None, search.matches[0].file_name).items()}
+    assert not shown["cars-why-query"]["visible"]
+    assert "A tile that is no photograph is left out" in shown["cars-why-text"]

@@ -94,7 +94,7 @@ def test_a_verdict_that_cannot_tell_claims_nothing() -> None:
 def test_the_label_is_said_with_the_others() -> None:
     said = explain_classes({"coupe": 0.951, "suv": 0.03, "sedan": 0.017, "truck": 0.002}, CARS)
     assert "<strong>Body: Coupe, 95 %</strong>" in said
-    assert "suv 3 % · sedan 2 % · truck &lt;1 %" in said
+    assert "SUV 3 % · sedan 2 % · truck &lt;1 %" in said
     assert "SUV, 99 %" in explain_classes({"suv": 0.99, "<b>": 0.01}, CARS)
     assert "<b>" not in explain_classes({"suv": 0.99, "<b>": 0.01}, CARS)
 
