@@ -84,7 +84,8 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
     folder = check_apart(quarantine or first.with_name(first.name + _SUFFIX), inputs=list(roots.values()))
     applied.quarantine = folder
     keys = _keys(roots)
-    moves, made = [], []
+    moves: list[Move] = []
+    made: list[Move] = []
     for row in tqdm(rows, desc="checking", unit="file", disable=not progress):
         try:
             move, is_made = _checked(row, roots[row.root], keys[row.root], folder)
