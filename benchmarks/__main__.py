@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.building import build_rows
-from benchmarks.cleaning import cleaning_rows
+from benchmarks.cleaning import copy_rows, leak_rows, like_rows
+from benchmarks.cleaning_speed import group_rows, speed_rows
 from benchmarks.conditions import conditions
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
@@ -30,7 +31,11 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "start": startup_rows,
     "build": build_rows,
     "galleries": gallery_rows,
-    "cleaning": cleaning_rows,
+    "cleaning-leaks": leak_rows,
+    "cleaning-copies": copy_rows,
+    "cleaning-like": like_rows,
+    "cleaning-speed": speed_rows,
+    "cleaning-groups": group_rows,
 }
 """Name on the command line -> the function that measures these rows.
 

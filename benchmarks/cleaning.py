@@ -1,4 +1,4 @@
-"""Rows: what `visim clean` finds, and how fast, against ImageHash's perceptual hash and plain pixels."""
+"""Rows: what `visim clean` finds, against ImageHash's perceptual hash and plain pixels."""
 
 import csv
 import tempfile
@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor
 
 import hub
-from benchmarks.cleaning_speed import speed_rows
 from benchmarks.dirty_set import COPIES, copy_of, draw_interior, draw_placeholder, jpeg
 from benchmarks.hash_baseline import nearest_by_hash, nearest_by_pixels, perceptual_hashes
 from benchmarks.pictures import jpegs
@@ -26,21 +25,11 @@ from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.gallery import Gallery
 from visim_models.near_duplicates import near_duplicate_groups
 
-__all__ = ["cleaning_rows", "recall_at_precision", "recalls"]
+__all__ = ["copy_rows", "leak_rows", "like_rows", "recall_at_precision", "recalls"]
 
 _PROPOSED = (100, 200, 500, 1000)
 _PRECISION = 0.99
-_NETWORK_OF_LEAKS = "cifar10-autoencoder"
-
-
-def cleaning_rows(scale: Scale) -> Iterator[Row]:
-    """Measure leaks between CIFAR-10's parts, copies of photographs, look-alikes of an example, and the time."""
-    if (scale.data / "cifar10" / "near_duplicates.csv").is_file() and not scale.is_quick:
-        yield from leak_rows(scale)
-    parts = ModelParts.load(scale.general)
-    yield from copy_rows(scale, parts)
-    yield from like_rows(scale, parts)
-    yield from speed_rows(scale, parts)
+_NETWORK_OF_LEAKS = "cifar10-extractor"
 
 
 # --- leaks
@@ -49,6 +38,8 @@ def cleaning_rows(scale: Scale) -> Iterator[Row]:
 def leak_rows(scale: Scale) -> Iterator[Row]:
     """Compare CIFAR-10's test and training pictures with the known near-duplicates (Barz and Denzler 2019)."""
     folder = scale.data / "cifar10"
+    if scale.is_quick or not (folder / "near_duplicates.csv").is_file():
+        return
     galleries = [_gallery(folder / f"{part}.zip") for part in ("test", "train")]
     names = [{name: index for index, name in enumerate(gallery.file_names)} for gallery in galleries]
     with (folder / "near_duplicates.csv").open(encoding="utf-8", newline="") as file:
@@ -117,8 +108,9 @@ def average_precision(pairs: Sequence[tuple[int, int]], known: set[tuple[int, in
 # --- copies
 
 
-def copy_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
+def copy_rows(scale: Scale) -> Iterator[Row]:
     """Hide copies of photographs among others, and look for the original of each."""
+    parts = ModelParts.load(scale.general)
     files = jpegs("cars", scale.copied * 15, data=scale.data)
     step = max(len(files) * 9 // 10 // scale.copied, 1)
     originals = list(range(len(files) // 10, len(files), step))[: scale.copied]  # the first tuned the comparison
@@ -186,8 +178,9 @@ def _best(first: Pictures, second: Pictures) -> tuple[Tensor, Tensor]:
 # --- look-alikes
 
 
-def like_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
+def like_rows(scale: Scale) -> Iterator[Row]:
     """Hide drawn placeholders and interiors among cars, and look for each kind by one of them."""
+    parts = ModelParts.load(scale.general)
     hidden = scale.hidden
     files = jpegs("cars", hidden * 100, data=scale.data)
     kinds = {"placeholders": draw_placeholder, "interiors": draw_interior}

@@ -18,7 +18,7 @@ from visim_models.cleaning import CleanUp, Wanted, find_duplicates, survey_pictu
 from visim_models.decoding import pictures_at_once
 from visim_models.embedding import embed_pixels
 
-__all__ = ["speed_rows"]
+__all__ = ["group_rows", "speed_rows"]
 
 _WIDTH = 1280
 _MOST_SECONDS = 300
@@ -26,8 +26,9 @@ _TRIED_BLOCKS = 2
 _BLOCK = 2048
 
 
-def speed_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
-    """Measure a folder from files to a plan, and the groups of embeddings that exist."""
+def speed_rows(scale: Scale) -> Iterator[Row]:
+    """Measure a folder from files to a plan."""
+    parts = ModelParts.load(scale.general)
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         paths = write_folder(jpegs("cars", scale.cleaned, data=scale.data), Path(name) / "photos")
         start = time.perf_counter()
@@ -60,7 +61,6 @@ def speed_rows(scale: Scale, parts: ModelParts) -> Iterator[Row]:
         ratio=rates[0] / rates[1],
         ratio_unit="of its rate",
     )
-    yield from _group_rows(scale)
 
 
 def _network_seconds(parts: ModelParts, paths: list[Path]) -> float:
@@ -74,7 +74,8 @@ def _network_seconds(parts: ModelParts, paths: list[Path]) -> float:
     return (time.perf_counter() - start) * len(paths) / (blocks * len(pixels))
 
 
-def _group_rows(scale: Scale) -> Iterator[Row]:
+def group_rows(scale: Scale) -> Iterator[Row]:
+    """Measure the groups of embeddings that exist."""
     count = scale.grouped
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(count, _WIDTH, generator=generator)

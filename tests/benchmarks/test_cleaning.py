@@ -1,36 +1,37 @@
 """Every row of cleaning runs at a small size, and its measures are right; the dirty set is as it says."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.cleaning import average_precision, copy_rows, like_rows, recall_at_precision, recalls
-from benchmarks.cleaning_speed import speed_rows
+from benchmarks.cleaning import average_precision, copy_rows, leak_rows, like_rows, recall_at_precision, recalls
+from benchmarks.cleaning_speed import group_rows, speed_rows
 from benchmarks.dirty_set import main
 from benchmarks.scale import Scale
+from benchmarks.table import Row
 from tests.benchmarks.test_rows import assert_whole
 from tests.builders import tiny_repo
-from visim_models.build.model_parts import ModelParts
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> ModelParts:
-    return ModelParts.load(tiny_repo(tmp_path_factory.mktemp("cleaning") / "model"))
-
-
-def test_rows_of_copies_and_look_alikes(parts: ModelParts, tmp_path: Path) -> None:
+@pytest.fixture
+def scale(tmp_path_factory: pytest.TempPathFactory) -> Scale:
     pytest.importorskip("imagehash", reason="ImageHash is not installed: it is in the extra 'dev'")
-    scale = Scale.quick(data=tmp_path)
-    assert_whole(list(copy_rows(scale, parts)), 8)
-    assert_whole(list(like_rows(scale, parts)), 2)
+    folder = tmp_path_factory.mktemp("cleaning")
+    return replace(Scale.quick(data=folder), general=str(tiny_repo(folder / "model")))
 
 
-def test_rows_of_speed(parts: ModelParts, tmp_path: Path) -> None:
-    pytest.importorskip("imagehash", reason="ImageHash is not installed: it is in the extra 'dev'")
-    whole, looking, groups = speed_rows(Scale.quick(data=tmp_path), parts)
+@pytest.mark.parametrize(("rows", "count"), [(copy_rows, 8), (like_rows, 2), (group_rows, 1), (leak_rows, 0)])
+def test_rows_of_cleaning(rows: Callable[[Scale], Iterator[Row]], count: int, scale: Scale) -> None:
+    assert_whole(list(rows(scale)), count)
+
+
+def test_parts_of_the_time(scale: Scale) -> None:
+    whole, looking = speed_rows(scale)
+    assert_whole([looking], 1)
     assert [floor.name for floor in whole.floors] == ["looking and embedding", "comparing"]
-    assert_whole([looking, groups], 2)
 
 
 def test_measures() -> None:

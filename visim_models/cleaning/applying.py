@@ -84,22 +84,22 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
     folder = check_apart(quarantine or first.with_name(first.name + _SUFFIX), inputs=list(roots.values()))
     applied.quarantine = folder
     keys = _keys(roots)
-    moves = []
+    moves: list[Move] = []
+    made: list[Move] = []
     for row in tqdm(rows, desc="checking", unit="file", disable=not progress):
         try:
-            move = _checked(row, roots[row.root], keys[row.root], folder)
+            move, is_made = _checked(row, roots[row.root], keys[row.root], folder)
         except (OSError, VisimError) as error:
             applied.failed.append(Skipped(row.file_name, one_line(error)))
         else:
-            if move is None:
-                applied.already.append(row.file_name)
-            else:
-                moves.append(move)
+            (made if is_made else moves).append(move)
+    applied.already = [move.file_name for move in made]
     if dry_run:
         applied.moved = [move.file_name for move in moves]
         applied.bytes = sum(move.size for move in moves)
     elif moves:
-        _move_all(moves, {keys[name]: path for name, path in roots.items()}, folder, applied, progress=progress)
+        places = {keys[name]: path for name, path in roots.items()}
+        _move_all(moves, made, places, folder, applied, progress=progress)
     return applied
 
 
@@ -113,8 +113,8 @@ def _keys(roots: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _checked(row: PlanRow, root: Path, key: str, folder: Path) -> Move | None:
-    """Return the move of a row; None where it was made before.
+def _checked(row: PlanRow, root: Path, key: str, folder: Path) -> tuple[Move, bool]:
+    """Return the move of a row, and whether it was made before.
 
     Raises:
         ImageSourceError: the file must stay.
@@ -127,7 +127,7 @@ def _checked(row: PlanRow, root: Path, key: str, folder: Path) -> Move | None:
         raise ImageSourceError("the plan has no SHA-256 of it, so nobody knows whether it has changed")
     if not os.path.lexists(path):
         if target.is_file() and file_sha256(target) == row.sha256:
-            return None
+            return move, True
         raise ImageSourceError("there is no such file any more")
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ImageSourceError("it is no regular file")
@@ -137,13 +137,22 @@ def _checked(row: PlanRow, root: Path, key: str, folder: Path) -> Move | None:
         raise ImageSourceError(f"{target} exists already: move that away, or choose another --quarantine")
     if not os.access(path.parent, os.W_OK):
         raise ImageSourceError(f"the folder {path.parent} is read-only")
-    return Move(row.file_name, key, row.sha256, path.stat().st_size)
+    return Move(row.file_name, key, row.sha256, path.stat().st_size), False
 
 
 def _move_all(
-    moves: Sequence[Move], roots: Mapping[str, Path], folder: Path, applied: Applied, *, progress: bool
+    moves: Sequence[Move],
+    made: Sequence[Move],
+    roots: Mapping[str, Path],
+    folder: Path,
+    applied: Applied,
+    *,
+    progress: bool,
 ) -> None:
-    """Write the journal and make its moves, block by block."""
+    """Write the journal and make its moves, block by block.
+
+    It names the moves that were made before, too: the last journal of a plan undoes all of it.
+    """
     try:
         journal = JournalWriter(_journal_path(folder), roots)
     except OSError as error:
@@ -153,6 +162,8 @@ def _move_all(
         ) from error
     applied.journal = journal.path
     try:
+        for _ in _written(journal, made):
+            pass
         for move in tqdm(_written(journal, moves), total=len(moves), desc="moving", unit="file", disable=not progress):
             try:
                 path = checked_path(roots[move.root], move.file_name)

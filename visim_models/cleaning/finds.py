@@ -87,10 +87,13 @@ def group_rows(
     rows = []
     if has_best:
         rows.append(row_of(folder, index, "duplicates", "keep", group=group, reason=_why_best(ordered)))
-    for folder, index, score in ordered[1:] if has_best else ordered:
+    for member in ordered[1:] if has_best else ordered:
+        folder, index, score = member
         is_copy = folder.pictures.sha256(index) == best
         both = 1.0 if is_copy else rounded(min(score, nearness))  # both must be that like the medoid
         reason = "the same file" if is_copy else "nearly the same picture"
+        if member is ordered[0]:
+            reason = "the best of its group, which another find removes"
         if folder.stays:
             rows.append(row_of(folder, index, "duplicates", "keep", group=group, reason=f"{reason}; its folder stays"))
         else:

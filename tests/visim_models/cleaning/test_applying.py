@@ -54,6 +54,18 @@ def test_applied_again_it_goes_on(photos: Path, plan_of: PlanOf) -> None:
     assert sorted(applied.gone) == sorted(NAMES)
 
 
+def test_the_last_journal_undoes_what_went_on_after_a_kill(photos: Path, plan_of: PlanOf) -> None:
+    """The command prints the line of one journal, however often the plan was applied before."""
+    before = files_of(photos)
+    plan = plan_of(photos, *NAMES)
+    Plan(plan.rows[:1]).apply()  # as if it had been killed after one move
+    applied = plan.apply()
+    assert (len(applied.moved), len(applied.already)) == (2, 1)
+    assert applied.journal is not None
+    assert len(Journal(applied.journal).undo().restored) == 3
+    assert files_of(photos) == before
+
+
 def test_what_cannot_be_moved_stays_and_the_rest_is_done(photos: Path, plan_of: PlanOf, tmp_path: Path) -> None:
     names = ["suv/0000.png", "suv/0001.png", "suv/0002.png", "suv/0003.png", "linked/0001.png", "coupe/0000.png"]
     (photos / "linked").symlink_to(photos / "truck")

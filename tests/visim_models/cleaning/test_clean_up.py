@@ -68,6 +68,17 @@ def test_a_file_that_goes_anyway_is_not_the_one_that_stays(dirty: Path, parts: M
     assert plan.disputed == []
 
 
+def test_a_group_that_goes_as_a_whole_names_no_copy_of_itself(dirty: Path, parts: ModelParts) -> None:
+    """Its best file is the same file as none of the others."""
+    (dirty / "suv" / "copy.png").unlink()
+    names = ("large.png", "one.png", "mirrored.png")
+    plan = plan_for(dirty, parts, duplicates=True, like=[str(dirty / name) for name in names], at={"like": 0.99})
+    rows = {row.file_name: row for row in plan.rows if row.find == "duplicates" and row.file_name in names}
+    assert {row.action for row in rows.values()} == {"remove"}
+    assert rows["large.png"].reason == "the best of its group, which another find removes"
+    assert {rows[name].reason for name in names[1:]} == {"nearly the same picture"}
+
+
 def test_faulty_pictures(dirty: Path, parts: ModelParts) -> None:
     Image.new("RGB", (4, 4), "blue").save(dirty / "tiny.png")
     Image.fromarray(drawn_picture(1, size=400)[:50]).save(dirty / "banner.png")

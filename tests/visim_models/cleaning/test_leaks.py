@@ -41,6 +41,41 @@ def test_leaks_by_embeddings_alone() -> None:
     assert find_leaks(gallery("test", first), gallery("train", second), top=2) == pairs[:2]
 
 
+def test_kinds_do_not_hide_what_copies_have_in_common() -> None:
+    """Pictures of one kind are far more alike by their cosines than altered copies are by the rest."""
+    kinds = 10 * rows(5, 1)
+    first, second = (kinds[torch.arange(count) % 5] + rows(count, count) for count in (100, 600))
+    colours = 10 * torch.eye(16)[:2]  # two directions: they differ much, and of a copy, too
+    first, second = first + rows(100, 7)[:, :2] @ colours, second + rows(600, 8)[:, :2] @ colours
+    second[:40] = first[:40] + 0.2 * rows(40, 5) + 0.5 * rows(40, 6)[:, :2] @ colours
+    found = {(pair.first, pair.second) for pair in find_leaks(gallery("a", first), gallery("b", second), top=40)}
+    truth = {(f"a/{index:03d}.png", f"b/{index:03d}.png") for index in range(40)}
+    unit = [torch.nn.functional.normalize(part, dim=1) for part in (first, second)]
+    best, where = (unit[0] @ unit[1].T).max(dim=1)
+    by_cosine = sum(int(where[index]) == index < 40 for index in best.topk(40).indices.tolist())
+    assert len(found & truth) >= 30 > by_cosine + 10
+
+
+def test_many_copies_of_one_picture_are_near_too() -> None:
+    first, second = rows(40, 1), rows(80, 2)
+    second[:30] = first[7]  # all of its neighbours are as near
+    best = find_leaks(gallery("a", first), gallery("b", second), top=8)
+    assert {pair.first for pair in best} == {"a/007.png"}
+    assert {pair.second for pair in best} < {f"b/{index:03d}.png" for index in range(30)}
+
+
+def test_few_pictures_of_many_numbers() -> None:
+    """Fewer pictures than dimensions: fully whitened, all would be as far apart."""
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(count, 200, generator=generator).relu() for count in (6, 9))
+    second[4] = first[2] + 0.3 * torch.randn(200, generator=generator)
+    best = find_leaks(gallery("a", first), gallery("b", second))[0]
+    assert (best.first, best.second) == ("a/002.png", "b/004.png")
+    assert best.score > 0.5
+    assert len(find_leaks(gallery("a", first[:1]), gallery("b", first[:1]))) == 1
+    assert len(find_leaks(gallery("a", first[:1]), gallery("b", second[:1]))) == 1
+
+
 def test_pictures_at_hand_are_compared(tmp_path: Path, model: Path) -> None:
     """A mirrored and cropped copy in a zip; the network of the test has random weights."""
     (tmp_path / "test").mkdir()
