@@ -61,12 +61,15 @@ class AutoencoderRecipe(Recipe):
         principal_components: start from the principal components of the pictures (`initialization.py`); else Xavier.
         components_share: of the code, how many numbers start as components; the others start at random.
         paired_share: of the numbers that start as components, those of components with two of them.
+        frozen_code: train the convolutions of the decoder alone. The components of a code are of very different sizes:
+            no learning rate that moves the others keeps the small ones.
         class_weight: weight of a loss that draws codes of one class together, beside the squared error; 0 for none.
     """
 
     principal_components: bool = False
     components_share: float = 0.9
     paired_share: float = 1.0
+    frozen_code: bool = False
     class_weight: float = 0.0
 
 
@@ -136,15 +139,16 @@ _AUTOENCODERS: Final = {
         model={"image_size": 64, "stages": 3, "base_channels": 12},
         epochs=3,
         batch_size=128,
-        learning_rate=3e-6,
+        learning_rate=1e-4,
         cosine=True,
-        averaging=0.998,
+        averaging=0.99,
         augmentation=Augmentation(flip=True),
         load_size=64,
         shares=_CAR_SHARES,
         principal_components=True,
         components_share=1.0,
         paired_share=0.0,
+        frozen_code=True,
     ),
 }
 

@@ -48,6 +48,9 @@ class AutoencoderObjective:
             principal_components_(self.model, pixels, share=recipe.components_share, paired_share=recipe.paired_share)
         else:
             xavier_(self.model)
+        if recipe.frozen_code:
+            self.model.encoder.requires_grad_(False)
+            self.model.decoder.linear.requires_grad_(False)
 
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield (B, 3, S, S) pixels and the (B,) indices of their classes."""

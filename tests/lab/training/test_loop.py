@@ -141,6 +141,15 @@ def test_a_loop_with_sgd_is_resumed_as_uninterrupted(tmp_path: Path) -> None:
     test_resumed_is_as_uninterrupted(recipe, tmp_path)
 
 
+def test_a_frozen_code_stays_as_it_starts(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(FULL, frozen_code=True, class_weight=0.0)
+    target = objective(recipe)
+    before = {name: weight.clone() for name, weight in target.model.state_dict().items()}
+    after = trained(target, recipe, tmp_path).state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.startswith("decoder.conv")}
+
+
 def test_a_checkpoint_of_another_split(tmp_path: Path) -> None:
     once = dataclasses.replace(PLAIN, epochs=1)
     trained(objective(once), once, tmp_path)
