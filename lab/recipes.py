@@ -139,7 +139,7 @@ _AUTOENCODERS: Final = {
         model={"image_size": 64, "stages": 3, "base_channels": 12},
         epochs=3,
         batch_size=128,
-        learning_rate=1e-4,
+        learning_rate=2e-6,
         cosine=True,
         averaging=0.99,
         augmentation=Augmentation(flip=True),
