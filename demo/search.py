@@ -79,7 +79,7 @@ def search_gallery(collection: Collection, file_name: str, *, way: str, top_k: i
     """
     start = time.perf_counter()
     similarity = collection.ways[way]
-    embedding = similarity.gallery.embeddings[similarity.gallery.index_of(file_name)]
+    embedding = similarity.gallery.embedding(file_name)
     matches = similarity.nearest(embedding, top_k=top_k)
     search = Search(way=way, embedding=embedding, matches=matches, file_name=file_name)
     _log_line(collection, search, start)
@@ -110,7 +110,7 @@ def agreement(
         VisimError: the gallery has no such picture.
     """
     similarity = collection.ways[search.way]
-    embedding = similarity.gallery.embeddings[similarity.gallery.index_of(file_name)]
+    embedding = similarity.gallery.embedding(file_name)
     return agreement_map(similarity, query, embedding), agreement_map(similarity, found, search.embedding)
 
 

@@ -1,0 +1,143 @@
+"""Calls to a Milvus engine: connected when it is needed, each within a deadline, each failure an `EngineError`."""
+
+import logging
+import threading
+from typing import Any, Final
+
+from visim_models.errors import EngineError, MissingExtraError
+from visim_models.repo_folder.formats import one_line
+from visim_models.search.engine import EngineAddress
+
+__all__ = ["SECONDS_A_QUERY", "SECONDS_A_TASK", "MilvusConnection"]
+
+SECONDS_A_QUERY: Final = 5.0
+"""Deadline of a call that somebody waits for."""
+
+SECONDS_A_TASK: Final = 3600.0
+"""Deadline of a call that builds: it depends on how much there is."""
+
+_UNREACHABLE: Final = ("UNAVAILABLE", "DEADLINE", "Retry timeout", "Fail connecting", "closed channel")
+_REFUSED: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "auth failed", "token")
+_RECONNECT: Final = {"grpc.max_reconnect_backoff_ms": 1000, "grpc.initial_reconnect_backoff_ms": 100}
+
+
+class MilvusConnection:
+    """A client of one engine, which any thread may use.
+
+    Args:
+        address: where the engine is.
+        timeout: deadline of a call, in seconds, unless the call says another.
+
+    Raises:
+        MissingExtraError: pymilvus or, for a local file, milvus-lite is not installed.
+    """
+
+    def __init__(self, address: EngineAddress, *, timeout: float = SECONDS_A_QUERY) -> None:
+        self.address, self.timeout = address, timeout
+        self._milvus = _pymilvus(address)
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def call(self, name: str, *arguments: Any, timeout: float | None = None, **options: Any) -> Any:
+        """Call a method of `pymilvus.MilvusClient`.
+
+        Args:
+            name: of the method.
+            arguments: of the method.
+            timeout: deadline in seconds.
+            options: of the method.
+
+        Raises:
+            EngineError: the engine cannot be reached within the deadline, or refuses the call.
+        """
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            return getattr(self._connected(), name)(*arguments, timeout=seconds, **options)
+        except Exception as error:  # pymilvus raises its own, grpc's, and plain ValueErrors
+            raise self._translated(error, seconds) from error
+
+    def rows(self, collection: str, *, at_once: int, fields: list[str]) -> Any:
+        """Yield all rows of a collection, in lists of at most `at_once`.
+
+        Raises:
+            EngineError: the engine cannot be reached within the deadline.
+        """
+        pages = self.call("query_iterator", collection, batch_size=at_once, output_fields=fields)
+        try:
+            while page := pages.next():
+                yield page
+        except Exception as error:
+            raise self._translated(error, self.timeout) from error
+        finally:
+            pages.close()
+
+    def call_local(self, name: str, **options: Any) -> Any:
+        """Call a method of the class `pymilvus.MilvusClient`, which asks no engine."""
+        return getattr(self._milvus.MilvusClient, name)(**options)
+
+    @property
+    def types(self) -> Any:
+        """Return `pymilvus.DataType`."""
+        return self._milvus.DataType
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._milvus.MilvusClient(
+                    uri=self.address.uri,
+                    token=self.address.token,
+                    timeout=self.timeout,
+                    dedicated=True,
+                    grpc_options=_RECONNECT,
+                )
+            return self._client
+
+    def _translated(self, error: Exception, seconds: float) -> EngineError:
+        reason = self._reason(error)
+        if any(sign in reason for sign in _REFUSED):
+            return EngineError(
+                f"The index at {self.address} refuses the token: set VISIM_INDEX_TOKEN to NAME:PASSWORD or an API key.",
+                key="index_token",
+            )
+        if any(sign in reason for sign in _UNREACHABLE):
+            return EngineError(
+                f"The index at {self.address} cannot be reached within {seconds:g} seconds: start it, or name another "
+                "with --index-uri.",
+                key="index_uri",
+            )
+        if self.address.is_local and "Open local milvus failed" in reason:
+            return EngineError(
+                f"The index {self.address} cannot be opened: one process at a time can use it. End the other one, or "
+                "start `milvus-lite server` for both.",
+                path=self.address.uri,
+            )
+        return EngineError(f"The index at {self.address} failed: {reason}")
+
+    def _reason(self, error: Exception) -> str:
+        """Return the engine's own words without the address, which may have a password."""
+        code = getattr(error, "code", "")
+        words = f"{code() if callable(code) else code} {getattr(error, 'message', '') or error}"
+        for secret in (self.address.uri, self.address.token):
+            words = words.replace(secret, "...") if secret else words
+        return one_line(ValueError(words))
+
+
+def _pymilvus(address: EngineAddress) -> Any:
+    """Import the client, and quiet it: it logs a traceback for every failure, which comes as an exception too."""
+    try:
+        import pymilvus
+
+        if address.is_local:
+            import milvus_lite  # noqa: F401
+    except ImportError as error:
+        missing = error.name or "pymilvus"
+        raise MissingExtraError(missing.replace("_", "-"), extra="milvus", purpose="An index in Milvus") from error
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)
+    return pymilvus
