@@ -242,6 +242,7 @@ class Gallery:
         weights_sha256: str | None = None,
         processor_sha256: str | None = None,
         address: EngineAddress | None = None,
+        sample: bool = False,
     ) -> Self:
         """Load the gallery of a repo folder.
 
@@ -250,6 +251,7 @@ class Gallery:
             weights_sha256: hash of the weights that will embed queries; None leaves the gallery's unchecked.
             processor_sha256: hash of the processor's configuration; None leaves the gallery's unchecked.
             address: where the engine of a gallery in an engine is; by default where VISIM_INDEX_URI says.
+            sample: of a gallery in an engine, load only the pictures that the repo has.
 
         Raises:
             GalleryError: a file is missing or damaged, or the two do not fit together.
@@ -277,7 +279,7 @@ class Gallery:
                 )
         if not tensors[_TENSOR].is_floating_point():
             raise GalleryError(f"{path} must hold one float tensor, {_TENSOR!r}.", path=path)
-        engine = EngineIndex.load(repo, header, tensors[_TENSOR].shape[-1], address)
+        engine = None if sample else EngineIndex.load(repo, header, tensors[_TENSOR].shape[-1], address)
         try:
             return cls(
                 columns.pop("file_name"),

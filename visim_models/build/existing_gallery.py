@@ -10,9 +10,11 @@ from visim_models.build.description import Description
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
+from visim_models.errors import GalleryError
 from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder, Version, version_of
+from visim_models.repo_folder.manifest import INDEX
 
 __all__ = ["ExistingGallery"]
 
@@ -45,6 +47,12 @@ class ExistingGallery:
             GalleryError: something else than `build` made it, or its files do not fit together.
             VisimError: a file of the repo is missing or damaged.
         """
+        if repo.has(INDEX):
+            raise GalleryError(
+                f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
+                "--engine milvus). Only new and changed pictures are embedded.",
+                path=repo / INDEX,
+            )
         version = version_of(repo.path)
         parts = ModelParts.load(repo)
         gallery = Gallery.load(repo, weights_sha256=parts.weights_sha256, processor_sha256=parts.processor_sha256)

@@ -18,7 +18,11 @@ SECONDS_A_TASK: Final = 3600.0
 
 _UNREACHABLE: Final = ("UNAVAILABLE", "DEADLINE", "Retry timeout", "Fail connecting", "closed channel")
 _REFUSED: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "auth failed", "token")
-_RECONNECT: Final = {"grpc.max_reconnect_backoff_ms": 1000, "grpc.initial_reconnect_backoff_ms": 100}
+_CHANNEL: Final = {
+    "grpc.max_reconnect_backoff_ms": 1000,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.keepalive_permit_without_calls": 0,  # milvus-lite hangs up on a client that sends pings without a call
+}
 
 
 class MilvusConnection:
@@ -95,7 +99,7 @@ class MilvusConnection:
                     token=self.address.token,
                     timeout=self.timeout,
                     dedicated=True,
-                    grpc_options=_RECONNECT,
+                    grpc_options=_CHANNEL,
                 )
             return self._client
 
