@@ -1,7 +1,8 @@
 """Calibrate the detector of a gallery in an engine: pictures of it, each searched in the whole gallery without itself.
 
-The same as `self_calibration` does in memory, but for one thing: only the pictures that the engine finds first are
-compared with a query for near-duplicates, which are nearly always among them.
+The same as `self_calibration` does in memory, but for two things: only the pictures that the engine finds first are
+compared with a query for near-duplicates, which are nearly always among them; and one that is connected with the query
+by a third picture alone counts as another picture.
 """
 
 from typing import Final
@@ -14,7 +15,7 @@ from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.vectors import VectorFolder
 from visim_models.errors import DataError
 from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
-from visim_models.near_duplicates import near_duplicate_groups
+from visim_models.near_duplicates import near_duplicates_of
 from visim_models.search import SearchIndex
 
 __all__ = ["measured_in"]
@@ -68,8 +69,10 @@ def _others(
 ) -> Tensor:
     """Return the (NEIGHBOURS,) cosines of the nearest others, nearest first; -inf where there is none."""
     others = [(cosine, name) for cosine, name in zip(cosines, names, strict=True) if name != file_name]
-    groups = near_duplicate_groups(torch.stack([thumbnail, *(thumbnails[name] for _, name in others)]))
-    kept = [cosine for (cosine, _), group in zip(others, groups[1:], strict=True) if group != groups[0]]
+    if not others:
+        return torch.full((NEIGHBOURS,), -torch.inf)
+    same = near_duplicates_of(thumbnail, torch.stack([thumbnails[name] for _, name in others])).tolist()
+    kept = [cosine for (cosine, _), is_same in zip(others, same, strict=True) if not is_same]
     row = torch.full((NEIGHBOURS,), -torch.inf)
     nearest = torch.tensor(kept[:NEIGHBOURS])
     row[: len(nearest)] = nearest

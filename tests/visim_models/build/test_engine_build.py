@@ -116,7 +116,7 @@ def test_building_again_embeds_what_is_new_and_an_open_gallery_follows(
 def test_a_killed_build_goes_on(model: Path, tmp_path: Path, runner: str | None, embedded: list[str]) -> None:
     if runner:
         need("daft")
-    pictures = write_pictures(tmp_path / "many", 140, size=12)
+    pictures = write_pictures(tmp_path / "many", 70, size=12)
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -141,9 +141,9 @@ def test_a_killed_build_goes_on(model: Path, tmp_path: Path, runner: str | None,
     parts = list((tmp_path / "engine-vectors").glob("part-*"))
     assert len(parts) == 1
     report = engine_build(pictures, out, uri, model)
-    assert len(embedded) == 560 - 256
-    assert report.pictures == 560
-    assert len(report.added) == 560 - 256
+    assert len(embedded) == 280 - 256
+    assert report.pictures == 280
+    assert len(report.added) == 280 - 256
     assert parts[0].exists()
     assert not [path for path in (tmp_path / "engine-vectors").iterdir() if path.suffix not in (".parquet", ".json")]
 
