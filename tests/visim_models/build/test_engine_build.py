@@ -363,8 +363,9 @@ def test_a_gallery_in_an_engine_is_not_changed_in_place(
     uri = str(tmp_path / "index.db")
     engine_build(pictures, tmp_path / "engine", uri, model)
     before = files_of(tmp_path / "engine")
-    assert main(["build", str(pictures), "--out", str(tmp_path / "engine"), "--index-uri", uri]) == 2
-    assert "is in an engine: change it by building it again" in capsys.readouterr().err
+    for arguments in ([str(pictures)], ["--title", "Chairs"], ["--remove", "suv/0000.png"]):
+        assert main(["build", *arguments, "--out", str(tmp_path / "engine"), "--index-uri", uri]) == 2
+        assert "is in an engine: change it by building it again" in capsys.readouterr().err
     assert files_of(tmp_path / "engine") == before
 
 
