@@ -19,7 +19,7 @@ from visim_models.build.changes import Changes
 from visim_models.build.description import Description
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.engine_calibration import measured_in
-from visim_models.build.engine_fill import fill, new_index
+from visim_models.build.engine_fill import check_reachable, fill, new_index
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.new_gallery import DEFAULT_MODEL
 from visim_models.build.report import BuildReport
@@ -99,6 +99,7 @@ def build_in_engine(
     target = check_output(out, inputs=local_inputs(pictures))
     description = Description() if description is None else description
     description.check()
+    check_reachable(options.address)
     version = version_of(target)
     has_gallery = is_repo(target) and RepoFolder(target).has(EMBEDDINGS)
     source = model or (str(target) if has_gallery else DEFAULT_MODEL)

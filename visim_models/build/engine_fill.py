@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Final
 
 from tqdm import tqdm
 
@@ -16,8 +17,12 @@ from visim_models.errors import DataError, EngineError, VisimError
 from visim_models.gallery import Gallery
 from visim_models.search.engine import EngineAddress, IndexSettings
 from visim_models.search.milvus import MilvusIndex
+from visim_models.search.milvus_client import MilvusConnection
 
-__all__ = ["Filled", "fill", "new_index"]
+__all__ = ["Filled", "check_reachable", "fill", "new_index"]
+
+_SECONDS_A_SEARCH: Final = 60.0
+"""Nobody waits for the searches of a build, which are of many pictures at once."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,17 @@ class Filled:
     skipped: Sequence[Skipped]
 
 
+def check_reachable(address: EngineAddress) -> None:
+    """Check that an engine answers, before hours are spent on embeddings for it.
+
+    Raises:
+        EngineError: it cannot be reached, or refuses the token.
+    """
+    connection = MilvusConnection(address)
+    connection.call("list_collections")
+    connection.close()
+
+
 @contextmanager
 def new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[MilvusIndex]:
     """Make a new collection; where the block fails, it is dropped.
@@ -43,7 +59,12 @@ def new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[Milvu
         EngineError: the engine cannot be reached, or refuses it.
     """
     index = MilvusIndex.create(
-        address, settings.collection, width=settings.width, kind=settings.kind, parameters=settings.parameters
+        address,
+        settings.collection,
+        width=settings.width,
+        kind=settings.kind,
+        parameters=settings.parameters,
+        timeout=_SECONDS_A_SEARCH,
     )
     try:
         yield index

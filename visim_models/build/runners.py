@@ -15,7 +15,8 @@ from visim_models.build.model_parts import ModelParts
 from visim_models.build.sources import open_store
 from visim_models.build.vectors import part_bytes
 from visim_models.decoding import pictures_at_once
-from visim_models.errors import DataError, MissingExtraError
+from visim_models.errors import DataError, MissingExtraError, VisimError
+from visim_models.repo_folder.formats import one_line
 
 __all__ = ["EmbeddingJob", "embed_parts"]
 
@@ -102,8 +103,19 @@ def _in_daft(job: EmbeddingJob, tasks: Sequence[Mapping[str, str]], runner: str)
     )
     embed = worker(job.pictures, job.model, job.weights_sha256).embed
     frame = frame.select(frame["files"], embed(frame["task"]).alias("part"))
-    for row in frame.iter_rows(results_buffer_size=1):
-        yield row["files"], row["part"]
+    try:
+        for row in frame.iter_rows(results_buffer_size=1):
+            yield row["files"], row["part"]
+    except Exception as error:
+        raise _translated(error, runner) from error
+
+
+def _translated(error: Exception, runner: str) -> VisimError:
+    """Return the error that a worker raised, or one that says that the runner failed."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, VisimError):
+        cause = cause.__cause__
+    return cause or DataError(f"The runner {runner} failed: {one_line(error)}", key="runner")
 
 
 class _Worker:
@@ -138,8 +150,11 @@ def _daft(runner: str) -> Any:
             import ray  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(error.name or "daft", extra="scale", purpose=f"The runner {runner}") from error
-    if runner == "native":
-        daft.set_runner_native()
-    else:
-        daft.set_runner_ray(runner, noop_if_initialized=True)
+    try:
+        if runner == "native":
+            daft.set_runner_native()
+        else:
+            daft.set_runner_ray(runner, noop_if_initialized=True)
+    except Exception as error:  # of many kinds, where there is no cluster or another runner is set
+        raise DataError(f"The runner {runner} cannot be started: {one_line(error)}", key="runner") from error
     return daft

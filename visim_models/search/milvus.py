@@ -25,7 +25,7 @@ from visim_models.search.index import (
     checked_queries,
     checked_top_k,
 )
-from visim_models.search.milvus_client import SECONDS_A_QUERY, SECONDS_A_TASK, MilvusConnection
+from visim_models.search.milvus_client import SECONDS_A_QUERY, MilvusConnection
 from visim_models.search.milvus_rows import (
     ROWS_AT_ONCE,
     TEXT_FIELDS,
@@ -245,7 +245,7 @@ class MilvusIndex:
             return None
 
     def _change(self, name: str, *arguments: Any, **options: Any) -> None:
-        self._engine.call(name, self.collection, *arguments, timeout=SECONDS_A_TASK, **options)
+        self._engine.call(name, self.collection, *arguments, is_task=True, **options)
         self._is_changed, self._is_ready, self._count = True, False, None
 
     def _ask(self, name: str, **options: Any) -> Any:
@@ -281,10 +281,10 @@ class MilvusIndex:
                 f"{self.width}: build the gallery again."
             )
         if self._is_changed:
-            self._engine.call("flush", self.collection, timeout=SECONDS_A_TASK)
+            self._engine.call("flush", self.collection, is_task=True)
             if not self._engine.call("list_indexes", self.collection):
-                self._engine.call("create_index", self.collection, self._index(), timeout=SECONDS_A_TASK)
-        self._engine.call("load_collection", self.collection, timeout=SECONDS_A_TASK if self._is_changed else None)
+                self._engine.call("create_index", self.collection, self._index(), is_task=True)
+        self._engine.call("load_collection", self.collection, is_task=self._is_changed)
         self._is_ready = True
 
     def _index(self) -> Any:

@@ -8,15 +8,12 @@ from visim_models.errors import EngineError, MissingExtraError
 from visim_models.repo_folder.formats import one_line
 from visim_models.search.engine import EngineAddress
 
-__all__ = ["SECONDS_A_QUERY", "SECONDS_A_TASK", "MilvusConnection"]
+__all__ = ["SECONDS_A_QUERY", "MilvusConnection"]
 
 SECONDS_A_QUERY: Final = 5.0
 """Deadline of a call that somebody waits for."""
 
-SECONDS_A_TASK: Final = 3600.0
-"""Deadline of a call that builds: it depends on how much there is."""
-
-_UNREACHABLE: Final = ("UNAVAILABLE", "DEADLINE", "Retry timeout", "Fail connecting", "closed channel")
+_UNREACHABLE: Final = ("UNAVAILABLE", "DEADLINE", "Retry timeout", "Retry run out", "Fail connecting", "closed channel")
 _REFUSED: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "auth failed", "token")
 _CHANNEL: Final = {
     "grpc.max_reconnect_backoff_ms": 1000,
@@ -30,7 +27,7 @@ class MilvusConnection:
 
     Args:
         address: where the engine is.
-        timeout: deadline of a call, in seconds, unless the call says another.
+        timeout: deadline of a call, in seconds.
 
     Raises:
         MissingExtraError: pymilvus or, for a local file, milvus-lite is not installed.
@@ -42,23 +39,23 @@ class MilvusConnection:
         self._client: Any = None
         self._lock = threading.Lock()
 
-    def call(self, name: str, *arguments: Any, timeout: float | None = None, **options: Any) -> Any:
+    def call(self, name: str, *arguments: Any, is_task: bool = False, **options: Any) -> Any:
         """Call a method of `pymilvus.MilvusClient`.
 
         Args:
             name: of the method.
             arguments: of the method.
-            timeout: deadline in seconds.
+            is_task: it takes as long as there is much to do: it has no deadline, but ends when the engine is gone.
             options: of the method.
 
         Raises:
             EngineError: the engine cannot be reached within the deadline, or refuses the call.
         """
-        seconds = self.timeout if timeout is None else timeout
+        limits: dict[str, Any] = {"timeout": None, "retry_times": 1} if is_task else {"timeout": self.timeout}
         try:
-            return getattr(self._connected(), name)(*arguments, timeout=seconds, **options)
+            return getattr(self._connected(), name)(*arguments, **limits, **options)
         except Exception as error:  # pymilvus raises its own, grpc's, and plain ValueErrors
-            raise self._translated(error, seconds) from error
+            raise self._translated(error) from error
 
     def rows(self, collection: str, *, at_once: int, fields: list[str]) -> Any:
         """Yield all rows of a collection, in lists of at most `at_once`.
@@ -71,7 +68,7 @@ class MilvusConnection:
             while page := pages.next():
                 yield page
         except Exception as error:
-            raise self._translated(error, self.timeout) from error
+            raise self._translated(error) from error
         finally:
             pages.close()
 
@@ -103,7 +100,7 @@ class MilvusConnection:
                 )
             return self._client
 
-    def _translated(self, error: Exception, seconds: float) -> EngineError:
+    def _translated(self, error: Exception) -> EngineError:
         reason = self._reason(error)
         if any(sign in reason for sign in _REFUSED):
             return EngineError(
@@ -112,8 +109,8 @@ class MilvusConnection:
             )
         if any(sign in reason for sign in _UNREACHABLE):
             return EngineError(
-                f"The index at {self.address} cannot be reached within {seconds:g} seconds: start it, or name another "
-                "with --index-uri.",
+                f"The index at {self.address} cannot be reached within {self.timeout:g} seconds: start it, or name "
+                "another with --index-uri.",
                 key="index_uri",
             )
         if self.address.is_local and "Open local milvus failed" in reason:

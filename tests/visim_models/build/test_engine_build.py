@@ -206,6 +206,31 @@ def test_an_engine_that_is_down_is_an_error_in_time_and_comes_back(
     assert opened.search(queries(pictures)[0]) == expected
 
 
+def test_an_engine_is_asked_before_anything_is_embedded(
+    pictures: Path, model: Path, tmp_path: Path, embedded: list[str]
+) -> None:
+    with pytest.raises(EngineError, match="cannot be reached within 5 seconds"):
+        engine_build(pictures, tmp_path / "engine", "http://127.0.0.1:9", model)
+    assert embedded == []
+    assert not (tmp_path / "engine-vectors").exists()
+
+
+def test_a_server_killed_during_an_insert_is_noticed_at_once(
+    pictures: Path, model: Path, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = MilvusIndex.add
+
+    def killed(self: MilvusIndex, *arguments: object) -> object:
+        server.kill()
+        return add(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MilvusIndex, "add", killed)
+    start = time.monotonic()
+    with pytest.raises(EngineError, match="cannot be reached"):
+        engine_build(pictures, tmp_path / "engine", server.uri, model)
+    assert time.monotonic() - start < 100
+
+
 def test_a_server_killed_while_it_is_filled_leaves_the_old_gallery(
     pictures: Path, model: Path, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
