@@ -3,12 +3,14 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.building import build_rows
 from benchmarks.cleaning import copy_rows, leak_rows, like_rows
 from benchmarks.cleaning_speed import group_rows, speed_rows
 from benchmarks.conditions import conditions
+from benchmarks.engines import engine_rows
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
 from benchmarks.galleries import gallery_rows
@@ -36,6 +38,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "cleaning-like": like_rows,
     "cleaning-speed": speed_rows,
     "cleaning-groups": group_rows,
+    "scale": engine_rows,
 }
 """Name on the command line -> the function that measures these rows.
 
@@ -49,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measure only these rows")
     parser.add_argument("--quick", action="store_true", help="try the code at small sizes; the figures mean nothing")
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="of `scale`: only these numbers of rows")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the conditions as JSON")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of real pictures [%(default)s]")
     options = parser.parse_args(arguments)
     scale = Scale.quick(data=options.data) if options.quick else Scale(data=options.data)
+    scale = replace(scale, indexed=tuple(options.sizes or scale.indexed))
     facts = conditions(scale)  # before the run: files may change during it
     rows: list[Row] = []
     for name in options.only:

@@ -26,6 +26,9 @@ class Scale:
         built: photographs in the folder that a repo is built from.
         built_generally: the same for the general extractor, whose network is larger.
         searched: rows of the matrices that are searched.
+        indexed: rows of the matrices that are put in engines.
+        indexed_models: the repos whose embeddings, repeated with noise, these are.
+        seconds_an_index: an index that would take longer to build is not measured.
         copied: photographs whose copies are looked for, among fifteen times as many.
         hidden: pictures of each kind that are hidden among a hundred times as many.
         grouped: rows of the matrix whose near-duplicates are grouped.
@@ -47,6 +50,9 @@ class Scale:
     built: int = 7600
     built_generally: int = 1500
     searched: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    indexed: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    indexed_models: tuple[str, ...] = ("car-extractor", "general-extractor")
+    seconds_an_index: float = 900.0
     copied: int = 500
     hidden: int = 50
     grouped: int = 100_000
@@ -64,7 +70,9 @@ class Scale:
         small: dict[str, Any] = {
             "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
             "built_generally": 8,
-            "searched": (300, 1_000), "copied": 3, "hidden": 2, "grouped": 3_000, "cleaned": 40,
+            "searched": (300, 1_000),
+            "indexed": (300,), "indexed_models": ("car-extractor",),
+            "copied": 3, "hidden": 2, "grouped": 3_000, "cleaned": 40,
             "seconds": 0.5, "is_quick": True,
         }  # fmt: skip
         return cls(**{**small, **others})

@@ -88,13 +88,13 @@ def _load_own(settings: Settings) -> list[Collection]:
         repos.insert(0, str(out))
         images.setdefault(keys[0], settings.pictures)
     return [
-        _load(key, repo, gallery_name(source), images.get(key))
+        _load(key, repo, gallery_name(source), images.get(key), settings.index_uri)
         for key, repo, source in zip(keys, repos, settings.sources, strict=True)
     ]
 
 
-def _load(key: str, repo: str, name: str, image_root: str | None) -> Collection:
-    similarity = hub.load(repo)
+def _load(key: str, repo: str, name: str, image_root: str | None, index_uri: str) -> Collection:
+    similarity = hub.load(repo, index_uri=index_uri or None)
     about = similarity.gallery.about
     decoder = similarity if isinstance(similarity.model, ConvolutionalAutoencoder) else None
     return Collection(

@@ -144,7 +144,7 @@ def search_gallery(
     """
     start = time.perf_counter()
     similarity = collection.ways[way]
-    embedding = similarity.gallery.embeddings[similarity.gallery.index_of(file_name)]
+    embedding = similarity.gallery.embedding(file_name)
     matches = nearest(similarity, embedding, top_k=top_k, label=label, less=less)
     search = Search(
         way=way,
@@ -193,13 +193,8 @@ def nearest(
         VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.
     """
     wanted = top_k if not less else max(top_k, min(_REACH, len(similarity.gallery)))
-    found = similarity.nearest(embedding, top_k=wanted)
-    reach, size = wanted, len(similarity.gallery)
-    while label and reach < size and sum(match.label == label for match in found) < wanted:
-        reach = min(size, 8 * reach)
-        found = similarity.nearest(embedding, top_k=reach)
-    fitting = [match for match in found if not label or match.label == label]
-    return (less_like(similarity.gallery, fitting, less) if less else fitting)[:top_k]
+    found = similarity.nearest(embedding, top_k=wanted, label=label or None)
+    return (less_like(similarity.gallery, found, less) if less else found)[:top_k]
 
 
 def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:

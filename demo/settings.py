@@ -34,6 +34,7 @@ class Settings:
         title: heading of the page, or "".
         description: a few sentences below it, or "".
         logo: picture file that is shown beside it, or "".
+        index_uri: where the engine of galleries in an engine is, or "".
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +56,7 @@ class Settings:
     title: str = ""
     description: str = ""
     logo: str = ""
+    index_uri: str = ""
 
     @property
     def sources(self) -> list[str]:
@@ -100,7 +102,10 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         keep_uploads=chosen.keep_uploads,
         auth=(name, password) if chosen.auth else None,
         galleries=galleries,
-        **{key: getattr(chosen, key) for key in ("pictures", "out", "only", "title", "description", "logo")},
+        **{
+            key: getattr(chosen, key)
+            for key in ("pictures", "out", "only", "title", "description", "logo", "index_uri")
+        },
     )
 
 
@@ -137,6 +142,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--title", "", "heading of the page")
     add("--description", "", "a few sentences below the heading")
     add("--logo", "", "picture beside the heading: PNG, JPEG, WebP, GIF or SVG", metavar="FILE")
+    add(
+        "--index-uri",
+        "",
+        "engine of galleries in an engine: http://HOST:PORT, or a path that ends in .db",
+        metavar="URI",
+    )
     _add_switch(parser, environment, "--only", "leave the two bundled tabs away")
     _add_switch(parser, environment, "--share", "also open a public gradio.live address")
     parser.add_argument(

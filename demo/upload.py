@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import logging
 from abc import ABCMeta
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from demo.fetching import fetch
-from visim_models import ImageDecodeError, decode_image
+from visim_models import EngineError, ImageDecodeError, decode_image
 from visim_models.images import MAX_BYTES
 
 __all__ = ["fetch_picture", "open_upload", "picture_input", "pictures_input", "sentence"]
+
+_log = logging.getLogger(__name__)
 
 
 def _hand_on(_: gr.Image, payload: ImageData | None) -> str | bytes | None:
@@ -90,6 +93,12 @@ def fetch_picture(address: str | None) -> Image.Image:
 
 
 def sentence(error: Exception) -> str:
-    """Return an error's message with a capital letter, unless it begins with an address."""
+    """Return an error's message with a capital letter, unless it begins with an address.
+
+    Where the engine of a gallery fails, the message, which has the engine's address, is for the host's log alone.
+    """
+    if isinstance(error, EngineError):
+        _log.warning("%s", error)
+        return "The gallery cannot be reached at the moment. Please try again in a minute."
     text = str(error)
     return text if text.startswith("http") else text[:1].upper() + text[1:]

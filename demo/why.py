@@ -58,7 +58,7 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
         VisimError: the gallery has no such picture.
     """
     similarity, match = collection.ways[search.way], found.match
-    of_match = similarity.gallery.embeddings[similarity.gallery.index_of(match.file_name)]
+    of_match = similarity.gallery.embedding(match.file_name)
     is_gallery = search.source == "gallery"
     names = [match.file_name, *([search.name] if is_gallery else [])]
     tiles = collection.tiles.make(names)  # again, if others have taken their room meanwhile

@@ -77,6 +77,7 @@ def load(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: str | bool | None = None,
+    index_uri: str | None = None,
 ) -> VisualSimilarity:
     """Load the model, processor, gallery and detector of a repo, ready to search.
 
@@ -87,10 +88,11 @@ def load(
         cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
         local_files_only: use the cache alone and do not ask the network.
         token: for private or gated repos; by default the one that `hf auth login` left.
+        index_uri: where the engine of a gallery in an engine is; by default that of VISIM_INDEX_URI.
 
     Raises:
         RepositoryError: there is no such folder or repo, or it cannot be downloaded.
         VisimError: the repo's files are damaged or do not fit together.
     """
     folder = locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token)
-    return VisualSimilarity.from_pretrained(folder, device=device)
+    return VisualSimilarity.from_pretrained(folder, device=device, index_uri=index_uri)

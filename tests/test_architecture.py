@@ -29,6 +29,7 @@ PUBLIC_NAMES = {
     "ConfigurationError",
     "ConvolutionalAutoencoder",
     "DataError",
+    "EngineError",
     "Decoder",
     "Encoder",
     "Gallery",

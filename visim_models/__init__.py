@@ -4,6 +4,7 @@ from visim_models.about import GalleryAbout
 from visim_models.errors import (
     ConfigurationError,
     DataError,
+    EngineError,
     GalleryError,
     GalleryMismatchError,
     ImageDecodeError,
@@ -46,6 +47,7 @@ __all__ = [
     "DataError",
     "Decoder",
     "Encoder",
+    "EngineError",
     "Gallery",
     "GalleryAbout",
     "GalleryError",

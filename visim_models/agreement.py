@@ -76,7 +76,7 @@ def relative_agreement_map(
     """
     gallery, other = similarity.gallery, torch.as_tensor(embedding).float()  # (D,)
     _check_width(other, gallery)
-    unlike = [index for index, each in enumerate(gallery.labels) if each != label] or list(range(len(gallery)))
+    unlike = [index for index, each in enumerate(gallery.labels) if each != label] or list(range(len(gallery.labels)))
     chosen = unlike[:: max(1, len(unlike) // _UNRELATED)][:_UNRELATED]
     others = torch.cat([other[None], torch.from_numpy(gallery.embeddings[chosen])])  # (1 + N, D)
     losses = _losses(similarity, image, others)  # (1 + N, P)

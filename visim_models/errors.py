@@ -6,6 +6,7 @@
     ├── WeightsError            a weights file is missing, damaged, or not of this model
     ├── GalleryError            a gallery's files are missing, damaged, or do not fit together
     │   └── GalleryMismatchError    the gallery was embedded by other weights or through another processor
+    ├── EngineError             the engine that has a gallery's index cannot be reached, or refuses what it is asked
     ├── QueryError              a search asks for something that the gallery cannot give (top_k, a wrong width)
     ├── RepositoryError         a repo folder or Hub repo cannot be found, read or written
     │   └── OutputError             a folder is refused as an output, because files could be lost in it
@@ -22,6 +23,7 @@ import os
 __all__ = [
     "ConfigurationError",
     "DataError",
+    "EngineError",
     "GalleryError",
     "GalleryMismatchError",
     "ImageDecodeError",
@@ -68,6 +70,10 @@ class GalleryError(VisimError, ValueError):
 
 class GalleryMismatchError(GalleryError):
     """A gallery was embedded by other weights, or through another processor."""
+
+
+class EngineError(VisimError, OSError):
+    """The engine that has a gallery's index cannot be reached in time, or refuses what it is asked."""
 
 
 class QueryError(VisimError, ValueError):

@@ -41,6 +41,7 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
 
     Raises:
         QueryError: the gallery has no such picture.
+        EngineError: the engine of the gallery does not answer within the deadline.
 
     Source: the negative part of the formula of Rocchio, "Relevance feedback in information retrieval" (1971).
     """
@@ -53,6 +54,7 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
 
 def _directions(gallery: Gallery, file_names: Sequence[str]) -> npt.NDArray[np.float32]:
     """Return the embeddings of pictures, each of length 1: (N, D)."""
-    indices = [gallery.index_of(name) for name in file_names]
-    lengths = np.maximum(gallery.norms[indices, None], 1e-12)  # (N, 1)
-    return (gallery.embeddings[indices] / lengths).astype(np.float32)
+    embeddings = np.stack([gallery.embedding(name) for name in file_names])  # (N, D)
+    lengths = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)  # (N, 1)
+    directions: npt.NDArray[np.float32] = (embeddings / lengths).astype(np.float32)
+    return directions

@@ -1,10 +1,6 @@
 """A gallery: file names, labels, further columns and embeddings of its pictures, saved in and loaded from a repo."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,21 +9,18 @@ import torch
 from torch import Tensor
 
 from visim_models.about import GalleryAbout
-from visim_models.errors import GalleryError, GalleryMismatchError, ImageSourceError, QueryError, VisimError
-from visim_models.file_names import check_file_name
+from visim_models.errors import GalleryError, GalleryMismatchError, QueryError, VisimError
+from visim_models.gallery_texts import KEY_COLUMNS, check_texts, metadata_csv, read_metadata
 from visim_models.repo_folder import RepoDraft, RepoFolder
-from visim_models.repo_folder.formats import read_text
-from visim_models.repo_folder.manifest import EMBEDDINGS, METADATA
+from visim_models.repo_folder.manifest import EMBEDDINGS, INDEX, METADATA
 from visim_models.results import Match
-from visim_models.search import ExactIndex
+from visim_models.search import ExactIndex, PictureTexts, SearchIndex
+from visim_models.search.engine import EngineAddress
+from visim_models.search.engine_index import EngineIndex
 
 __all__ = ["Gallery"]
 
 _TENSOR = "embeddings"
-_HEAD_BYTES = 2**20
-_ROW_BYTES = 2**14
-"""Most bytes of metadata.csv beside its rows, and of each row."""
-_KEY_COLUMNS = ["file_name", "label"]
 
 
 class Gallery:
@@ -42,6 +35,7 @@ class Gallery:
         processor_sha256: SHA-256 of the preprocessor_config.json that they went through.
         image_root: where the pictures are: a folder, a zip, an https address or `hf://datasets/...`; "" if unknown.
         about: how the gallery describes itself.
+        engine: searches all pictures, where they are more than memory holds: the N above are then a sample of them.
 
     Raises:
         GalleryError: the parts differ in length, are empty or not finite, or a name is repeated or leaves the root.
@@ -58,49 +52,58 @@ class Gallery:
         processor_sha256: str = "",
         image_root: str = "",
         about: GalleryAbout | None = None,
+        engine: EngineIndex | None = None,
     ) -> None:
         matrix = torch.as_tensor(embeddings).float().contiguous()  # (N, D)
-        self.file_names, self.labels = list(file_names), list(labels)
-        self.columns = {name: list(values) for name, values in (columns or {}).items()}
+        further = {name: list(values) for name, values in (columns or {}).items()}
+        self.texts = PictureTexts(list(file_names), list(labels), further)
         self.weights_sha256, self.processor_sha256, self.image_root = weights_sha256, processor_sha256, image_root
         self.about = about or GalleryAbout()
         if matrix.ndim != 2 or not len(matrix) or not matrix.shape[1]:
             raise GalleryError(f"A gallery needs embeddings of shape (N, D), not {tuple(matrix.shape)}.")
-        self._check_columns(len(matrix))
-        self.index = ExactIndex(matrix)
-        if not np.isfinite(self.index.norms).all():  # a length is not finite either where a value is too large
+        check_texts(self.texts, len(matrix))
+        self._indices = {name: index for index, name in enumerate(self.texts.file_names)}
+        self._in_memory = ExactIndex(matrix, self.texts)
+        self.engine = engine
+        self.index: SearchIndex = engine.index if engine else self._in_memory
+        if not np.isfinite(self.norms).all():  # a length is not finite either where a value is too large
             raise GalleryError("The gallery has embeddings that are not finite or too large: embed its pictures again.")
 
-    def _check_columns(self, count: int) -> None:
-        for name, values in {"file_name": self.file_names, "label": self.labels, **self.columns}.items():
-            if len(values) != count:
-                raise GalleryError(
-                    f"There are {len(values)} values of {name}, and {count} embeddings: they must be of one length.",
-                    key=name,
-                )
-        if repeated := set(self.columns) & set(_KEY_COLUMNS):
-            raise GalleryError(f"The gallery has the column {sorted(repeated)[0]} twice.")
-        self._indices = {name: index for index, name in enumerate(self.file_names)}
-        if len(self._indices) != len(self.file_names):
-            raise GalleryError("The gallery has a file name twice.")
-        for name in self.file_names:
-            try:
-                check_file_name(name)
-            except ImageSourceError as error:
-                raise GalleryError(str(error), key=name) from error
-
     def __len__(self) -> int:
-        return len(self.file_names)
+        return len(self.index)
+
+    @property
+    def file_names(self) -> list[str]:
+        """Return the N file names: of a gallery in an engine, those of its sample."""
+        return self.texts.file_names
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the N labels, in the order of the file names."""
+        return self.texts.labels
+
+    @labels.setter
+    def labels(self, labels: Sequence[str]) -> None:
+        self.texts.labels = list(labels)
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """Return the further columns: name -> N values."""
+        return self.texts.columns
+
+    @columns.setter
+    def columns(self, columns: Mapping[str, Sequence[str]]) -> None:
+        self.texts.columns = {name: list(values) for name, values in columns.items()}
 
     @property
     def embeddings(self) -> npt.NDArray[np.float32]:
         """Return the (N, D) float32 embeddings, unnormalised; they share the gallery's memory."""
-        return self.index.embeddings.numpy()
+        return self._in_memory.embeddings.numpy()
 
     @property
     def norms(self) -> npt.NDArray[np.float32]:
         """Return the (N,) lengths of the embeddings."""
-        return self.index.norms
+        return self._in_memory.norms
 
     def index_of(self, file_name: str) -> int:
         """Return the index of a picture.
@@ -113,23 +116,38 @@ class Gallery:
         except KeyError:
             raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name") from None
 
+    def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
+        """Return the (D,) embedding of a picture.
+
+        Raises:
+            QueryError: the gallery has no such picture.
+            EngineError: the engine does not answer within the deadline.
+        """
+        if file_name not in self._indices and self.engine:
+            return self.index.embedding(file_name)
+        embedding: npt.NDArray[np.float32] = self.embeddings[self.index_of(file_name)]
+        return embedding
+
     def search(
-        self, queries: npt.NDArray[np.floating[Any]] | Tensor, *, top_k: int
+        self, queries: npt.NDArray[np.floating[Any]] | Tensor, *, top_k: int, label: str | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Find the `top_k` nearest pictures of each query by cosine similarity, nearest first.
 
         Args:
             queries: (Q, D) embeddings, unnormalised.
-            top_k: how many to find, 1 to N.
+            top_k: how many to find, 1 to the gallery's size.
+            label: find pictures with this label alone; None for all.
 
         Returns:
-            scores: (Q, top_k) cosines in [-1, 1]; 0 where an embedding is all zeros.
-            indices: (Q, top_k) of the pictures; of equal scores the lower index comes first.
+            scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
+            indices: (Q, k) of the pictures; of equal scores the lower index comes first. k is `top_k`, or less where
+                fewer pictures have the label.
 
         Raises:
             QueryError: `top_k` or the width of the queries does not fit this gallery.
+            EngineError: the engine does not answer within the deadline.
         """
-        return self.index.search(queries, top_k=top_k)
+        return self.index.search(queries, top_k=top_k, label=label)
 
     def matches(
         self,
@@ -144,25 +162,49 @@ class Gallery:
             scores: (k,) cosines, highest first.
             indices: (k,) of the matches.
             probability: score -> how probable a true match is; None where it is unknown.
+
+        Raises:
+            QueryError: the gallery has been replaced since it was searched.
+            EngineError: the engine does not answer within the deadline.
         """
+        texts = self.index.texts(indices)
         return [
             Match(
-                self.file_names[index],
-                self.labels[index],
+                texts.file_names[row],
+                texts.labels[row],
                 float(score),
-                {name: values[index] for name, values in self.columns.items()},
+                dict(texts.row(row)),
                 None if probability is None else probability(float(score)),
             )
-            for score, index in zip(scores, indices.tolist(), strict=True)
+            for row, score in enumerate(scores)
         ]
 
     def subset(self, indices: Sequence[int]) -> "Gallery":
-        """Return a gallery of the pictures at these indices, in this order."""
+        """Return a gallery in memory of the pictures in memory at these indices, in this order."""
+        return self._in_memory_of(
+            self._in_memory.embeddings[torch.as_tensor(indices, dtype=torch.long)], self.texts.subset(indices)
+        )
+
+    def whole(self) -> "Gallery":
+        """Return a gallery of all pictures in memory: this one, or a copy of one in an engine.
+
+        Raises:
+            EngineError: the engine does not answer within the deadline.
+        """
+        if self.engine is None:
+            return self
+        parts = list(self.index.scan())
+        texts = PictureTexts([], [], {name: [] for name in self.columns})
+        for _, part in parts:
+            texts.extend(part)
+        return self._in_memory_of(torch.cat([embeddings for embeddings, _ in parts]), texts)
+
+    def _in_memory_of(self, embeddings: Tensor, texts: PictureTexts) -> "Gallery":
         return Gallery(
-            [self.file_names[index] for index in indices],
-            [self.labels[index] for index in indices],
-            self.index.embeddings[torch.as_tensor(indices, dtype=torch.long)],
-            columns={name: [values[index] for index in indices] for name, values in self.columns.items()},
+            texts.file_names,
+            texts.labels,
+            embeddings,
+            columns=texts.columns,
             weights_sha256=self.weights_sha256,
             processor_sha256=self.processor_sha256,
             image_root=self.image_root,
@@ -170,17 +212,13 @@ class Gallery:
         )
 
     def write_files(self, draft: RepoDraft) -> None:
-        """Write gallery/metadata.csv, gallery/embeddings.safetensors (float16) and gallery/about.json into a draft.
+        """Write gallery/metadata.csv, gallery/embeddings.safetensors (float16), about.json and index.json into a draft.
 
         Raises:
             GalleryError: an embedding is beyond float16.
         """
-        table = io.StringIO(newline="")
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow([*_KEY_COLUMNS, *self.columns])
-        writer.writerows(zip(self.file_names, self.labels, *self.columns.values(), strict=True))
-        draft.write_text(METADATA, table.getvalue())
-        stored = self.index.embeddings.half()
+        draft.write_text(METADATA, metadata_csv(self.texts))
+        stored = self._in_memory.embeddings.half()
         if not torch.isfinite(stored).all():
             raise GalleryError("The gallery has embeddings beyond float16: it cannot be stored.")
         header = {
@@ -191,26 +229,41 @@ class Gallery:
         draft.write_tensors(EMBEDDINGS, {_TENSOR: stored}, metadata=header)
         if self.about != GalleryAbout():
             self.about.write_files(draft)
+        if self.engine:
+            self.engine.settings.write_files(draft)
+        else:
+            draft.drop(INDEX)
 
     @classmethod
-    def load(cls, repo: RepoFolder, *, weights_sha256: str | None = None, processor_sha256: str | None = None) -> Self:
+    def load(
+        cls,
+        repo: RepoFolder,
+        *,
+        weights_sha256: str | None = None,
+        processor_sha256: str | None = None,
+        address: EngineAddress | None = None,
+        sample: bool = False,
+    ) -> Self:
         """Load the gallery of a repo folder.
 
         Args:
             repo: the repo folder.
             weights_sha256: hash of the weights that will embed queries; None leaves the gallery's unchecked.
             processor_sha256: hash of the processor's configuration; None leaves the gallery's unchecked.
+            address: where the engine of a gallery in an engine is; by default where VISIM_INDEX_URI says.
+            sample: of a gallery in an engine, load only the pictures that the repo has.
 
         Raises:
             GalleryError: a file is missing or damaged, or the two do not fit together.
             GalleryMismatchError: the gallery is of other weights or of another processor.
+            EngineError: the gallery is in an engine, and nobody says where that is.
         """
         path = repo / EMBEDDINGS
         try:
             count, *_ = repo.shapes(EMBEDDINGS).get(_TENSOR) or (0,)
-            columns = _read_metadata(repo / METADATA, count=count)  # before memory is taken for the embeddings
+            columns = read_metadata(repo / METADATA, count=count)  # before memory is taken for the embeddings
             about = GalleryAbout.load(repo)
-            about.check_fits(columns.keys() - set(_KEY_COLUMNS))
+            about.check_fits(columns.keys() - set(KEY_COLUMNS))
             tensors, header = repo.tensors(EMBEDDINGS, names=[_TENSOR]), repo.header(EMBEDDINGS)
         except GalleryError:
             raise
@@ -226,6 +279,7 @@ class Gallery:
                 )
         if not tensors[_TENSOR].is_floating_point():
             raise GalleryError(f"{path} must hold one float tensor, {_TENSOR!r}.", path=path)
+        engine = None if sample else EngineIndex.load(repo, header, tensors[_TENSOR].shape[-1], address)
         try:
             return cls(
                 columns.pop("file_name"),
@@ -236,35 +290,7 @@ class Gallery:
                 processor_sha256=header.get("processor_sha256", ""),
                 image_root=header.get("image_root", ""),
                 about=about,
+                engine=engine,
             )
         except GalleryError as error:
             raise GalleryError(f"{path.parent}: {error}", path=path.parent) from error
-
-
-def _read_metadata(path: Path, *, count: int) -> dict[str, list[str]]:
-    """Read metadata.csv, which must have as many rows as there are embeddings: column -> values."""
-    try:
-        text = read_text(path, most=_HEAD_BYTES + count * _ROW_BYTES)
-        rows = list(islice(csv.reader(io.StringIO(text, newline=""), strict=True), count + 2))
-    except FileNotFoundError as error:
-        raise GalleryError(
-            f"{path.parent} has no {path.name}: export or download the gallery again.", path=path
-        ) from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise GalleryError(f"{path} cannot be read as CSV ({error}): restore the file.", path=path) from error
-    if not rows or rows[0][:2] != _KEY_COLUMNS:
-        raise GalleryError(f"{path} must begin with the columns file_name,label.", path=path)
-    names = rows[0]
-    if len(set(names)) != len(names) or not all(names):
-        raise GalleryError(f"{path} has a column without a name, or one name twice.", path=path)
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise GalleryError(f"{path}, row {number} has {len(row)} values, not {len(names)}.", path=path)
-    if len(rows) - 1 != count:
-        more = "or more " if len(rows) - 1 > count else ""
-        raise GalleryError(
-            f"{path} has {len(rows) - 1:,} {more}rows for {count:,} embeddings: they must be of one length. Restore "
-            "both files, or embed the gallery again.",
-            path=path,
-        )
-    return {name: [row[index] for row in rows[1:]] for index, name in enumerate(names)}

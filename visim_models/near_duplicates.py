@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["near_duplicate_groups", "picture_groups"]
+__all__ = ["near_duplicate_groups", "near_duplicates_of", "picture_groups"]
 
 _BLOCK = 1024
 _THUMBNAIL = 16
@@ -46,6 +46,24 @@ def near_duplicate_groups(pixels: Tensor, *, threshold: float = _SAME_PICTURE) -
         _join(groups, distances <= _SAME_COLOUR, plain[start : start + _BLOCK], plain)
     found: list[int] = groups.tolist()
     return found
+
+
+def near_duplicates_of(pixels: Tensor, others: Tensor) -> Tensor:
+    """Return which of some pictures are near-duplicates of one.
+
+    Args:
+        pixels: (3, S, S) uint8.
+        others: (N, 3, S, S) uint8.
+
+    Returns:
+        (N,) bool. Pictures that are connected by a third one alone are not among them.
+    """
+    views = torch.cat([_thumbnails(pixels[None]), _thumbnails(pixels.flip(-1)[None])])  # (2, 768)
+    alike = (_thumbnails(others) @ views.T).amax(dim=1) > _SAME_PICTURE  # (N,)
+    plain, colours = _plain_pictures(torch.cat([pixels[None], others]))  # (P,), (P, 3)
+    if len(plain) and plain[0] == 0:
+        alike[plain[1:] - 1] = (colours[1:] - colours[0]).abs().amax(dim=1) <= _SAME_COLOUR
+    return alike
 
 
 def _join(groups: Tensor, alike: Tensor, rows: Tensor, columns: Tensor) -> None:

@@ -15,6 +15,7 @@ from visim_models.images import ImageSource
 from visim_models.measurements import NEIGHBOURS, Measured, measure
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.results import Match, SimilarityResult
+from visim_models.search.index import checked_top_k
 from visim_models.stored_pipeline import StoredPipeline
 
 __all__ = ["VisualSimilarity"]
@@ -41,35 +42,56 @@ class VisualSimilarity(StoredPipeline):
         QueryError: the detector needs a measurement that the model does not make, or is of another width.
     """
 
-    def search(self, image: ImageSource, *, top_k: int = 4) -> SimilarityResult:
+    def search(self, image: ImageSource, *, top_k: int = 4, label: str | None = None) -> SimilarityResult:
         """Find the pictures of the gallery that look most like a picture, and judge whether it is of their kind.
 
         Args:
             image: path, bytes, PIL image or (H, W, 3) uint8 RGB array.
             top_k: how many to find, 1 to the gallery's size.
+            label: find pictures with this label alone, which may be fewer; the verdict is by all.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
             QueryError: `top_k` is beyond the gallery.
+            EngineError: the engine of the gallery does not answer within the deadline.
         """
-        return self.search_batch([image], top_k=top_k)[0]
+        return self.search_batch([image], top_k=top_k, label=label)[0]
 
     @overload
     def search_batch(
-        self, images: Iterable[ImageSource], *, top_k: int = ..., on_error: Literal["raise"] = ..., progress: bool = ...
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = ...,
+        label: str | None = ...,
+        on_error: Literal["raise"] = ...,
+        progress: bool = ...,
     ) -> list[SimilarityResult]: ...
     @overload
     def search_batch(
-        self, images: Iterable[ImageSource], *, top_k: int = ..., on_error: Literal["skip"], progress: bool = ...
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = ...,
+        label: str | None = ...,
+        on_error: Literal["skip"],
+        progress: bool = ...,
     ) -> list[SimilarityResult | VisimError]: ...
     def search_batch(
-        self, images: Iterable[ImageSource], *, top_k: int = 4, on_error: str = "raise", progress: bool = False
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int = 4,
+        label: str | None = None,
+        on_error: str = "raise",
+        progress: bool = False,
     ) -> list[SimilarityResult] | list[SimilarityResult | VisimError]:
         """Search with many pictures, embedded together; they are decoded while the network is at work on others.
 
         Args:
             images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays.
             top_k: how many to find for each, 1 to the gallery's size.
+            label: find pictures with this label alone, which may be fewer; the verdicts are by all.
             on_error: "raise" ends at the first picture that cannot be decoded; "skip" puts its error in its place.
             progress: show a progress bar.
 
@@ -82,25 +104,25 @@ class VisualSimilarity(StoredPipeline):
         """
         if on_error not in ("raise", "skip"):
             raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
-        count = self.gallery.index.checked_top_k(top_k)
+        count = checked_top_k(top_k, len(self.gallery))
         results: list[SimilarityResult | VisimError] = []
         for found in decode_pictures(images, self.processor, progress=progress):
             squares = [item for item in found if not isinstance(item, VisimError)]
             if on_error == "raise" and len(squares) < len(found):
                 raise next(item for item in found if isinstance(item, VisimError))
             answers = iter(
-                self._search_pixels(self.processor.normalize(torch.stack(squares)), count) if squares else []
+                self._search_pixels(self.processor.normalize(torch.stack(squares)), count, label) if squares else []
             )
             results += [item if isinstance(item, VisimError) else next(answers) for item in found]
         return results
 
-    def nearest(self, embedding: npt.NDArray[np.float32], *, top_k: int = 4) -> list[Match]:
-        """Find the matches of an embedding, (D,).
+    def nearest(self, embedding: npt.NDArray[np.float32], *, top_k: int = 4, label: str | None = None) -> list[Match]:
+        """Find the matches of an embedding, (D,), of all pictures or of those with a label.
 
         Raises:
             QueryError: its width or `top_k` does not fit the gallery.
         """
-        scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k)
+        scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k, label=label)
         return self.gallery.matches(scores[0], indices[0], probability=self.match_probability)
 
     def embed(self, image: ImageSource) -> npt.NDArray[np.float32]:
@@ -171,8 +193,10 @@ class VisualSimilarity(StoredPipeline):
         values = measure(self.model, pixels.to(self.device), embeddings, torch.from_numpy(scores))
         return Measured(embeddings, values), scores, indices
 
-    def _search_pixels(self, pixels: Tensor, count: int) -> list[SimilarityResult]:
+    def _search_pixels(self, pixels: Tensor, count: int, label: str | None) -> list[SimilarityResult]:
         measured, scores, indices = self._measure(pixels, self.gallery, count)
+        if label is not None:
+            scores, indices = self.gallery.search(measured.embeddings, top_k=count, label=label)
         return [
             SimilarityResult(
                 self.gallery.matches(*row, probability=self.match_probability),
@@ -205,7 +229,7 @@ class VisualSimilarity(StoredPipeline):
         Raises:
             QueryError: the gallery has no such picture, or the model is no autoencoder.
         """
-        return self._decode(torch.from_numpy(self.gallery.embeddings[self.gallery.index_of(file_name)])[None])
+        return self._decode(torch.from_numpy(self.gallery.embedding(file_name))[None])
 
     def _decode(self, codes: Tensor) -> npt.NDArray[np.uint8]:
         if not isinstance(self.model, ConvolutionalAutoencoder):

@@ -7,6 +7,7 @@ from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, OOD, PROCESSOR, manifest_files
+from visim_models.search.engine import IndexSettings
 
 __all__ = ["info_lines"]
 
@@ -26,13 +27,13 @@ def info_lines(repo: RepoFolder) -> list[str]:
         size = ImageProcessor.load(repo).size
         lines.append(f"{'input':<12}{size} x {size} pixels")
     if repo.has(EMBEDDINGS):
-        lines += _gallery_lines(Gallery.load(repo))
+        lines += _gallery_lines(Gallery.load(repo, sample=True), IndexSettings.load(repo))
     if repo.has(OOD):
         lines += _detector_lines(OutOfDistributionDetector.load(repo))
     return [*lines, "files", *_file_lines(repo)]
 
 
-def _gallery_lines(gallery: Gallery) -> list[str]:
+def _gallery_lines(gallery: Gallery, settings: IndexSettings | None) -> list[str]:
     counts = Counter(gallery.labels)
     counts.pop("", None)
     shown = ", ".join(f"{label} {count:,}" for label, count in counts.most_common(_LABELS_SHOWN))
@@ -42,6 +43,13 @@ def _gallery_lines(gallery: Gallery) -> list[str]:
         f"{'labels':<12}{f'{len(counts):,}: {shown}{more}' if counts else 'none'}",
         f"{'image root':<12}{gallery.image_root or 'none'}",
     ]
+    if settings:
+        lines = [
+            f"{'gallery':<12}{settings.pictures:,} pictures, embeddings of {settings.width:,} numbers",
+            f"{'index':<12}{settings.kind} in {settings.engine}, collection {settings.collection}",
+            f"{'sample':<12}{len(gallery):,} pictures, whose labels are {lines[1].removeprefix('labels').strip()}",
+            lines[2],
+        ]
     if gallery.columns:
         lines.insert(2, f"{'columns':<12}{', '.join(gallery.columns)}")
     return lines

@@ -16,6 +16,7 @@ from visim_models.processing import ImageProcessor
 from visim_models.pushing import push_pipeline
 from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.manifest import CONFIG, MATCHES, PROCESSOR, WEIGHTS
+from visim_models.search.engine import EngineAddress
 
 __all__ = ["StoredPipeline"]
 
@@ -68,6 +69,8 @@ class StoredPipeline:
         force_download: bool = False,
         local_files_only: bool = False,
         token: str | bool | None = None,
+        index_uri: str | None = None,
+        index_token: str | None = None,
     ) -> Self:
         """Load all four parts from a folder or a Hub repo, and check them against each other.
 
@@ -80,9 +83,14 @@ class StoredPipeline:
             force_download: download all files again, also those that are in the cache.
             local_files_only: use the cache alone and do not ask the network.
             token: for private or gated repos; by default the one that `hf auth login` left.
+            index_uri: where the engine of a gallery in an engine is: http(s)://HOST:PORT, or a local path that ends in
+                .db; by default that of the environment variable VISIM_INDEX_URI. Other galleries need none.
+            index_token: for that engine, NAME:PASSWORD or an API key; by default that of VISIM_INDEX_TOKEN.
 
         Raises:
             RepositoryError: the folder or repo cannot be found or downloaded.
+            EngineError: the gallery is in an engine, and nobody says where that is.
+            MissingExtraError: the engine's client is not installed.
             ConfigurationError: a JSON file is missing, or has a missing, unknown or wrong key.
             WeightsError: a safetensors file is missing, damaged, or of another model.
             GalleryError: the gallery is damaged, or was made by other weights or another processor.
@@ -98,7 +106,12 @@ class StoredPipeline:
         )
         model = load_model(repo)
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
-        gallery = Gallery.load(repo, weights_sha256=repo.sha256(WEIGHTS), processor_sha256=repo.sha256(PROCESSOR))
+        gallery = Gallery.load(
+            repo,
+            weights_sha256=repo.sha256(WEIGHTS),
+            processor_sha256=repo.sha256(PROCESSOR),
+            address=EngineAddress.given(index_uri, index_token),
+        )
         detector, probability = OutOfDistributionDetector.load(repo), MatchProbability.load(repo)
         loaded = cls(model, processor, gallery, detector, match_probability=probability).to(device)
         loaded.trusts_root = not isinstance(source, RepoFolder) and os.path.isdir(source)

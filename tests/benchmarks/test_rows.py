@@ -1,6 +1,8 @@
 """Every row of the benchmarks runs and compares equal results. No test judges how fast anything is."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from benchmarks.queries import car_query_rows, cifar10_query_rows
 from benchmarks.scale import Scale
 from benchmarks.serving import Crowd, serving_rows, user_rows
 from benchmarks.startup import startup_rows
-from benchmarks.table import Row, as_text
+from benchmarks.table import Floor, Row, as_text
 from benchmarks.visitor import RefusedError, Visitor
+from tests.milvus_servers import need
+from tests.processes import run_module
 
 QUERY_FLOORS = ["decoding", "one forward pass", "one pass over the matrix", "sum"]
 
@@ -123,3 +127,19 @@ def test_the_command_line_names_the_rows(capsys: pytest.CaptureFixture[str]) -> 
         main(["--only", "nothing"])
     refusal = capsys.readouterr().err
     assert all(name in refusal for name in ROWS)
+
+
+def test_rows_of_engines_are_whole(tmp_path: Path) -> None:
+    """In a process of its own: Daft leaves open files to the garbage collector."""
+    need("pymilvus", "milvus_lite", "pyarrow")
+    done = run_module("benchmarks", "--quick", "--only", "scale", "--json", tmp_path / "rows.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["rows"]
+    rows = [Row(**{**row, "floors": tuple(Floor(**floor) for floor in row["floors"])}) for row in found]
+    searched = [row for row in rows if row.what.startswith("top 10 of 300 x 514")]
+    assert_whole(searched, len(searched), floors=["one pass over the matrix"])
+    assert searched[0].what.endswith("milvus-lite FLAT")
+    assert all("recall at 10 1.0000" in row.note for row in searched if row.what.endswith("FLAT"))
+    embedded = [row for row in rows if row not in searched]
+    assert_whole(embedded, len(embedded))
+    assert embedded[0].what.endswith("to Parquet, this process")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from tests.builders import drawn_pictures
-from visim_models.near_duplicates import near_duplicate_groups
+from visim_models.near_duplicates import near_duplicate_groups, near_duplicates_of
 
 
 def pixels(count: int) -> Tensor:
@@ -50,3 +50,12 @@ def test_a_chain_of_near_duplicates_is_one_group() -> None:
 def test_thousands_of_copies_are_grouped_in_memory_that_grows_with_their_number() -> None:
     (picture,) = pixels(1)
     assert near_duplicate_groups(picture[None].expand(3000, -1, -1, -1)) == [0] * 3000
+
+
+def test_near_duplicates_of_one_are_those_of_its_group() -> None:
+    pictures, grey = pixels(6), plain((90, 90, 90), (93, 93, 93), (99, 99, 99))
+    others = torch.cat([pictures, pictures[:1].flip(-1), grey])
+    assert near_duplicates_of(pictures[0], others).nonzero()[:, 0].tolist() == [0, 6]
+    assert near_duplicates_of(grey[0], others).nonzero()[:, 0].tolist() == [7, 8]
+    groups = near_duplicate_groups(torch.cat([pictures[:1], others]))
+    assert [number for number, group in enumerate(groups[1:]) if group == 0] == [0, 6]

@@ -19,7 +19,7 @@ from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoDraft
 from visim_models.repo_folder.manifest import METRICS
 
-__all__ = ["BuiltGallery", "label_of"]
+__all__ = ["BuiltGallery", "label_of", "write_check"]
 
 _COMMAND = "visim check ."
 """Measures the figures of metrics.json again, in the repo folder."""
@@ -107,21 +107,32 @@ class BuiltGallery:
         self.gallery.write_files(draft)
         self.pictures.write_files(draft)
         self.detector.write_files(draft)
-        if self.check:
-            metrics = Metrics(
-                command=_COMMAND,
-                limit=None,
-                weights_sha256=self.parts.weights_sha256,
-                data={},
-                figures=list(self.check),
-                baselines=[],
-                tables={},
-            )
-            metrics.write_files(draft)
-        else:
-            draft.drop(METRICS)
+        write_check(draft, self.check, self.parts.weights_sha256)
         write_skipped(draft, self.skipped)
         draft.write_card(card_text(self.gallery, self.detector, self.parts.model, self.check))
+
+
+def write_check(draft: RepoDraft, check: Sequence[Figure], weights_sha256: str) -> None:
+    """Write the figures of the verdict into a draft as metrics.json, which goes where there are none.
+
+    Args:
+        draft: of the repo.
+        check: the figures.
+        weights_sha256: of the weights that were measured.
+    """
+    if not check:
+        draft.drop(METRICS)
+        return
+    metrics = Metrics(
+        command=_COMMAND,
+        limit=None,
+        weights_sha256=weights_sha256,
+        data={},
+        figures=list(check),
+        baselines=[],
+        tables={},
+    )
+    metrics.write_files(draft)
 
 
 def label_of(file_name: str) -> str:

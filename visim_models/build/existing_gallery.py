@@ -10,11 +10,13 @@ from visim_models.build.description import Description
 from visim_models.build.embedded import EmbeddedPictures
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
+from visim_models.errors import GalleryError
 from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder, Version, version_of
+from visim_models.repo_folder.manifest import INDEX
 
-__all__ = ["ExistingGallery"]
+__all__ = ["ExistingGallery", "check_in_memory"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class ExistingGallery:
             GalleryError: something else than `build` made it, or its files do not fit together.
             VisimError: a file of the repo is missing or damaged.
         """
+        check_in_memory(repo)
         version = version_of(repo.path)
         parts = ModelParts.load(repo)
         gallery = Gallery.load(repo, weights_sha256=parts.weights_sha256, processor_sha256=parts.processor_sha256)
@@ -99,3 +102,17 @@ class ExistingGallery:
         if index is None or self.gallery.labels[index] == label_of(self.gallery.file_names[index]):
             return label_of(file_name)
         return self.gallery.labels[index]
+
+
+def check_in_memory(repo: RepoFolder) -> None:
+    """Refuse a repo whose gallery is in an engine: the repo's own files are of a sample.
+
+    Raises:
+        GalleryError: it is.
+    """
+    if repo.has(INDEX):
+        raise GalleryError(
+            f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
+            "--engine milvus). Only new and changed pictures are embedded.",
+            path=repo / INDEX,
+        )

@@ -29,7 +29,7 @@ from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
 from visim_models.near_duplicates import near_duplicate_groups
 from visim_models.ood import OutOfDistributionDetector
 
-__all__ = ["LARGEST_CALIBRATION", "calibrated_on", "leave_one_out"]
+__all__ = ["LARGEST_CALIBRATION", "calibrated_on", "evenly_spaced", "leave_one_out"]
 
 LARGEST_CALIBRATION: Final = 5000
 """Of larger galleries, so many pictures calibrate, evenly spaced: the p-value's grain is fine enough then."""
@@ -68,7 +68,7 @@ def leave_one_out(pictures: EmbeddedPictures, *, most: int | None = None, progre
     Raises:
         DataError: a picture has no other to be compared with.
     """
-    indices = _evenly_spaced(len(pictures), LARGEST_CALIBRATION if most is None else most)
+    indices = evenly_spaced(len(pictures), LARGEST_CALIBRATION if most is None else most)
     unit = F.normalize(pictures.embeddings, dim=1)  # (N, D)
     nearest = []
     with tqdm(total=len(indices), desc="calibrating", unit="picture", disable=not progress) as bar:
@@ -96,7 +96,8 @@ def _near_duplicates(pictures: EmbeddedPictures) -> list[list[int]]:
     return [members[group] for group in groups]
 
 
-def _evenly_spaced(count: int, most: int) -> list[int]:
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """Return at most `most` indices of `count` items, evenly spaced."""
     if count <= most:
         return list(range(count))
     return [int(index) for index in torch.linspace(0, count - 1, most).round().long()]

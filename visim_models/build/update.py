@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from visim_models.build.changes import Changes, plan
 from visim_models.build.description import Description
 from visim_models.build.embed_store import embed_store
-from visim_models.build.existing_gallery import ExistingGallery
+from visim_models.build.existing_gallery import ExistingGallery, check_in_memory
 from visim_models.build.report import BuildReport
 from visim_models.build.skipped import Skipped, read_skipped
 from visim_models.build.sources import (
@@ -66,6 +66,7 @@ def update(
     if not is_repo(target):
         raise RepositoryError(f"{repo} is no visim repo: build a gallery first.", path=target)
     opened = RepoFolder(target)
+    check_in_memory(opened)
     if pictures is not None:
         return sync(
             opened,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from visim_models.build import DEFAULT_MODEL, Description, MetadataTable, build, update
+from visim_models.commands.engine_options import add_engine, build_with_engine, check_engine
 from visim_models.commands.texts import REPO_HELP, Commands
 from visim_models.errors import DataError
 from visim_models.repo_folder.formats import one_line
@@ -19,6 +20,7 @@ examples:
   visim build --out my-gallery --add more-photos.zip
   visim build --out my-gallery --remove chairs/oak_2.jpg --remove-list sold.txt
   visim build --out my-gallery --image-root hf://datasets/NAME/my-pictures
+  visim build photos --out my-gallery --engine milvus --index-uri http://localhost:19530 --runner native
 
 A build that was killed goes on where it stopped when the same command is given again. Files whose names end like those
 of pictures, but that cannot be used, are left out and listed in skipped.csv of the repo, with the reasons."""
@@ -82,6 +84,7 @@ def add_build(commands: Commands) -> None:
         help="remove the pictures that a text file names, one a line; empty lines and lines with # are ignored",
     )
     _add_description(parser)
+    add_engine(parser)
     parser.set_defaults(run=_run)
 
 
@@ -103,6 +106,7 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     description = _description(options)
+    check_engine(options)
     changes = options.add is not None or options.remove or options.remove_list is not None
     if options.pictures is None:
         if options.model is not None or options.sync:
@@ -118,6 +122,8 @@ def _run(options: argparse.Namespace) -> int:
         )
     elif changes:
         raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
+    elif options.engine is not None:
+        report = build_with_engine(options, description)
     else:
         report = build(
             options.pictures,

@@ -3,7 +3,7 @@
 import argparse
 
 from visim_models.build.verdict_check import check_verdict, summary
-from visim_models.commands.texts import REPO_HELP, Commands
+from visim_models.commands.texts import REPO_HELP, Commands, add_index_uri
 from visim_models.pipeline import VisualSimilarity
 
 __all__ = ["add_check"]
@@ -24,10 +24,11 @@ def add_check(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    add_index_uri(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    figures = check_verdict(VisualSimilarity.from_pretrained(options.repo), progress=True)
+    figures = check_verdict(VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri), progress=True)
     print(summary(figures) if figures else "The gallery has too few pictures for a verdict.")
     return 0

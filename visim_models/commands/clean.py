@@ -23,6 +23,7 @@ from visim_models.errors import DataError
 from visim_models.gallery import Gallery
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.manifest import EMBEDDINGS
+from visim_models.search.engine import EngineAddress
 
 __all__ = ["add_clean"]
 
@@ -89,7 +90,12 @@ def _source(options: argparse.Namespace) -> tuple[str, ModelParts, Gallery | Non
         return options.pictures, ModelParts.load(options.model or DEFAULT_MODEL), None
     repo = RepoFolder(folder)
     parts = ModelParts.load(repo)
-    gallery = Gallery.load(repo, weights_sha256=parts.weights_sha256, processor_sha256=parts.processor_sha256)
+    gallery = Gallery.load(
+        repo,
+        weights_sha256=parts.weights_sha256,
+        processor_sha256=parts.processor_sha256,
+        address=EngineAddress.given(options.index_uri),
+    ).whole()
     root = options.images or gallery.image_root
     if options.model or not root:
         raise DataError(

@@ -5,7 +5,7 @@ from typing import Final
 
 from visim_models.build import DEFAULT_MODEL
 from visim_models.cleaning.report import FindTexts
-from visim_models.commands.texts import REPO_HELP
+from visim_models.commands.texts import REPO_HELP, add_index_uri
 
 __all__ = ["EXAMPLES", "FIND_TEXTS", "add_options"]
 
@@ -54,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", metavar="PATH", help="with a gallery: the folder or zip of its pictures")
     parser.add_argument("--add", metavar="PATH", help="new pictures, compared with PICTURES: only new ones are removed")
+    add_index_uri(parser)
     _add_finds(parser)
     _add_changes(parser)
 

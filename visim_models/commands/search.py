@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from visim_models.commands.texts import REPO_HELP, Commands
+from visim_models.commands.texts import REPO_HELP, Commands, add_index_uri
 from visim_models.errors import VisimError
 from visim_models.pipeline import VisualSimilarity
 from visim_models.results import SimilarityResult
@@ -30,15 +30,17 @@ def add_search(commands: Commands) -> None:
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the files to search with")
     parser.add_argument("--top-k", type=int, metavar="K", help=f"how many matches to show (default: {_TOP_K})")
+    parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")
+    add_index_uri(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    similarity = VisualSimilarity.from_pretrained(options.repo)
+    similarity = VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri)
     top_k = min(_TOP_K, len(similarity.gallery)) if options.top_k is None else options.top_k
     results = similarity.search_batch(
-        options.pictures, top_k=top_k, on_error="skip", progress=len(options.pictures) > 1
+        options.pictures, top_k=top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
     )
     failed = False
     for path, result in zip(options.pictures, results, strict=True):

@@ -10,6 +10,7 @@ __all__ = [
     "CARD",
     "CONFIG",
     "EMBEDDINGS",
+    "INDEX",
     "LOSSES",
     "MANIFEST",
     "MATCHES",
@@ -37,6 +38,7 @@ METADATA: Final = "gallery/metadata.csv"
 EMBEDDINGS: Final = "gallery/embeddings.safetensors"
 MEASUREMENTS: Final = "gallery/measurements.safetensors"
 ABOUT: Final = "gallery/about.json"
+INDEX: Final = "gallery/index.json"
 SKIPPED: Final = "skipped.csv"
 OOD: Final = "ood.json"
 OOD_TENSORS: Final = "ood.safetensors"
@@ -69,6 +71,7 @@ MANIFEST: Final[Mapping[str, str]] = {
     EMBEDDINGS: "(N, D) float16; hashes of the weights and the processor, and the image root in the header",
     MEASUREMENTS: "what calibrating again needs of each picture",
     ABOUT: "how the gallery describes itself; edited by hand",
+    INDEX: "the engine that has the index of the gallery; the other files of the gallery are then of a sample",
     SKIPPED: "files that were left out of the gallery, with the reasons",
     OOD: "the detector's parameters",
     OOD_TENSORS: "the detector's tensors",

@@ -1,5 +1,6 @@
-"""Search for the nearest embeddings: exact, in memory."""
+"""Search for the nearest embeddings: exact, in memory; or in an engine on this machine or others."""
 
 from visim_models.search.exact import ExactIndex
+from visim_models.search.index import PictureTexts, SearchIndex
 
-__all__ = ["ExactIndex"]
+__all__ = ["ExactIndex", "PictureTexts", "SearchIndex"]

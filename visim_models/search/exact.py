@@ -1,6 +1,6 @@
 """Exact nearest neighbours by cosine similarity, over all embeddings in memory."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,15 @@ import torch
 from torch import Tensor
 
 from visim_models.errors import QueryError
+from visim_models.search.index import (
+    Indices,
+    PictureTexts,
+    Queries,
+    Scores,
+    check_width,
+    checked_queries,
+    checked_top_k,
+)
 
 __all__ = ["ExactIndex"]
 
@@ -15,21 +24,31 @@ _SCORES_SHARE = 0.05
 _LEAST_SCORES = 2**22
 """Scores held at once: of many embeddings, that share of their matrix in memory; of few, at least 16 MiB."""
 
+_SCANNED_AT_ONCE = 4096
+
 
 class ExactIndex:
-    """Embeddings that are searched one by one.
+    """Embeddings that are searched one by one: the reference of `SearchIndex`.
 
     Args:
         embeddings: (N, D) float32, unnormalised; kept by reference.
+        texts: of the N pictures, kept by reference; none where only indices are asked for.
     """
 
-    def __init__(self, embeddings: Tensor) -> None:
+    def __init__(self, embeddings: Tensor, texts: PictureTexts | None = None) -> None:
         self.embeddings = embeddings
+        self._texts = PictureTexts([], []) if texts is None else texts
+        self._removed: set[int] = set()
         # Dividing the scores by the lengths instead of keeping normalised copies halves the memory.
-        self._inverse_norms = embeddings.norm(dim=1).clamp(min=1e-12).reciprocal()  # (N,)
+        self._inverse_norms = _inverse_norms(embeddings)  # (N,)
 
     def __len__(self) -> int:
-        return len(self.embeddings)
+        return len(self.embeddings) - len(self._removed)
+
+    @property
+    def width(self) -> int:
+        """Return D, the length of the embeddings."""
+        return self.embeddings.shape[1]
 
     @property
     def norms(self) -> npt.NDArray[np.float32]:
@@ -37,9 +56,24 @@ class ExactIndex:
         norms: npt.NDArray[np.float32] = self._inverse_norms.reciprocal().numpy()
         return norms
 
-    def search(
-        self, queries: npt.NDArray[np.floating[Any]] | Tensor, *, top_k: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def add(self, embeddings: Tensor, texts: PictureTexts) -> Indices:
+        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices.
+
+        Raises:
+            GalleryMismatchError: the embeddings are of another width.
+        """
+        check_width(embeddings, self.width)
+        first = len(self.embeddings)
+        self.embeddings = torch.cat([self.embeddings, embeddings.float()])
+        self._inverse_norms = _inverse_norms(self.embeddings)
+        self._texts.extend(texts)
+        return np.arange(first, len(self.embeddings))
+
+    def remove(self, indices: Indices) -> None:
+        """Remove the pictures at these (n,) indices; an index without a picture is ignored."""
+        self._removed.update(index for index in indices.tolist() if 0 <= index < len(self.embeddings))
+
+    def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Of equal scores, the one of the lower index comes first.
@@ -47,45 +81,68 @@ class ExactIndex:
         Args:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many to find, 1 to N.
+            label: find pictures with this label alone; None for all.
 
         Returns:
-            scores: (Q, top_k) cosines in [-1, 1]; 0 where an embedding is all zeros.
-            indices: (Q, top_k) of the embeddings.
+            scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
+            indices: (Q, k) of the embeddings; k is `top_k`, or less where fewer pictures have the label.
 
         Raises:
             QueryError: `top_k` or the width of the queries does not fit, or a query is not finite.
         """
-        rows = torch.as_tensor(queries).float()  # (Q, D)
-        if rows.ndim != 2 or rows.shape[1] != self.embeddings.shape[1]:
-            raise QueryError(f"Queries must be of shape (Q, {self.embeddings.shape[1]}), not {tuple(rows.shape)}.")
-        if not torch.isfinite(rows).all():
-            raise QueryError(
-                "A query has values that are not finite: the network or its processor does not fit the picture."
-            )
-        count = self.checked_top_k(top_k)
-        rows = torch.nn.functional.normalize(rows, dim=1)
-        at_once = max(int(self.embeddings.numel() * _SCORES_SHARE), _LEAST_SCORES) // len(self) or 1
-        scores, indices = [], []
-        for block in rows.split(at_once):
+        rows = torch.nn.functional.normalize(checked_queries(queries, self.width), dim=1)  # (Q, D)
+        count = checked_top_k(top_k, len(self))
+        left_out = self._left_out(label)  # (n,)
+        count = min(count, len(self.embeddings) - len(left_out))
+        at_once = max(int(self.embeddings.numel() * _SCORES_SHARE), _LEAST_SCORES) // len(self.embeddings) or 1
+        scores, indices = [np.empty((0, count), np.float32)], [np.empty((0, count), np.int64)]
+        for block in rows.split(at_once) if count and len(rows) else ():
             cosines = self._products(block).mul_(self._inverse_norms)  # (B, N)
+            cosines[:, left_out] = -torch.inf
             best, where = _best(cosines, count)  # (B, k)
-            scores.append(best.clamp_(-1, 1))
-            indices.append(where)
-        if not scores:
-            return np.empty((0, count), np.float32), np.empty((0, count), np.int64)
-        return torch.cat(scores).numpy(), torch.cat(indices).numpy()
+            scores.append(best.clamp_(-1, 1).numpy())
+            indices.append(where.numpy())
+        if not count:
+            return np.empty((len(rows), 0), np.float32), np.empty((len(rows), 0), np.int64)
+        return np.concatenate(scores), np.concatenate(indices)
 
-    def checked_top_k(self, top_k: int) -> int:
-        """Return `top_k` if so many can be found.
+    def texts(self, indices: Indices) -> PictureTexts:
+        """Return the texts of the pictures at these (n,) indices, in this order.
 
         Raises:
-            QueryError: it is no whole number from 1 to N.
+            QueryError: there is no such picture any more.
         """
-        if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= len(self):
-            raise QueryError(
-                f"top_k is {top_k!r}: choose a whole number from 1 to {len(self)}, the gallery's size.", key="top_k"
-            )
-        return int(top_k)
+        wanted = indices.tolist()
+        if gone := [index for index in wanted if index in self._removed or not 0 <= index < len(self.embeddings)]:
+            raise QueryError(f"The gallery has no picture {gone[0]} any more.")
+        return self._texts.subset(wanted)
+
+    def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
+        """Return the (D,) embedding of a picture.
+
+        Raises:
+            QueryError: there is no such picture.
+        """
+        for index, name in enumerate(self._texts.file_names):
+            if name == file_name and index not in self._removed:
+                found: npt.NDArray[np.float32] = self.embeddings[index].numpy()
+                return found
+        raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name")
+
+    def scan(self) -> Iterator[tuple[Tensor, PictureTexts]]:
+        """Yield all pictures in parts: (n, D) float32 embeddings and their texts."""
+        kept = [index for index in range(len(self.embeddings)) if index not in self._removed]
+        for start in range(0, len(kept), _SCANNED_AT_ONCE):
+            part = kept[start : start + _SCANNED_AT_ONCE]
+            yield self.embeddings[part], self._texts.subset(part)
+
+    def close(self) -> None:
+        """Do nothing: the memory goes with the index."""
+
+    def _left_out(self, label: str | None) -> Tensor:
+        """Return the (n,) indices that no search may find."""
+        other = () if label is None else (i for i, found in enumerate(self._texts.labels) if found != label)
+        return torch.tensor(sorted(self._removed.union(other)), dtype=torch.long)
 
     def _products(self, rows: Tensor) -> Tensor:
         """Multiply (B, D) queries with all embeddings: (B, N) inner products."""
@@ -112,3 +169,8 @@ def _best(cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:
             )
             indices[row] = at_least[order_of_row]
     return values, indices
+
+
+def _inverse_norms(embeddings: Tensor) -> Tensor:
+    inverse: Tensor = embeddings.norm(dim=1).clamp(min=1e-12).reciprocal()  # (N,)
+    return inverse

@@ -1,0 +1,178 @@
+"""Rows: the top 10 of N embeddings in engines, against the exact index in memory; what they cost, what they find."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import hub
+from benchmarks.embedding_runners import runner_rows
+from benchmarks.engine_process import EngineProcess, missing_package, running_engine
+from benchmarks.pictures import jpegs
+from benchmarks.scale import Scale
+from benchmarks.table import Floor, Row
+from benchmarks.timing import Work, interleaved, median, percentile
+from visim_models import ImageProcessor
+from visim_models.embedding import embed_pixels, prepared
+from visim_models.models import load_model
+from visim_models.repo_folder import RepoFolder
+from visim_models.search import ExactIndex, PictureTexts
+from visim_models.search.engine import collection_name
+from visim_models.search.milvus import MilvusIndex
+
+__all__ = ["engine_rows"]
+
+_TOP_K: Final = 10
+_TOGETHER: Final = 64
+_NOISE: Final = 0.3
+"""Of the noise that is added to repeated embeddings, as a share of the spread of each number."""
+
+_KINDS: Final = (("milvus-lite", "FLAT"), ("milvus 2.3.5", "FLAT"), ("milvus 2.3.5", "HNSW"))
+_MATRIX: Final = "one pass over the matrix"
+_ADDED_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """What one index takes: seconds of each query and of each 64 at once, recall, and the costs of the engine."""
+
+    one: list[float]
+    many: list[float]
+    recall: float
+    build: float
+    disk: int
+    memory: int
+
+
+def engine_rows(scale: Scale) -> Iterator[Row]:
+    """Measure each engine at each size, as long as time and memory last; then the runners that embed."""
+    for model in scale.indexed_models:
+        real = _real_embeddings(model, scale)
+        seconds: dict[tuple[str, str], float] = {}
+        before = 0
+        for count in scale.indexed:
+            if 3 * 4 * count * real.shape[1] > _available_memory():
+                print(f"not measured: {count:,} x {real.shape[1]} do not fit in memory", file=sys.stderr)
+                break
+            matrix = _repeated(real, count)
+            queries = _repeated(real, max(scale.rounds * scale.queries, _TOGETHER), seed=1)
+            exact = ExactIndex(matrix)
+            for name, kind in _KINDS:
+                if package := missing_package(name):
+                    print(f"not measured: {name} needs the package {package}", file=sys.stderr)
+                    continue
+                expected = seconds.get((name, kind), 0) * count / before if before else 0
+                if expected > scale.seconds_an_index:
+                    print(f"not measured: {name} {kind} of {count:,} would take {expected:,.0f} s", file=sys.stderr)
+                    continue
+                figures = _measure(name, kind, matrix, exact, queries, scale)
+                seconds[name, kind] = figures.build
+                yield _row(name, kind, matrix, exact, queries, figures, scale)
+            before = count
+    yield from runner_rows(scale)
+
+
+def _row(
+    name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: Tensor, figures: _Figures, scale: Scale
+) -> Row:
+    works: dict[str, Work] = {
+        "exact": lambda: exact.search(queries[:1], top_k=_TOP_K),
+        _MATRIX: matrix.sum,
+    }
+    times = {work: 1e3 * median(found) for work, found in interleaved(works, rounds=scale.rounds).items()}
+    measured = 1e3 * median(figures.one)
+    count, width = matrix.shape
+    return Row(
+        what=f"top {_TOP_K} of {count:,} x {width}, {name} {kind}",
+        measured=measured,
+        unit="ms",
+        baseline_name="exact, in memory",
+        baseline=times["exact"],
+        ratio=measured / times["exact"],
+        ratio_unit="of its time",
+        floors=(Floor(_MATRIX, times[_MATRIX]),),
+        note=(
+            f"p95 {1e3 * percentile(figures.one, 0.95):.3g} ms; {_TOGETHER} at once: p50 "
+            f"{1e3 * median(figures.many):.3g} ms, p95 {1e3 * percentile(figures.many, 0.95):.3g} ms; recall at "
+            f"{_TOP_K} {figures.recall:.4f}; built in {figures.build:.3g} s; disk {figures.disk / 1e6:,.0f} MB; memory "
+            f"{figures.memory / 1e6:,.0f} MB; the matrix {4 * count * width / 1e6:,.0f} MB"
+        ),
+    )
+
+
+def _measure(name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: Tensor, scale: Scale) -> _Figures:
+    """Fill an engine that is new, and search it."""
+    with (
+        tempfile.TemporaryDirectory(prefix="visim-bench-") as folder,
+        running_engine(name, Path(folder) / "engine") as engine,
+    ):
+        start = time.perf_counter()
+        index, positions = _filled(engine, kind, matrix)
+        build = time.perf_counter() - start
+        one, found = [], []
+        for number in range(scale.rounds * scale.queries):
+            begun = time.perf_counter()
+            _, indices = index.search(queries[number : number + 1], top_k=_TOP_K)
+            one.append(time.perf_counter() - begun)
+            found.append([positions[each] for each in indices[0].tolist()])
+        _, wanted = exact.search(queries[: len(found)], top_k=_TOP_K)
+        recall = float(
+            np.mean([len({*row} & {*true}) / _TOP_K for row, true in zip(found, wanted.tolist(), strict=True)])
+        )
+        together: dict[str, Work] = {"many": lambda: index.search(queries[:_TOGETHER], top_k=_TOP_K)}
+        many = interleaved(together, rounds=scale.rounds)["many"]
+        figures = _Figures(one, many, recall, build, engine.disk, engine.memory)
+        index.close()
+    return figures
+
+
+def _filled(engine: EngineProcess, kind: str, matrix: Tensor) -> tuple[MilvusIndex, dict[int, int]]:
+    """Return an index of a matrix, opened again as a gallery opens it, and index -> row of the matrix."""
+    alias = collection_name("bench", "1", "2")
+    new = MilvusIndex.create(engine.address, alias, width=matrix.shape[1], kind=kind)
+    positions: dict[int, int] = {}
+    for start in range(0, len(matrix), _ADDED_AT_ONCE):
+        part = matrix[start : start + _ADDED_AT_ONCE]
+        names = [f"{number}.jpg" for number in range(start, start + len(part))]
+        indices = new.add(part, PictureTexts(names, ["car"] * len(part)))
+        positions |= dict(zip(indices.tolist(), range(start, start + len(part)), strict=True))
+    new.publish(alias)
+    new.close()
+    index = MilvusIndex(engine.address, alias, width=matrix.shape[1], kind=kind, count=len(matrix), timeout=120)
+    index.search(matrix[:1], top_k=1)  # what is loaded at the first search is not what is measured
+    return index, positions
+
+
+def _real_embeddings(model: str, scale: Scale) -> Tensor:
+    """Return the embeddings of a repo's gallery; of a repo without one, those of some pictures."""
+    repo = RepoFolder(hub.locate(model))
+    if repo.has("gallery/embeddings.safetensors"):
+        return torch.from_numpy(hub.load(model).gallery.embeddings)
+    network, processor = prepared(load_model(repo)), ImageProcessor.load(repo)
+    pixels = (processor(picture)[None] for picture in jpegs("cars", scale.built_generally // 4, data=scale.data))
+    return torch.cat([embed_pixels(network, each) for each in pixels])
+
+
+def _repeated(real: Tensor, count: int, *, seed: int = 0) -> Tensor:
+    """Return (count, D) rows: real ones, repeated with noise, rounded to float16 as galleries store them."""
+    generator = torch.Generator().manual_seed(seed)
+    spread = _NOISE * real.std(dim=0)  # (D,)
+    rows = torch.empty(count, real.shape[1])
+    for start in range(0, count, _ADDED_AT_ONCE):
+        part = rows[start : start + _ADDED_AT_ONCE]
+        chosen = torch.randint(len(real), (len(part),), generator=generator)
+        part.copy_(real[chosen]).add_(torch.randn(part.shape, generator=generator) * spread)
+        part.copy_(part.half())
+    return rows
+
+
+def _available_memory() -> int:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))

@@ -1,0 +1,73 @@
+"""What only an engine can do wrong: a wrong token, a collection that is gone, an index that finds too little."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.milvus_servers import Server, need, running_real
+from visim_models import EngineError
+from visim_models.search import PictureTexts
+from visim_models.search.engine import EngineAddress, collection_name
+
+
+@pytest.fixture(autouse=True)
+def _needs_the_extra() -> None:
+    need("pymilvus", "milvus_lite")
+
+
+def some(count: int = 40) -> tuple[torch.Tensor, PictureTexts]:
+    matrix = torch.randn(count, 8, generator=torch.Generator().manual_seed(0))
+    return matrix, PictureTexts([f"{number}.jpg" for number in range(count)], [""] * count)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Server]:
+    with running_real(tmp_path, "--extra-config", "common.security.authorizationEnabled=true") as server:
+        yield server
+
+
+def test_a_wrong_token_is_an_error_that_says_so_and_shows_none(guarded: Server) -> None:
+    from visim_models.search.milvus import MilvusIndex
+
+    for address in (
+        EngineAddress(guarded.uri),
+        EngineAddress(guarded.uri, "root:wrong-word"),
+        EngineAddress(guarded.uri.replace("//", "//root:wrong-word@")),
+    ):
+        with pytest.raises(EngineError, match="refuses the token: set VISIM_INDEX_TOKEN") as caught:
+            MilvusIndex.create(address, collection_name("x", "1", "2"), width=8)
+        assert "wrong-word" not in str(caught.value)
+    index = MilvusIndex.create(EngineAddress(guarded.uri, "root:Milvus"), collection_name("x", "1", "2"), width=8)
+    index.drop()
+    index.close()
+
+
+def test_a_collection_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    from visim_models.search.milvus import MilvusIndex
+
+    index = MilvusIndex.create(EngineAddress(str(tmp_path / "index.db")), collection_name("x", "1", "2"), width=8)
+    index.add(*some())
+    assert index.search(torch.ones(1, 8), top_k=3)[1].shape == (1, 3)
+    index.drop()
+    with pytest.raises(EngineError, match="failed: "):
+        index.search(torch.ones(1, 8), top_k=3)
+    with pytest.raises(EngineError, match="failed: "):
+        index.publish(index.collection)
+    index.close()
+
+
+def test_an_approximate_index_looks_at_no_fewer_than_it_must_find(tmp_path: Path) -> None:
+    from visim_models.search.milvus import MilvusIndex
+
+    index = MilvusIndex.create(
+        EngineAddress(str(tmp_path / "index.db")), collection_name("x", "1", "2"), width=8, kind="HNSW",
+        parameters={"ef": 1},
+    )  # fmt: skip
+    matrix, texts = some()
+    index.add(matrix, texts)
+    scores, found = index.search(matrix[:3], top_k=20)
+    assert scores.shape == found.shape == (3, 20)
+    assert index.texts(found[:, 0]).file_names == ["0.jpg", "1.jpg", "2.jpg"]
+    index.close()

@@ -1,0 +1,163 @@
+"""The protocol of an index: pictures by their embeddings, in memory or in an engine on another machine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from visim_models.errors import GalleryMismatchError, QueryError
+
+__all__ = [
+    "Indices",
+    "PictureTexts",
+    "Queries",
+    "Scores",
+    "SearchIndex",
+    "check_width",
+    "checked_queries",
+    "checked_top_k",
+]
+
+Scores: TypeAlias = npt.NDArray[np.float32]
+Indices: TypeAlias = npt.NDArray[np.int64]
+Queries: TypeAlias = npt.NDArray[np.floating[Any]] | Tensor
+
+
+@dataclass
+class PictureTexts:
+    """Everything about N pictures that is text.
+
+    Attributes:
+        file_names: N names under the image root.
+        labels: N labels.
+        columns: name -> N values of a further column.
+    """
+
+    file_names: list[str]
+    labels: list[str]
+    columns: dict[str, list[str]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.file_names)
+
+    def subset(self, indices: Sequence[int]) -> Self:
+        """Return the texts of the pictures at these indices, in this order."""
+        return type(self)(
+            [self.file_names[index] for index in indices],
+            [self.labels[index] for index in indices],
+            {name: [values[index] for index in indices] for name, values in self.columns.items()},
+        )
+
+    def extend(self, others: "PictureTexts") -> None:
+        """Append the texts of other pictures, which have the same columns."""
+        self.file_names += others.file_names
+        self.labels += others.labels
+        for name, values in self.columns.items():
+            values += others.columns[name]
+
+    def row(self, index: int) -> Mapping[str, str]:
+        """Return the further columns of one picture: name -> value."""
+        return {name: values[index] for name, values in self.columns.items()}
+
+
+class SearchIndex(Protocol):
+    """Pictures that are searched by cosine similarity.
+
+    An index identifies a picture, and no other one, until the picture is removed.
+    """
+
+    @property
+    def width(self) -> int:
+        """Return D, the length of the embeddings."""
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
+
+    def add(self, embeddings: Tensor, texts: PictureTexts) -> Indices:
+        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
+
+    def remove(self, indices: Indices) -> None:
+        """Remove the pictures at these (n,) indices; an index without a picture is ignored."""
+
+    def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
+        """Find the `top_k` nearest of each query by cosine similarity, nearest first.
+
+        Args:
+            queries: (Q, D) embeddings, unnormalised.
+            top_k: how many to find, 1 to the number of pictures.
+            label: find pictures with this label alone; None for all.
+
+        Returns:
+            scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros, which some engines never find.
+            indices: (Q, k) of the pictures; of equal scores the lower index comes first. k is `top_k`, or less where
+                fewer pictures have the label.
+
+        Raises:
+            QueryError: `top_k` or the width of the queries does not fit, or a query is not finite.
+        """
+
+    def texts(self, indices: Indices) -> PictureTexts:
+        """Return the texts of the pictures at these (n,) indices, in this order.
+
+        Raises:
+            QueryError: there is no such picture any more.
+        """
+
+    def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
+        """Return the (D,) embedding of a picture.
+
+        Raises:
+            QueryError: there is no such picture.
+        """
+
+    def scan(self) -> Iterator[tuple[Tensor, PictureTexts]]:
+        """Yield all pictures in parts: (n, D) float32 embeddings and their texts."""
+
+    def close(self) -> None:
+        """Give back what the index holds; a closed index is not used again."""
+
+
+def check_width(embeddings: Tensor, width: int) -> None:
+    """Refuse embeddings of another width than an index has.
+
+    Raises:
+        GalleryMismatchError: they are no (N, `width`).
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != width:
+        raise GalleryMismatchError(
+            f"The index is of embeddings of {width} numbers, but these are of shape {tuple(embeddings.shape)}: "
+            "embed the pictures with the network of the index, or build a new index."
+        )
+
+
+def checked_queries(queries: Queries, width: int) -> Tensor:
+    """Return queries as (Q, D) float32.
+
+    Raises:
+        QueryError: they are of another width, or one is not finite.
+    """
+    rows = torch.as_tensor(queries).float()  # (Q, D)
+    if rows.ndim != 2 or rows.shape[1] != width:
+        raise QueryError(f"Queries must be of shape (Q, {width}), not {tuple(rows.shape)}.")
+    if not torch.isfinite(rows).all():
+        raise QueryError(
+            "A query has values that are not finite: the network or its processor does not fit the picture."
+        )
+    return rows
+
+
+def checked_top_k(top_k: int, count: int) -> int:
+    """Return `top_k` if so many of `count` pictures can be found.
+
+    Raises:
+        QueryError: it is no whole number from 1 to `count`.
+    """
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= count:
+        raise QueryError(
+            f"top_k is {top_k!r}: choose a whole number from 1 to {count}, the gallery's size.", key="top_k"
+        )
+    return int(top_k)
