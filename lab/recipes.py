@@ -59,6 +59,7 @@ class AutoencoderRecipe(Recipe):
 
     Attributes:
         principal_components: start from the principal components of the pictures (`initialization.py`); else Xavier.
+        mirrored_components: the components are also of the mirror images.
         components_share: of the code, how many numbers start as components; the others start at random.
         paired_share: of the numbers that start as components, those of components with two of them.
         frozen_code: train the convolutions of the decoder alone. The components of a code are of very different sizes:
@@ -67,6 +68,7 @@ class AutoencoderRecipe(Recipe):
     """
 
     principal_components: bool = False
+    mirrored_components: bool = False
     components_share: float = 0.9
     paired_share: float = 1.0
     frozen_code: bool = False
@@ -146,6 +148,7 @@ _AUTOENCODERS: Final = {
         load_size=64,
         shares=_CAR_SHARES,
         principal_components=True,
+        mirrored_components=True,
         components_share=1.0,
         paired_share=0.0,
         frozen_code=True,

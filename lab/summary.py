@@ -38,15 +38,12 @@ _ROWS: Final = (
         "{car-extractor wild_false_alarms_at_5 general-extractor}",
     ),
     (
-        "photographs of other things found by the car tab; AUROC",
-        "{car-extractor ood_found_at_5_photographs}; {car-extractor ood_auroc_photographs}",
+        "photographs of other things found by the car tab; AUROC; drawn noise, text, plots and so on, each kind left out "
+        "of the fit: the worst of six",
+        "{car-extractor ood_found_at_5_photographs}; {car-extractor ood_auroc_photographs}; "
+        "{worst drawn car-extractor}, by the CIFAR-10 tab {worst drawn cifar10-extractor}",
         "top score < 0.5: {car-extractor ood_found_at_5_photographs top score under 0.50}; EfficientNet-Lite0 "
         "{car-extractor ood_found_at_5_photographs general-extractor}",
-    ),
-    (
-        "drawn noise, text, plots and so on found, each kind left out of the fit: the worst of six",
-        "cars {worst drawn car-extractor}; CIFAR-10 {worst drawn cifar10-extractor}",
-        "",
     ),
     (
         "CIFAR-10 by kind: right of 10,000; nearest of the kind; top 10",

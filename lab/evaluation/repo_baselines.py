@@ -70,7 +70,13 @@ def _start(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:
         torch.manual_seed(record.seed)
         model = ConvolutionalAutoencoder(**config)
         pixels = processor.normalize(repo.part("train").pixels)
-        principal_components_(model, pixels, paired_share=record.settings.get("paired_share", 1.0))
+        principal_components_(
+            model,
+            pixels,
+            share=record.settings.get("components_share", 0.9),
+            paired_share=record.settings.get("paired_share", 1.0),
+            mirrored=record.settings.get("mirrored_components", False),
+        )
     images, groups = reconstructed(repo, test)
     errors = reconstruction_errors(model.eval(), processor, images.pixels)
     return reconstruction_figures(errors, repo.benchmark, groups=groups, method="its start, before training")

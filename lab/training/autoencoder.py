@@ -43,9 +43,13 @@ class AutoencoderObjective:
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
             pixels = recipe.processor.normalize(self._resized(train.pixels))
-            if recipe.augmentation.flip:
-                pixels = torch.cat([pixels, pixels.flip(-1)])
-            principal_components_(self.model, pixels, share=recipe.components_share, paired_share=recipe.paired_share)
+            principal_components_(
+                self.model,
+                pixels,
+                share=recipe.components_share,
+                paired_share=recipe.paired_share,
+                mirrored=recipe.mirrored_components,
+            )
         else:
             xavier_(self.model)
         if recipe.frozen_code:

@@ -28,7 +28,12 @@ def xavier_(model: nn.Module) -> None:
 
 @torch.no_grad()
 def principal_components_(
-    model: ConvolutionalAutoencoder, pixels: Tensor, *, share: float = 0.9, paired_share: float = 1.0
+    model: ConvolutionalAutoencoder,
+    pixels: Tensor,
+    *,
+    share: float = 0.9,
+    paired_share: float = 1.0,
+    mirrored: bool = False,
 ) -> None:
     """Set the weights so that the untrained network projects onto principal components and back.
 
@@ -42,10 +47,12 @@ def principal_components_(
     Args:
         model: the network.
         pixels: (N, C, S, S) float pictures, the network's input.
+        mirrored: take the components of the pictures and of their mirror images.
         share: of the numbers of the code, how many start as components; the others start at random.
         paired_share: of the numbers of the code that start as components, those of the components with two.
     """
     xavier_(model)
+    pixels = torch.cat([pixels, pixels.flip(-1)]) if mirrored else pixels
     encoder = [module for module in model.encoder.net if isinstance(module, nn.Conv2d)]
     decoder = [module for module in model.decoder.conv if isinstance(module, nn.ConvTranspose2d)][::-1]
     values = pixels
