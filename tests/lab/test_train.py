@@ -4,15 +4,20 @@ import csv
 import os
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from lab.data import load_images
+from lab.recipes import Recipe
 from lab.record import TrainingRecord
+from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, PARTS, Split
 from lab.train import main
+from lab.training.loop import Objective, fit
 from tests.builders import files_of, write_pictures
-from visim_models import CarClassifier, ImageProcessor
+from visim_models import CarClassifier, Cifar10Classifier, ImageProcessor
+from visim_models.models import PretrainedModel
 from visim_models.repo_folder.formats import read_json
 
 pytestmark = pytest.mark.usefixtures("tiny_article")
@@ -216,6 +221,36 @@ def test_a_classifier_of_ones_own_classes(tmp_path: Path) -> None:
     outliers = record.outliers[0]
     assert (outliers["source"], outliers["part"]) == (str(things), "train")
     assert 0 < outliers["pictures"] <= 12  # drums alone: cats are a class
+
+
+def test_a_teacher_comes_first_and_is_not_trained_again_on_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_pictures(tmp_path / "kinds", 24, classes=["cat", "ant", "owl"], size=32)
+    things = write_pictures(tmp_path / "things", 12, classes=["drum", "lamp"], seed=3, size=32)
+    recipe = ["--recipe", "cifar10-extractor", "--outliers", str(things)]
+
+    class Stopped(Exception):
+        pass
+
+    def stop_after_the_teacher(objective: object, settings: Recipe, run: TrainingRun, **more: Any) -> PretrainedModel:
+        if run.path.name != "teacher":
+            raise Stopped
+        return fit(cast(Objective, objective), settings, run, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lab.train.fit", stop_after_the_teacher)
+        with pytest.raises(Stopped):
+            train("cifar10-classifier", data, tmp_path / "run", *recipe)
+    taught = files_of(tmp_path / "run" / "teacher")
+    assert "losses.csv" in taught
+    assert not (tmp_path / "run" / "model").exists()
+    assert train("cifar10-classifier", data, tmp_path / "run", *recipe, "--resume") == 0
+    assert files_of(tmp_path / "run" / "teacher") == taught
+    assert Cifar10Classifier.from_pretrained(tmp_path / "run" / "model").class_names == ["ant", "cat", "owl"]
+    (tmp_path / "run" / "teacher" / "notes.txt").write_text("mine")
+    assert train("cifar10-classifier", data, tmp_path / "run", *recipe, "--force") == 0
+    assert (tmp_path / "run" / "teacher" / "notes.txt").read_text() == "mine"
 
 
 def test_a_table_that_names_no_picture_is_an_error(
