@@ -38,8 +38,8 @@ _ROWS: Final = (
         "{car-extractor wild_false_alarms_at_5 general-extractor}",
     ),
     (
-        "photographs of other things found by the car tab; AUROC; drawn noise, text, plots and so on, each kind left out "
-        "of the fit: the worst of six",
+        "photographs of other things found by the car tab; AUROC; drawn noise, text, plots and so on, each kind left "
+        "out of the fit: the worst of six",
         "{car-extractor ood_found_at_5_photographs}; {car-extractor ood_auroc_photographs}; "
         "{worst drawn car-extractor}, by the CIFAR-10 tab {worst drawn cifar10-extractor}",
         "top score < 0.5: {car-extractor ood_found_at_5_photographs top score under 0.50}; EfficientNet-Lite0 "
