@@ -20,7 +20,7 @@ from lab.run import TrainingRun
 from lab.split_file import Split
 from lab.splits import split_images
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of
+from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, indices_of_classes
 from lab.training.loop import Objective, fit
 from visim_models.errors import DataError, VisimError
 from visim_models.models import CarClassifier, PretrainedModel
@@ -79,6 +79,8 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
     train, validation = (images.subset(split.indices(images.sha256, [part])) for part in ("train", "validation"))
     if len(train) < 2 or not len(validation):
         raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
+    if isinstance(recipe, ClassifierRecipe):  # an error now, before anything is written
+        indices_of_classes(validation.labels, class_names_of(train.labels))
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,

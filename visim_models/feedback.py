@@ -45,7 +45,8 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
 
     Source: the negative part of the formula of Rocchio, "Relevance feedback in information retrieval" (1971).
     """
-    left = [match for match in matches if match.file_name not in unwanted]
+    if not (left := [match for match in matches if match.file_name not in unwanted]):
+        return []
     directions = _directions(gallery, [match.file_name for match in left])  # (N, D)
     cosines = directions @ _directions(gallery, unwanted).mean(axis=0)  # (N,)
     ranks = [match.score - _WEIGHT * float(cosine) for match, cosine in zip(left, cosines, strict=True)]

@@ -17,7 +17,7 @@ from lab.training.views import Views
 from visim_models.errors import DataError
 from visim_models.models import CAR_CLASSES, CarClassifier, Classifier, PretrainedModel
 
-__all__ = ["ClassifierObjective", "all_labels_of", "class_names_of"]
+__all__ = ["ClassifierObjective", "all_labels_of", "class_names_of", "indices_of_classes"]
 
 _VALIDATION_BATCH: Final = 128
 _COSINE_SCALE: Final = 16.0
@@ -51,6 +51,18 @@ def all_labels_of(labels: Sequence[str]) -> list[str]:
     """
     classes = class_names_of(labels)
     return [*classes, *sorted(set(labels) - set(classes)), _OUTLIER]
+
+
+def indices_of_classes(labels: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    """Return the indices of the held-out pictures that show one of the classes.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [index for index, label in enumerate(labels) if label in class_names]
+    if not found:
+        raise DataError(f"No held-out picture shows one of {list(class_names)}: give more pictures of these.")
+    return found
 
 
 class ClassifierObjective:
@@ -99,10 +111,7 @@ class ClassifierObjective:
             self.heads["hints"] = nn.Linear(self.model.embedding_dim, teacher.embedding_dim)
             self.heads["hint_scale"] = nn.BatchNorm1d(teacher.embedding_dim, affine=False)
         self.teacher = teacher
-        named = [index for index, label in enumerate(validation.labels) if label in self.class_names]
-        if not named:
-            raise DataError(f"No held-out picture shows one of {self.class_names}: give more pictures of these.")
-        self.validation = validation.subset(named)
+        self.validation = validation.subset(indices_of_classes(validation.labels, self.class_names))
         self.confusion = torch.zeros(len(self.class_names), len(self.class_names))
 
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
