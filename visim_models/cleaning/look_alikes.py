@@ -26,6 +26,15 @@ PRECISION: Final = 0.95
 _LEAST: Final = 0.33
 _MOST: Final = 0.9
 """Ends of the range of default thresholds."""
+_COPY: Final = 0.97
+"""Score from which on a picture is an example itself, or a copy of it."""
+_FEWEST: Final = 10
+"""Pictures in which two groups can be told from one."""
+_GROUP: Final = 0.2
+"""Least share of the pictures that is a group."""
+_APART: Final = 0.85
+"""Share of the variance that is between two groups; between the halves of a normal distribution it is 0.64, of an even
+one 0.75."""
 _LOWER_SHARE: Final = 0.16
 """Share of a normal distribution below one standard deviation under its middle."""
 _BLOCK: Final = 8192
@@ -119,7 +128,8 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
     Most pictures of the gallery are not like them. The spread of their scores is taken from the lower half, where none
     that is sought is; a normal distribution of it says how many of the others would reach a threshold by chance, and
     that, as a share of all that reach it, is the false discovery rate (Efron, "Large-scale simultaneous hypothesis
-    testing", 2004). The threshold is the lowest at which this rate is at most 1 - `precision`.
+    testing", 2004). The threshold is the lowest at which this rate is at most 1 - `precision`. Where what reaches it
+    is of two groups apart, such as placeholders and other drawn pictures, the better one is meant: see `_parted`.
 
     Args:
         scores: (N,) of the gallery.
@@ -136,8 +146,34 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
     tail = torch.special.ndtr((middle - known) / spread)  # (n,) chance of another picture to be at least as like
     rate = len(known) * tail / torch.arange(1, len(known) + 1)
     reached = (rate <= 1 - precision).nonzero()[:, 0]
-    least = float(known[reached[-1]]) if len(reached) else _MOST
-    return min(max(math.ceil(least * 100) / 100, _LEAST), _MOST)
+    least = min(max(float(known[reached[-1]]) if len(reached) else _MOST, _LEAST), _MOST)
+    return min(math.ceil(_parted(known[known >= least], least) * 100) / 100, _MOST)
+
+
+def _parted(found: Tensor, least: float) -> float:
+    """Return the threshold between two groups of scores, or `least` where they are one group.
+
+    The groups are those with the most variance between them (Otsu, "A threshold selection method from gray-level
+    histograms", 1979). They count as two where that is most of the variance, and each has its share of the pictures:
+    a few copies of an example are no group that the others do not belong to.
+
+    Args:
+        found: (n,) scores of at least `least`, falling.
+        least: the threshold so far.
+    """
+    scores = found[found < _COPY]
+    if len(scores) < _FEWEST:
+        return least
+    above = torch.arange(1, len(scores), dtype=torch.double)  # (n - 1,) how many are in the upper group
+    sums = scores.cumsum(0)
+    upper, lower = sums[:-1] / above, (sums[-1] - sums[:-1]) / (len(scores) - above)
+    between = above * (len(scores) - above) * (upper - lower).square() / len(scores) ** 2  # (n - 1,)
+    at = int(between.argmax())
+    share = (at + 1) / len(scores)
+    variance = float(scores.var(correction=0))
+    if variance < 1e-9 or between[at] < _APART * variance or not _GROUP <= share <= 1 - _GROUP:
+        return least
+    return float(scores[at] + scores[at + 1]) / 2
 
 
 def _listed(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:

@@ -157,3 +157,23 @@ def test_where_nothing_is_alike_nothing_is_found() -> None:
     scores = look_alike_scores(embeddings, rows(1, 99) * 1.0, torch.empty(0, 16))
     assert int((scores >= threshold_of(scores)).sum()) <= 2
     assert threshold_of(torch.empty(0)) == 0.9
+
+
+def test_of_two_groups_that_are_found_the_better_one_is_meant() -> None:
+    generator = torch.Generator().manual_seed(0)
+    others = 0.1 * torch.randn(2000, generator=generator) - 0.1
+    sought = 0.6 + 0.3 * torch.rand(50, generator=generator)
+    drawn_too = 0.35 + 0.03 * torch.randn(50, generator=generator)
+    found = [*sought.tolist(), *drawn_too.tolist()]
+    assert 0.45 < threshold_of(torch.cat([others, torch.tensor(found)])) <= 0.6
+    assert threshold_of(torch.cat([others, sought])) < 0.4  # one group: nothing is cut off
+    spread = torch.cat([others, 0.4 + 0.5 * torch.rand(50, generator=generator)])
+    assert threshold_of(spread) < 0.4
+
+
+def test_copies_of_an_example_are_no_group_of_their_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    others = 0.1 * torch.randn(2000, generator=generator) - 0.1
+    alike = 0.6 + 0.05 * torch.rand(30, generator=generator)
+    for copies in (torch.ones(12), torch.full((2,), 0.93)):
+        assert threshold_of(torch.cat([others, alike, copies])) < 0.6
