@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import nn
 import hub
 from demo.app import launch_options, queue_options
 from demo.collection import Collection
+from demo.kept import KeptUploads
 from demo.page import build_demo
 from demo.settings import Settings
 from demo.tiles import Tiles
@@ -243,3 +244,30 @@ def ask_page(http: httpx.Client, index: int, data: list[Any], **more: Any) -> tu
 def function_index(page: gr.Blocks, name: str) -> int:
     """Return the index of a function of the page, by its name; of two tabs, the first has the plain name."""
     return next(number for number, function in page.fns.items() if function.api_name == name)
+
+
+class Photographs:
+    """A source of photographs in which each picture is there twice."""
+
+    def read_many(self, file_names: Sequence[str]) -> dict[str, bytes]:
+        def number(name: str) -> int:
+            return int(name[-5]) + 10 * name.startswith(("suv", "truck"))
+
+        return {name: png_bytes(noise(number(name), (16, 12)).resize((320, 240))) for name in file_names}
+
+
+@pytest.fixture(scope="module")
+def photographed(collections: list[Collection], tmp_path_factory: pytest.TempPathFactory) -> gr.Blocks:
+    """The page of the cars, with photographs and with links to uploads."""
+    cars = collections[1]
+    shown = Collection(
+        key="cars", title="Cars", one="a car", many="cars", ways=cars.ways, tiles=Tiles(Photographs(), cars.decoder),
+        judge=cars.judge, decoder=cars.decoder,
+    )  # fmt: skip
+    return build_demo([shown], kept=KeptUploads(24, folder=tmp_path_factory.mktemp("kept")))
+
+
+@pytest.fixture(scope="module")
+def photo_address(photographed: gr.Blocks) -> Iterator[str]:
+    with served(photographed) as url:
+        yield url

@@ -1,116 +1,25 @@
 """Where a visitor's eyes are: every answer is in the window, on any size of it, by mouse, touch or keyboard alone."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
-import gradio as gr
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, expect
 
-from demo.collection import Collection
-from demo.kept import KeptUploads
-from demo.page import build_demo
-from demo.tiles import Tiles
-from tests.demo.conftest import drawn_picture, noise, png_bytes, served
-
-PATIENCE = 30_000  # milliseconds
-WINDOWS = {"laptop": (1280, 900), "phone": (390, 844), "small phone": (320, 640)}
-LOOKS = [("laptop", "light"), ("phone", "dark"), ("small phone", "light")]
-OTHER_LOOKS = [("laptop", "dark"), ("phone", "light"), ("small phone", "dark")]
-KNOWN = 7
-"""Number of a drawn picture that the tiny network knows."""
-
-# Counts what a screen reader would say of answers: where the focus goes, and what the status says.
-LISTEN = """
-window.heard = [];
-document.addEventListener("focusin", event => { if (event.target.dataset.answer) heard.push("focus"); });
-new MutationObserver(changes => {
-  for (const change of changes) {
-    const region = change.target.closest?.("[role=status], [role=alert], [aria-live]");
-    if (region?.textContent.trim() && !region.closest("footer")) heard.push(region.textContent.trim());
-  }
-}).observe(document, { childList: true, subtree: true });
-"""
-
-
-class Photographs:
-    """A source of photographs in which each picture is there twice."""
-
-    def read_many(self, file_names: Sequence[str]) -> dict[str, bytes]:
-        def number(name: str) -> int:
-            return int(name[-5]) + 10 * name.startswith(("suv", "truck"))
-
-        return {name: png_bytes(noise(number(name), (16, 12)).resize((320, 240))) for name in file_names}
-
-
-@pytest.fixture(scope="module")
-def photographed(collections: list[Collection], tmp_path_factory: pytest.TempPathFactory) -> gr.Blocks:
-    """The page of the cars, with photographs and with links to uploads."""
-    cars = collections[1]
-    shown = Collection(
-        key="cars", title="Cars", one="a car", many="cars", ways=cars.ways, tiles=Tiles(Photographs(), cars.decoder),
-        judge=cars.judge, decoder=cars.decoder,
-    )  # fmt: skip
-    return build_demo([shown], kept=KeptUploads(24, folder=tmp_path_factory.mktemp("kept")))
-
-
-@pytest.fixture(scope="module")
-def photo_address(photographed: gr.Blocks) -> Iterator[str]:
-    with served(photographed) as url:
-        yield url
-
-
-def open_page(browser: Browser, address: str, window: str = "laptop", **options: object) -> Page:
-    width, height = WINDOWS[window]
-    page = browser.new_page(viewport={"width": width, "height": height}, **options)  # type: ignore[arg-type]
-    page.set_default_timeout(PATIENCE)
-    page.goto(address)
-    page.locator(".visim-verdict .visim-message").first.wait_for(state="attached")
-    if "cars=" not in address and page.get_by_role("tab").count():  # a link opens its tab itself
-        page.get_by_role("tab", name=re.compile("Cars|Autos")).click()
-    page.locator("#cars-examples button").first.wait_for()
-    return page
-
-
-def give(page: Page, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
-    clear = page.locator("#cars-upload").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE))
-    if clear.count():
-        clear.first.click()
-        expect(page.locator("#cars-verdict")).to_contain_text("Choose a picture.", timeout=PATIENCE)
-    page.locator("#cars-upload input[type=file]").set_input_files({"name": name, "mimeType": kind, "buffer": content})
-
-
-def next_answer(page: Page, act: Callable[[], object], *, part: str = "#cars-verdict") -> Locator:
-    """Do something, wait for the new answer that it gives, and return it."""
-    before = page.locator(f"{part} [data-answer]")
-    old = before.get_attribute("data-answer") if before.count() else None
-    act()
-    new = page.locator(f"{part} [data-answer]:not([data-answer='{old}'])")
-    new.wait_for(timeout=PATIENCE)
-    return new
-
-
-def assert_in_window(page: Page, *parts: Locator) -> None:
-    """Wait until the parts are wholly in the window; a part that is too high for it begins there."""
-    inside = """(part, wait) => new Promise(resolve => {
-      const end = performance.now() + wait;
-      const look = () => {
-        const { top, bottom } = part.getBoundingClientRect();
-        const fits = top >= -1 && bottom <= innerHeight + 1 && bottom > top;
-        fits || performance.now() > end ? resolve([fits, top, bottom, innerHeight]) : requestAnimationFrame(look);
-      };
-      look();
-    })"""
-    for part in parts:
-        fits, *where = part.evaluate(inside, PATIENCE)
-        assert fits, f"{part} is at {where}"
-
-
-def assert_answer_in_window(page: Page, answer: Locator) -> None:
-    first = page.locator("#cars-gallery .visim-tiles li:visible, #cars-reveal:visible").first
-    assert_in_window(page, answer, first)
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+from tests.demo.browser_page import (
+    KNOWN,
+    LISTEN,
+    LOOKS,
+    OTHER_LOOKS,
+    PATIENCE,
+    assert_answer_in_window,
+    assert_in_window,
+    give,
+    next_answer,
+    open_page,
+)
+from tests.demo.conftest import drawn_picture, noise, png_bytes
 
 
 @pytest.mark.parametrize(("window", "theme"), LOOKS)
@@ -253,103 +162,6 @@ def test_copies_share_a_tile_and_parts_are_coloured_on_photographs(browser: Brow
     page.close()
 
 
-@pytest.mark.parametrize(("window", "theme"), OTHER_LOOKS)
-def test_a_part_can_be_searched_with(browser: Browser, address: str, window: str, theme: str) -> None:
-    page = open_page(browser, f"{address}?__theme={theme}", window)
-    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
-    frame = next_answer(page, page.locator("#cars-crop").click, part="#cars-frame")
-    expect(frame).to_be_focused()
-    box, go = frame.locator(".visim-crop-box"), frame.locator(".visim-crop-go")
-    assert_in_window(page, box, go)
-    area = frame.locator(".visim-crop-stage").bounding_box()
-    assert area is not None
-    page.mouse.move(area["x"] + 0.25 * area["width"], area["y"] + 0.25 * area["height"])
-    page.mouse.down()
-    page.mouse.move(area["x"] + 0.75 * area["width"], area["y"] + 0.75 * area["height"], steps=3)
-    page.mouse.up()
-    expect(box).to_be_focused()
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("Shift+ArrowDown")
-    shape = box.evaluate("box => [box.style.left, box.style.top, box.style.width, box.style.height].map(parseFloat)")
-    assert shape == pytest.approx([20, 25, 50, 55], abs=1)
-    answer = next_answer(page, lambda: page.keyboard.press("Tab") or page.keyboard.press("Enter"))
-    assert_answer_in_window(page, answer)
-    expect(page.locator("#cars-frame")).to_be_hidden()
-    size = page.locator("#cars-upload img").evaluate(
-        "image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])"
-    )
-    assert size == [32, 26]  # of 64 x 48
-    expect(next_answer(page, page.go_back)).to_contain_text("a car")
-    page.close()
-
-
-def test_the_average_of_several_pictures_can_be_searched_with(browser: Browser, address: str) -> None:
-    page = open_page(browser, address)
-    page.locator("#cars-several-fold button").first.click()
-    chooser = page.locator("#cars-several input[type=file]")
-    files = [
-        {"name": f"{number}.png", "mimeType": "image/png", "buffer": png_bytes(drawn_picture(number))}
-        for number in (KNOWN, KNOWN + 1)
-    ]
-    answer = next_answer(page, lambda: chooser.set_input_files(files))
-    expect(answer).to_contain_text("Searched with the average of 2 pictures")
-    assert_answer_in_window(page, answer)
-    expect(page.locator("#cars-crop")).to_be_hidden()
-    answer = next_answer(page, page.get_by_label("by look").check)
-    expect(answer).to_contain_text("Searched with the average of 2 pictures")
-    answer = next_answer(page, page.locator("#cars-examples button").first.click)
-    expect(answer).not_to_contain_text("average")
-    expect(next_answer(page, page.go_back)).to_contain_text("Searched with the average of 2 pictures")
-    page.close()
-
-
-def test_a_file_among_several_that_is_no_picture_is_refused(browser: Browser, address: str) -> None:
-    page = open_page(browser, address)
-    page.locator("#cars-several-fold button").first.click()
-    chooser = page.locator("#cars-several input[type=file]")
-    letter = {"name": "letter.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.4"}
-    picture = {"name": "a.png", "mimeType": "image/png", "buffer": png_bytes(drawn_picture(KNOWN))}
-    answer = next_answer(page, lambda: chooser.set_input_files([picture, letter]))
-    expect(answer).to_contain_text("That is not a picture.")
-    false = {"name": "b.jpg", "mimeType": "image/jpeg", "buffer": b"no picture"}
-    answer = next_answer(page, lambda: chooser.set_input_files([picture, false]))
-    expect(answer).to_contain_text("Use a JPEG, PNG")
-    page.close()
-
-
-def test_matches_can_be_less_like_one_of_them(browser: Browser, address: str) -> None:
-    page = open_page(browser, f"{address}?cars=suv/suv_0001.jpg")
-    names = page.locator("#cars-card .visim-file bdi")
-    tiles = page.locator("#cars-gallery .visim-tiles button")
-    expect(tiles).to_have_count(4)
-    next_answer(page, tiles.nth(1).click, part="#cars-card")
-    unwanted = names.inner_text()
-    answer = next_answer(page, page.locator("#cars-less").click)
-    expect(answer).to_contain_text("come later")
-    assert_answer_in_window(page, answer)
-    expect(page).to_have_url(re.compile("less="))
-    page.locator("#cars-table-fold button").first.click()
-    expect(page.locator("#cars-table")).to_contain_text("suv/suv_0001.jpg")
-    expect(page.locator("#cars-table")).not_to_contain_text(unwanted)
-    expect(next_answer(page, page.reload)).to_contain_text("come later")
-    answer = next_answer(page, page.locator("#cars-all-again").click)
-    expect(answer).not_to_contain_text("come later")
-    expect(page.locator("#cars-all-again")).to_be_hidden()
-    expect(next_answer(page, page.go_back)).to_contain_text("come later")
-    page.close()
-
-
-def test_a_label_can_be_asked_for(browser: Browser, photo_address: str) -> None:
-    page = open_page(browser, photo_address)
-    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
-    page.locator("#cars-label input").click()
-    next_answer(page, page.get_by_role("option", name="truck").click)
-    captions = page.locator("#cars-gallery .visim-caption")
-    expect(captions.first).to_contain_text("truck")
-    assert {text.split(" · ")[1] for text in captions.all_inner_texts()} == {"truck"}
-    page.close()
-
-
 def test_the_page_speaks_german(browser: Browser, address: str) -> None:
     page = open_page(browser, address, locale="de-DE")
     expect(page.locator("#visim-heading")).to_contain_text("Gib ein Bild")
@@ -387,20 +199,6 @@ def test_axe_finds_no_serious_fault_in_a_warning(browser: Browser, photo_address
     faults = Axe().run(page, context={"exclude": [["footer"], ["#cars-upload"]]})
     serious = [fault for fault in faults.response["violations"] if fault["impact"] in ("serious", "critical")]
     assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
-    page.close()
-
-
-def test_axe_finds_no_serious_fault_in_the_further_ways_to_ask(browser: Browser, address: str) -> None:
-    page = open_page(browser, address, "phone")
-    next_answer(page, lambda: give(page, png_bytes(drawn_picture(KNOWN))))
-    page.locator("#cars-several-fold button").first.click()
-    next_answer(page, page.locator("#cars-crop").click, part="#cars-frame")
-    page.add_style_tag(content="* { transition: none !important }")
-    for is_dark in (False, True):
-        page.evaluate("isDark => document.body.classList.toggle('dark', isDark)", is_dark)
-        faults = Axe().run(page, context={"exclude": [["footer"], ["#cars-upload"], ["#cars-several"]]})
-        serious = [fault for fault in faults.response["violations"] if fault["impact"] in ("serious", "critical")]
-        assert [(fault["id"], [node["html"] for node in fault["nodes"]]) for fault in serious] == []
     page.close()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import tiny_repo, write_pictures
+from tests.milvus_servers import Server, running_lite
 from visim_models import ImageProcessor, ImageStore
 from visim_models.image_store import DecodedBatch
 
@@ -35,3 +36,10 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(ImageStore, "decode_many", recorded)
     return names
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """milvus-lite's server on this machine."""
+    with running_lite(tmp_path / "server") as running:
+        yield running
