@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Self
 
 from lab.splits import Shares
 from lab.training.augmentation import Augmentation
@@ -45,6 +45,10 @@ class Recipe:
     load_size: int = 32
     shares: Shares = field(default_factory=Shares)
     mixed_precision: bool = False
+
+    def for_epochs(self, epochs: int) -> Self:
+        """Return this recipe with another number of epochs."""
+        return replace(self, epochs=epochs)
 
     def settings(self) -> dict[str, Any]:
         """Return all settings as plain JSON types, for the record of a run."""
@@ -110,6 +114,11 @@ class ClassifierRecipe(Recipe):
     def view_size(self) -> int:
         """Return the side of the changed pictures, in pixels: the teacher sees the same ones."""
         return max(self.processor.size, self.teacher.processor.size if self.teacher else 0)
+
+    def for_epochs(self, epochs: int) -> Self:
+        """Return this recipe with another number of epochs, of which a teacher has no more."""
+        teacher = self.teacher and self.teacher.for_epochs(min(epochs, self.teacher.epochs))
+        return replace(self, epochs=epochs, teacher=teacher)
 
     def settings(self) -> dict[str, Any]:
         """Return all settings as plain JSON types, for the record of a run."""

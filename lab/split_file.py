@@ -96,6 +96,16 @@ class Split:
         """Return whether these are the pictures of the split, no more and no fewer."""
         return {sha256[:_DIGITS] for sha256 in hashes} == self._parts.keys()
 
+    def of(self, hashes: Collection[str]) -> Self:
+        """Return the split of those of its pictures that are among others.
+
+        Args:
+            hashes: SHA-256 of each of the other pictures' files.
+        """
+        found = {sha256[:_DIGITS] for sha256 in hashes}
+        parts = {key: part for key, part in self._parts.items() if key in found}
+        return type(self)(parts, {key: group for key, group in self._groups.items() if key in found})
+
     def count_missing(self, hashes: Sequence[str], parts: Collection[str]) -> int:
         """Count the pictures of some parts that are not among others.
 

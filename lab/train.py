@@ -117,18 +117,14 @@ def _learn(
     start: Callable[[Objective, Recipe, TrainingRun], PretrainedModel],
 ) -> PretrainedModel:
     """Train the network of a recipe, and before it its teacher."""
-    if isinstance(recipe, AutoencoderRecipe):
-        return start(AutoencoderObjective(train, validation, recipe), recipe, run)
-    recipe = cast(ClassifierRecipe, recipe)
+    if not isinstance(recipe, ClassifierRecipe):
+        return start(AutoencoderObjective(train, validation, cast(AutoencoderRecipe, recipe)), recipe, run)
     objective = partial(ClassifierObjective, train, validation, outliers, device=device)
     teacher = None
     if recipe.teacher:
         learner = objective(recipe.teacher, class_names=all_labels_of(train.labels))
-        teacher = (
-            cast(CarClassifier, start(learner, recipe.teacher, run.teacher))
-            .to(device)
-            .to(memory_format=torch.channels_last)
-        )
+        taught = start(learner, recipe.teacher, run.teacher)
+        teacher = cast(CarClassifier, taught.to(device).to(memory_format=torch.channels_last))
         print("the teacher is trained")
     return start(objective(recipe, class_names=class_names_of(train.labels), teacher=teacher), recipe, run)
 
@@ -138,14 +134,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         if (number := getattr(options, name)) is not None and number < 1:
             raise DataError(f"--{name} is {number}: at least 1 is needed.", key=name)
     recipe: Recipe = options.recipes[options.recipe]
-    if options.epochs is None:
-        return recipe
-    teacher = getattr(recipe, "teacher", None)
-    if teacher and teacher.epochs > options.epochs:  # a trial is short throughout
-        recipe = dataclasses.replace(
-            cast(ClassifierRecipe, recipe), teacher=dataclasses.replace(teacher, epochs=options.epochs)
-        )
-    return dataclasses.replace(recipe, epochs=options.epochs)
+    return recipe if options.epochs is None else recipe.for_epochs(options.epochs)
 
 
 def _device(name: str | None) -> torch.device:
@@ -158,6 +147,7 @@ def _device(name: str | None) -> torch.device:
 def _split(images: ImageSet, recipe: Recipe, options: argparse.Namespace) -> Split:
     if options.split:
         split = Split.read(options.split)
+        split = split.of(images.sha256) if options.limit else split
         if not split.has_exactly(images.sha256):
             raise DataError(f"{options.split} is the split of other pictures: leave --split out.", path=options.split)
         return split

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
+from lab.training.networks import NETWORKS
 from visim_models import ConvolutionalAutoencoder, ImageProcessor
 
 ALL = {f"{task} {name}": recipe for task, recipes in RECIPES.items() for name, recipe in recipes.items()}
@@ -42,6 +43,23 @@ def test_recipes_are_consistent(recipe: Recipe) -> None:
     assert sum(shares.values()) < 0.5
     assert recipe.epochs >= 1
     assert 0 <= recipe.averaging < 1
+    if isinstance(recipe, ClassifierRecipe):
+        assert recipe.network in NETWORKS
+        assert not recipe.augmentation.sharp or recipe.view_size == recipe.load_size  # whole pixels of the pictures
+        if recipe.teacher:  # it sees the same pictures
+            assert (recipe.teacher.load_size, recipe.teacher.augmentation) == (recipe.load_size, recipe.augmentation)
+            assert recipe.teacher.teacher is None
+
+
+def test_a_trial_is_short_throughout() -> None:
+    taught = RECIPES["car-classifier"]["car-extractor"]
+    assert isinstance(taught, ClassifierRecipe)
+    assert taught.teacher
+    for epochs, expected in ((1, 1), (taught.teacher.epochs + 1, taught.teacher.epochs)):
+        short = taught.for_epochs(epochs)
+        assert short.teacher
+        assert (short.epochs, short.teacher.epochs) == (epochs, expected)
+    assert RECIPES["autoencoder"]["article"].for_epochs(2).epochs == 2
 
 
 @pytest.mark.parametrize("recipe", ALL.values(), ids=ALL.keys())

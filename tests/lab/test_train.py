@@ -146,6 +146,11 @@ def test_the_split_of_an_earlier_run_holds_the_same_pictures_out(
     again = ["--seed", "1", "--split", str(run / "split.csv")]
     assert train("autoencoder", pictures, tmp_path / "again", *again) == 0
     assert (tmp_path / "again" / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
+    assert train("autoencoder", pictures, tmp_path / "trial", *again, "--limit", "60") == 0
+    trial, whole = (Split.read(folder / "split.csv") for folder in (tmp_path / "trial", run))
+    hashes = load_images(pictures, ImageProcessor(size=8), limit=60).sha256
+    assert len(trial) == 60 < len(whole)
+    assert [trial.part_of(sha256) for sha256 in hashes] == [whole.part_of(sha256) for sha256 in hashes]
     fewer = write_pictures(tmp_path / "fewer", 29, size=40)
     assert train("autoencoder", fewer, tmp_path / "other", *again) == 2
     assert "split of other pictures" in capsys.readouterr().err
