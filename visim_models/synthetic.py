@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 __all__ = ["SYNTHETIC_KINDS", "synthetic_outliers"]
@@ -76,6 +76,7 @@ def _text(size: int, generator: torch.Generator) -> Tensor:
     page = Image.new("L", (side, side), int(paper))
     draw = ImageDraw.Draw(page)
     letter = float(rng.uniform(0.02, 0.07)) * side
+    fonts = [ImageFont.load_default(size) for size in (letter, letter * 1.7)]
     top, margin = rng.uniform(0.02, 0.15) * side, rng.uniform(0.02, 0.15) * side
     words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), rng.integers(2, 10))) for _ in range(60)]
     while top < side * rng.uniform(0.7, 1.0):
@@ -83,7 +84,7 @@ def _text(size: int, generator: torch.Generator) -> Tensor:
         line = " ".join(rng.choice(words, 12))
         width = side - 2 * margin if rng.random() < 0.8 else rng.uniform(0.2, 0.8) * side
         glyphs = Image.new("L", (int(width), int(letter * (2 if heading else 1.2)) + 2), int(paper))
-        ImageDraw.Draw(glyphs).text((0, 0), line, fill=int(ink), font_size=letter * (1.7 if heading else 1))
+        ImageDraw.Draw(glyphs).text((0, 0), line, fill=int(ink), font=fonts[heading])
         page.paste(glyphs, (int(margin), int(top)))
         top += letter * (2.4 if heading else 1.5) + (letter if rng.random() < 0.1 else 0)
     if rng.random() < 0.3:

@@ -90,7 +90,7 @@ def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[.
     assert collection.basis.is_self_calibrated
     assert collection.basis.cannot_tell == "misses"
     said = explain_basis(None, collection.words, collection.basis)
-    assert "Tried on drawn pictures (50 of each kind), the verdict finds " in said
+    assert "Tried on drawn pictures (40 of each kind), the verdict finds " in said
     for picture in (drawn_picture(1), noise(1)):
         search = search_pictures(collection, [picture], way=collection.default_way, top_k=2)
         assert not search.is_hidden
