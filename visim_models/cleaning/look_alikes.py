@@ -30,11 +30,12 @@ _COPY: Final = 0.97
 """Score from which on a picture is an example itself, or a copy of it."""
 _FEWEST: Final = 10
 """Pictures in which two groups can be told from one."""
-_GROUP: Final = 0.2
-"""Least share of the pictures that is a group."""
-_APART: Final = 0.85
-"""Share of the variance that is between two groups; between the halves of a normal distribution it is 0.64, of an even
-one 0.75."""
+_GROUP: Final = 0.4
+"""Least size of a group, as a share of that of equal ones."""
+_LEFT_WITHIN: Final = 0.6
+"""Most variance that is left within groups, as a share of what is left within as many parts of an even distribution."""
+_BINS: Final = 100
+"""Of the scores from 0 to 1, between which groups are parted."""
 _LOWER_SHARE: Final = 0.16
 """Share of a normal distribution below one standard deviation under its middle."""
 _BLOCK: Final = 8192
@@ -129,7 +130,7 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
     that is sought is; a normal distribution of it says how many of the others would reach a threshold by chance, and
     that, as a share of all that reach it, is the false discovery rate (Efron, "Large-scale simultaneous hypothesis
     testing", 2004). The threshold is the lowest at which this rate is at most 1 - `precision`. Where what reaches it
-    is of two groups apart, such as placeholders and other drawn pictures, the better one is meant: see `_parted`.
+    is of groups apart, such as placeholders and other drawn pictures, the least alike is not meant: see `_parted`.
 
     Args:
         scores: (N,) of the gallery.
@@ -151,29 +152,52 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
 
 
 def _parted(found: Tensor, least: float) -> float:
-    """Return the threshold between two groups of scores, or `least` where they are one group.
+    """Return the threshold above the least alike of two or three groups of scores, or `least` where they are one group.
 
     The groups are those with the most variance between them (Otsu, "A threshold selection method from gray-level
-    histograms", 1979). They count as two where that is most of the variance, and each has its share of the pictures:
-    a few copies of an example are no group that the others do not belong to.
+    histograms", 1979). They count as such where far less variance is left within them than within as many parts of an
+    even distribution, and where each has its share of the pictures: a few copies of an example are no group that the
+    others do not belong to. What is sought may itself be of two groups, so only the least alike of three is left out.
 
     Args:
-        found: (n,) scores of at least `least`, falling.
+        found: (n,) scores of at least `least`.
         least: the threshold so far.
     """
     scores = found[found < _COPY]
     if len(scores) < _FEWEST:
         return least
-    above = torch.arange(1, len(scores), dtype=torch.double)  # (n - 1,) how many are in the upper group
-    sums = scores.cumsum(0)
-    upper, lower = sums[:-1] / above, (sums[-1] - sums[:-1]) / (len(scores) - above)
-    between = above * (len(scores) - above) * (upper - lower).square() / len(scores) ** 2  # (n - 1,)
-    at = int(between.argmax())
-    share = (at + 1) / len(scores)
-    variance = float(scores.var(correction=0))
-    if variance < 1e-9 or between[at] < _APART * variance or not _GROUP <= share <= 1 - _GROUP:
-        return least
-    return float(scores[at] + scores[at + 1]) / 2
+    bins = torch.bucketize(scores, torch.arange(1, _BINS, dtype=torch.double) / _BINS)  # (n,)
+    counts = torch.bincount(bins, minlength=_BINS).double()
+    sums = torch.zeros(_BINS, dtype=torch.double).scatter_add(0, bins, scores)
+    total = float(scores.square().sum() - scores.sum().square() / len(scores))
+    for number in (2, 3):
+        cut, between = _best_cut(counts, sums, number, len(scores) * _GROUP / number)
+        within = float(scores.square().sum()) - between
+        if total > 1e-9 and within < total * _LEFT_WITHIN / number**2:
+            return float(scores[bins >= cut].min() + scores[bins < cut].max()) / 2
+    return least
+
+
+def _best_cut(counts: Tensor, sums: Tensor, number: int, fewest: float) -> tuple[int, float]:
+    """Return where the lowest of the best groups ends, and their sum of squares between.
+
+    Args:
+        counts: (B,) scores of each bin.
+        sums: (B,) their sums.
+        number: of groups, 2 or 3.
+        fewest: scores of a group, at least.
+
+    Returns:
+        cut: the first bin above the lowest group.
+        between: sum over the groups of their size times their squared mean; -infinity where there are no such groups.
+    """
+    before = F.pad(counts.cumsum(0), (1, 0))  # (B + 1,)
+    sum_before = F.pad(sums.cumsum(0), (1, 0))
+    size, total = before[None] - before[:, None], sum_before[None] - sum_before[:, None]  # (from, to)
+    part = torch.where(size >= fewest, total.square() / size, -torch.inf)  # (B + 1, B + 1)
+    rest = part[:, -1] if number == 2 else (part + part[:, -1]).amax(dim=1)  # (B + 1,) from there to the end
+    between, cut = (part[0] + rest).max(dim=0)
+    return int(cut), float(between)
 
 
 def _listed(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:

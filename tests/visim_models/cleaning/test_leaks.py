@@ -159,6 +159,14 @@ def test_where_nothing_is_alike_nothing_is_found() -> None:
     assert threshold_of(torch.empty(0)) == 0.9
 
 
+def test_the_least_alike_of_three_groups_is_left_out() -> None:
+    """What is sought may be of two groups itself: placeholders with a camera and such with the outline of a car."""
+    others = 0.1 * torch.randn(5000, generator=torch.Generator().manual_seed(0))
+    groups = [torch.linspace(middle - 0.04, middle + 0.04, 30) for middle in (0.9, 0.65, 0.42)]
+    at = threshold_of(torch.cat([others, *groups]))
+    assert 0.46 < at < 0.61
+
+
 def test_of_two_groups_that_are_found_the_better_one_is_meant() -> None:
     generator = torch.Generator().manual_seed(0)
     others = 0.1 * torch.randn(2000, generator=generator) - 0.1
