@@ -156,5 +156,14 @@ def _daft(runner: str) -> Any:
         else:
             daft.set_runner_ray(runner, noop_if_initialized=True)
     except Exception as error:  # of many kinds, where there is no cluster or another runner is set
-        raise DataError(f"The runner {runner} cannot be started: {one_line(error)}", key="runner") from error
+        raise DataError(
+            f"The runner {runner} cannot be started ({_last_line(error)}): check that the cluster runs, then try again.",
+            key="runner",
+        ) from error
     return daft
+
+
+def _last_line(error: Exception) -> str:
+    """Return the last line of an error that may hold a whole traceback of another process."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
