@@ -157,7 +157,7 @@ def _daft(runner: str) -> Any:
             daft.set_runner_ray(runner, noop_if_initialized=True)
     except Exception as error:  # of many kinds, where there is no cluster or another runner is set
         raise DataError(
-            f"The runner {runner} cannot be started ({_last_line(error)}): check that the cluster runs, then try again.",
+            f"The runner {runner} cannot be started ({_last_line(error)}): check that it runs, then try again.",
             key="runner",
         ) from error
     return daft

@@ -1,4 +1,4 @@
-"""A build whose pictures a Ray cluster embeds: killed in between, and gone on with. Skipped where Ray is not installed."""
+"""A build whose pictures a Ray cluster embeds: killed in between, then finished. Skipped without the package ray."""
 
 import signal
 import subprocess
