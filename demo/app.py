@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from demo.collection import load_collections
 from demo.guard import Guard
-from demo.heading import USUAL_HEADING, Heading, make_heading
+from demo.heading import USUAL_HEADING, Heading, make_heading, read_logo
 from demo.kept import KeptUploads
 from demo.page import build_demo, page_theme
 from demo.preview import Preview, draw_preview, preview_route
@@ -51,8 +51,9 @@ def main(arguments: Sequence[str]) -> int:
     mark_for_zero_gpu()
     start_sweeping(keep_seconds=settings.keep)
     try:
+        logo = read_logo(settings.logo)  # a wrong name is told before a gallery is built
         collections = load_collections(settings)
-        heading = make_heading(settings, collections)
+        heading = make_heading(settings, collections, logo=logo)
         kept = KeptUploads(settings.keep_uploads) if settings.keep_uploads else None
         demo = build_demo(collections, heading=heading, keep_seconds=settings.keep, kept=kept)
     except VisimError as error:

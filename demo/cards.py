@@ -25,7 +25,9 @@ _SURE = 98
 CHOOSE = """
 element.addEventListener("click", event => {
   const button = event.target.closest("button[data-index]");
-  if (button) trigger("select", { index: Number(button.dataset.index) });
+  if (!button) return;
+  for (const each of element.querySelectorAll("button[data-index]")) each.ariaPressed = String(each === button);
+  trigger("select", { index: Number(button.dataset.index) });
 });
 """
 """The script of the tiles' component: a click, or the Enter key, chooses a tile."""
@@ -54,7 +56,7 @@ def _tile(index: int, each: Found, collection: Collection) -> str:
     facts = fact_line(each.match, collection.about)
     below = (f"<bdi>{escape(facts)}</bdi>" if facts else "") + link_to(each.match, collection.about)
     return (
-        f'<li><button type="button" data-index="{index}">'
+        f'<li><button type="button" aria-pressed="false" data-index="{index}">'
         f'<span class="visim-frame"><img src="{file_address(each.tile.path)}" alt="">{badges}</span>'
         f'<span class="visim-caption"><strong>{percent}</strong>{label}</span></button>'
         + (f'<p class="visim-facts-line">{below}</p>' if below else "")

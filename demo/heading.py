@@ -44,25 +44,28 @@ class Heading:
 USUAL_HEADING = Heading("visim: visual similarity", LANGUAGES["en"]["heading"])
 
 
-def make_heading(settings: Settings, collections: Sequence[Collection]) -> Heading:
-    """Return the heading of a page with these tabs.
-
-    Raises:
-        DataError: the logo is not a picture that a page can show.
-    """
+def make_heading(settings: Settings, collections: Sequence[Collection], *, logo: str = "") -> Heading:
+    """Return the heading of a page with these tabs, and with a logo of `read_logo`."""
     is_single = len(collections) == 1
     usual = USUAL_HEADING
     title, description = (collections[0].title, collections[0].about.description) if is_single else ("", "")
     return Heading(
         settings.title or title or usual.title,
         settings.description or description or (usual.description if not (settings.title or title) else ""),
-        _read_logo(Path(settings.logo)) if settings.logo else "",
+        logo,
         is_single,
     )
 
 
-def _read_logo(path: Path) -> str:
-    """Read a picture file as a data: address. A page runs no program of an SVG that it shows as a picture."""
+def read_logo(name: str) -> str:
+    """Read a picture file as a data: address; "" for none. A page runs no program of an SVG that it shows as a picture.
+
+    Raises:
+        DataError: it is not a picture that a page can show.
+    """
+    if not name:
+        return ""
+    path = Path(name)
     kind = _KINDS.get(path.suffix.lower())
     try:
         with path.open("rb") as file:

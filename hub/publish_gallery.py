@@ -14,13 +14,14 @@ from hub.gallery_space import GALLERY_SPACE_PATTERNS, PROGRAM, stage_gallery_spa
 from hub.locate import REPO_NAMES
 from hub.publish_plan import PROJECT, SPACE_NAME, RepoPlan, zero_gpu_note
 from hub.publisher import ZERO_GPU, Publisher
+from visim_models.download import HUB_DATASETS
 from visim_models.errors import RepositoryError, VisimError
 from visim_models.models import TimmBackbone
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.formats import one_line, write_tensors
 from visim_models.repo_folder.manifest import EMBEDDINGS, MANIFEST, METADATA, SKIPPED, manifest_files
-from visim_models.repo_folder.upload import hub_client, root_warning
+from visim_models.repo_folder.upload import HubRepo, explaining, hub_client, root_warning
 
 __all__ = ["plan_gallery", "publish_gallery"]
 
@@ -61,16 +62,24 @@ def publish_gallery(
         DataError: `pictures` lacks a picture of the gallery.
         VisimError: a file of the gallery is damaged.
     """
+    client = None if dry_run else api or hub_client()
+    keeps = (
+        client is not None
+        and pictures is None
+        and _has_pictures(client, _repo_id(namespace, name or gallery.resolve().name))
+    )
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
-        plans = plan_gallery(namespace, gallery, Path(work), pictures=pictures, name=name, project=project)
+        plans = plan_gallery(
+            namespace, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, name=name, project=project
+        )
         for plan in plans:
             print("\n".join(plan.lines()) if dry_run else f"{plan.kind} {plan.repo_id}: {plan.size:,} bytes")
         for note in _notes(plans, private=private, hardware=hardware, project=project):
             print(note)
-        if dry_run:
+        if client is None:
             print(f"dry run: {sum(plan.size for plan in plans):,} bytes in {len(plans)} repos; nothing was sent")
             return []
-        publisher = Publisher(api or hub_client(), namespace, private=private)
+        publisher = Publisher(client, namespace, private=private)
         addresses = [publisher.send(plan, hardware=hardware) for plan in plans]
     print("\n".join(addresses))
     return addresses
@@ -82,6 +91,7 @@ def plan_gallery(
     work: Path,
     *,
     pictures: str | os.PathLike[str] | None = None,
+    keeps_pictures: bool = False,
     name: str | None = None,
     project: Path = PROJECT,
 ) -> list[RepoPlan]:
@@ -92,6 +102,8 @@ def plan_gallery(
         gallery: the folder, which `visim build` made.
         work: an empty folder, which gets the files.
         pictures: a folder or a zip with the gallery's pictures, or None.
+        keeps_pictures: the data set of an earlier run is on the Hub: without `pictures`, a gallery of pictures on this
+            machine goes on naming it.
         name: of the gallery and the Space on the Hub; by default that of the folder.
         project: the project's own folder.
 
@@ -110,8 +122,10 @@ def plan_gallery(
     repo_id = _repo_id(namespace, name or gallery.resolve().name)
     repo = RepoFolder(gallery)
     similarity = VisualSimilarity.from_pretrained(repo)  # nothing is published that does not load
+    has_pictures = pictures is not None or (keeps_pictures and root_warning(similarity.gallery.image_root) != "")
+    pictures_id = f"{repo_id}-{PICTURES}" if has_pictures else ""
     try:
-        return _gather(repo, similarity, repo_id, work, pictures=pictures, project=project)
+        return _gather(repo, similarity, repo_id, work, pictures=pictures, pictures_id=pictures_id, project=project)
     except OSError as error:
         if isinstance(error, VisimError):
             raise
@@ -125,12 +139,12 @@ def _gather(
     work: Path,
     *,
     pictures: str | os.PathLike[str] | None,
+    pictures_id: str,
     project: Path,
 ) -> list[RepoPlan]:
     folders = {kind: work / kind for kind in ("dataset", "model", "space")}
     for folder in folders.values():
         folder.mkdir()
-    pictures_id = f"{repo_id}-{PICTURES}" if pictures is not None else ""
     plans = []
     if pictures is not None:
         stage_pictures(repo, similarity.gallery, Path(pictures), folders["dataset"], gallery_id=repo_id)
@@ -149,13 +163,20 @@ def _gather(
     return plans
 
 
+def _has_pictures(api: HfApi, repo_id: str) -> bool:
+    """Return whether the Hub has the data set of an earlier run."""
+    repo = HubRepo(api, f"{repo_id}-{PICTURES}", kind="dataset")
+    with explaining(api, f"look for the data set {repo.repo_id}", namespace=repo_id.partition("/")[0]):
+        return repo.exists() and LISTING in repo.files()
+
+
 def _repo_id(namespace: str, name: str) -> str:
     repo_id = f"{namespace}/{name}"
     longest = len(repo_id) + len(PICTURES) + 1
     if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)) or longest > _LONGEST_ID or name.endswith(".git"):
         raise RepositoryError(
             f"{repo_id!r} is no name for a repo of the Hub, which has letters, digits, '-', '_' and '.': choose "
-            "another with --name."
+            f"another {'with --name' if _NAME.fullmatch(namespace) else '--namespace'}."
         )
     if name in _RESERVED:
         raise RepositoryError(f"{name!r} is the name of one of visim's own repos: choose another with --name.")
@@ -211,6 +232,8 @@ def _notes(plans: list[RepoPlan], *, private: bool, hardware: str | None, projec
     root = RepoFolder(model.folder).header(EMBEDDINGS).get("image_root", "")
     if warning := root_warning(root):
         notes.append(f"warning: {warning} Send the pictures, too: --pictures PATH.")
+    elif plans[0].kind == "model" and root.startswith(HUB_DATASETS) and root.endswith(f"{model.repo_id}-{PICTURES}"):
+        notes.append(f"note: the pictures stay those of {root}; to send new and changed ones, give --pictures PATH.")
     if plans[0].kind == "dataset":
         notes.append(
             "note: the pictures are sent as they are, with whatever their files say of the camera and the place. The "

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from visim_models.commands.build import add_build
 from visim_models.commands.check import add_check
@@ -40,8 +41,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses an option that is given twice, of which the first value would be lost; some options add up instead."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("action", None, _StoreOnce)
+
+
+class _StoreOnce(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if option and getattr(namespace, self.dest, self.default) is not self.default:
+            raise argparse.ArgumentError(self, "is given twice: give it once")
+        setattr(namespace, self.dest, values)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="visim", description="Visual similarity search in pictures of your own.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="visim", description="Visual similarity search in pictures of your own."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_build(commands)
     add_search(commands)

@@ -18,13 +18,26 @@ def check_file_name(name: str) -> None:
     Raises:
         ImageSourceError: the name is empty or absolute, leaves its root, or has an empty part or odd characters.
     """
-    parts = name.split("/")
-    if {"", ".", ".."} & set(parts) or "\\" in name or ":" in parts[0] or not name.isprintable():
+    if _fault_of(name):
         raise ImageSourceError(
-            f"The file name {name!r} is empty, absolute, leaves the image root, or has odd characters: "
-            "use a relative path with forward slashes.",
+            f"The file name {name!r} {_fault_of(name)}: use a relative path with forward slashes.",
             path=name,
         )
+
+
+def _fault_of(name: str) -> str:
+    """Return what is wrong with a name; "" if nothing is."""
+    parts = name.split("/")
+    if "" in parts:
+        return "is empty, absolute, or has an empty part"
+    if {".", ".."} & set(parts):
+        return "leaves its folder, or might"
+    if "\\" in name or ":" in parts[0]:
+        return "has a backslash, or a colon in its first part"
+    if name.isprintable():
+        return ""
+    is_utf8 = not any("\ud800" <= letter <= "\udfff" for letter in name)
+    return "has a character that cannot be printed" if is_utf8 else "is not UTF-8"
 
 
 def is_picture_name(name: str) -> bool:

@@ -89,7 +89,7 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
     Raises:
         ImageDecodeError: `source` is not such a picture, is damaged, or is beyond a limit. Nothing else is raised.
     """
-    name = "the picture"
+    name, path = "the picture", None
     try:
         if isinstance(source, Image.Image):
             return _from_pil(source, name, max_pixels)
@@ -99,14 +99,17 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
             _check_bytes(memoryview(source).nbytes, name, max_bytes)
             return _from_bytes(bytes(source), name, max_pixels)
         if isinstance(source, str | os.PathLike):
-            name = f"{os.fspath(source)!r}"
+            name, path = f"{os.fspath(source)!r}", source
             return _from_bytes(_read(source, name, max_bytes), name, max_pixels)
-    except ImageDecodeError:
+    except ImageDecodeError as error:
+        error.path = path
         raise
     except RefusedError as error:
-        raise ImageDecodeError(f"{name} {error}") from error
+        raise ImageDecodeError(f"{name} {error}", path=path) from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged data, MemoryError and RecursionError among them
-        raise ImageDecodeError(f"{name} is damaged, cut off or of a rare kind ({_reason(error)}). {_ADVICE}") from error
+        raise ImageDecodeError(
+            f"{name} is damaged, cut off or of a rare kind ({_reason(error)}). {_ADVICE}", path=path
+        ) from error
     raise ImageDecodeError(
         f"{type(source).__name__} is not something visim can read a picture from; "
         "give a path, the file's bytes, a PIL image, or an (H, W, 3) uint8 array"

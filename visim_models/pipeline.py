@@ -100,16 +100,21 @@ class VisualSimilarity(StoredPipeline):
 
         Raises:
             ImageDecodeError: with "raise", one of them is not a picture, or not one that is safe to decode.
-            QueryError: `top_k` is beyond the gallery, or `on_error` is neither "raise" nor "skip".
+            QueryError: `top_k` is beyond the gallery, `on_error` is neither "raise" nor "skip", or `images` is one.
         """
         if on_error not in ("raise", "skip"):
             raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
+        if isinstance(images, str | bytes | bytearray):
+            raise QueryError("search_batch takes a list of pictures: use search for one.", key="images")
         count = checked_top_k(top_k, len(self.gallery))
         results: list[SimilarityResult | VisimError] = []
         for found in decode_pictures(images, self.processor, progress=progress):
             squares = [item for item in found if not isinstance(item, VisimError)]
-            if on_error == "raise" and len(squares) < len(found):
-                raise next(item for item in found if isinstance(item, VisimError))
+            if on_error == "raise":
+                for number, item in enumerate(found, start=len(results)):
+                    if isinstance(item, VisimError):
+                        item.add_note(f"It is picture {number}, counted from 0.")
+                        raise item
             answers = iter(
                 self._search_pixels(self.processor.normalize(torch.stack(squares)), count, label) if squares else []
             )

@@ -37,6 +37,7 @@ def test_every_answer_comes_into_view(browser: Browser, address: str, window: st
     card = next_answer(page, press(tile), part="#cars-card")
     assert_in_window(page, card, *(page.locator(f"#cars-{act}") for act in ("again", "why", "less")))
     expect(card).to_be_focused()
+    expect(tile).to_have_attribute("aria-pressed", "true")
     answer = next_answer(page, press(page.locator("#cars-again")))
     expect(answer).to_contain_text("Searching with a picture of the gallery")
     assert_answer_in_window(page, answer)

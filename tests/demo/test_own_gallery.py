@@ -14,7 +14,7 @@ from demo.basis import read_basis
 from demo.collection import Collection, load_collections
 from demo.examples import make_examples
 from demo.files import VisitorFiles
-from demo.heading import USUAL_HEADING, make_heading
+from demo.heading import USUAL_HEADING, make_heading, read_logo
 from demo.own_gallery import default_out
 from demo.page import build_demo
 from demo.parts import Parts
@@ -167,7 +167,7 @@ def test_the_heading_is_that_of_the_only_gallery(
 
 def test_a_logo_must_be_a_picture(load: Callable[..., list[Collection]], tmp_path: Path) -> None:
     (tmp_path / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
-    assert make_heading(Settings(logo=str(tmp_path / "logo.svg")), load()).logo.startswith("data:image/svg+xml;base64,")
+    assert read_logo(str(tmp_path / "logo.svg")).startswith("data:image/svg+xml;base64,")
     (tmp_path / "logo.png").write_bytes(b"no picture")
     (tmp_path / "logo.txt").write_bytes(b"no picture")
     for name, reason in (
@@ -176,7 +176,7 @@ def test_a_logo_must_be_a_picture(load: Callable[..., list[Collection]], tmp_pat
         ("none.png", "cannot be read"),
     ):
         with pytest.raises(DataError, match=reason):
-            make_heading(Settings(logo=str(tmp_path / name)), load())
+            read_logo(str(tmp_path / name))
 
 
 def test_pictures_that_are_not_there_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,7 +64,9 @@ def publish_to(server: RecordingHub, gallery: Path, **options: Any) -> Outcome:
     error = ""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
-            publish_gallery("someone", gallery, api=HfApi(endpoint=server.address, token=TOKEN), **options)
+            publish_gallery(
+                options.pop("namespace", "someone"), gallery, api=HfApi(endpoint=server.address, token=TOKEN), **options
+            )
         except VisimError as found:
             error = str(found)
     return Outcome(printed.getvalue(), error)
@@ -229,6 +231,18 @@ def test_pictures_that_nobody_else_would_see_are_a_warning(server: RecordingHub,
     assert "datasets:" not in server.repos[SPACE].files["README.md"].decode()
 
 
+def test_without_pictures_a_second_run_keeps_those_on_the_hub(server: RecordingHub, made: Made, tmp_path: Path) -> None:
+    assert publish_to(server, made.gallery, pictures=made.pictures).error == ""
+    commits = server.commits
+    again = publish_to(server, made.gallery)
+    assert again.error == ""
+    assert server.commits == commits
+    assert root_of(server, tmp_path / "downloaded") == ROOT_ON_THE_HUB
+    assert "datasets:\n- someone/chairs-pictures\n" in server.repos[SPACE].files["README.md"].decode()
+    assert "warning:" not in again.printed
+    assert "the pictures stay those of" in again.printed
+
+
 def test_pictures_come_from_a_zip_too(server: RecordingHub, made: Made, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         for name, content in files_of(made.pictures).items():
@@ -251,6 +265,7 @@ def test_what_cannot_be_published_is_explained(
     server: RecordingHub, made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "choose another with --name" in publish_to(server, made.gallery, name="my chairs").error
+    assert "choose another --namespace" in publish_to(server, made.gallery, namespace="some one").error
     assert "one of visim's own repos" in publish_to(server, made.gallery, name="visim").error
     assert "visim build" in publish_to(server, tmp_path / "nowhere").error
     assert "--image-root" in publish_to(server, made.gallery, pictures="hf://datasets/a/b").error

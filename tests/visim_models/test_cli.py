@@ -94,6 +94,16 @@ def test_changing_a_gallery(mine: Path, pictures: Path, tmp_path: Path, capsys: 
     assert "looked up under https://example.org/pictures" in capsys.readouterr().out
 
 
+def test_options_add_up_or_are_refused_and_none_is_lost(
+    mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "--out", mine, "--remove", "suv/0000.png", "--remove", "suv/0001.png") == 0
+    assert "18 pictures (2 removed)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run("build", "--out", mine, "--add", pictures, "--add", pictures)
+    assert "argument --add: is given twice: give it once" in capsys.readouterr().err
+
+
 def test_building_again_needs_no_model_and_removes_only_with_sync(
     mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

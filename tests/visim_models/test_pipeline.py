@@ -118,6 +118,17 @@ def test_a_batch_is_its_single_searches(tiny: VisualSimilarity) -> None:
         assert result.ood.p_value == pytest.approx(single.ood.p_value, abs=0.04)  # a tie may fall either way
 
 
+def test_a_fault_in_a_batch_says_which_picture_it_is(tiny: VisualSimilarity, tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    pictures: list[Any] = [*drawn_pictures(70, seed=5), tmp_path / "bad.jpg"]
+    with pytest.raises(ImageDecodeError) as caught:
+        tiny.search_batch(pictures)
+    assert caught.value.path == tmp_path / "bad.jpg"
+    assert caught.value.__notes__ == ["It is picture 70, counted from 0."]
+    with pytest.raises(QueryError, match="takes a list"):
+        tiny.search_batch(str(tmp_path / "bad.jpg"))
+
+
 def test_no_picture_gives_no_result(tiny: VisualSimilarity) -> None:
     assert tiny.search_batch([]) == []
 

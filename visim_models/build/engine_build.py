@@ -98,7 +98,7 @@ def build_in_engine(
     """
     target = check_output(out, inputs=local_inputs(pictures))
     description = Description() if description is None else description
-    description.check()
+    description.check(about=_about(target))
     check_reachable(options.address)
     version = version_of(target)
     has_gallery = is_repo(target) and RepoFolder(target).has(EMBEDDINGS)

@@ -48,6 +48,8 @@ class MetadataTable:
             records = _json_lines(text) if is_json else _csv_rows(text)
         except FileNotFoundError as error:
             raise DataError(f"There is no file {path}.", path=path) from error
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is not UTF-8: save it as CSV UTF-8 (comma delimited).", path=path) from error
         except (OSError, ValueError, csv.Error, RecursionError) as error:
             raise DataError(f"{path} cannot be used ({one_line(error)}).", path=path) from error
         columns = list(dict.fromkeys(name for record in records for name in record if name != _KEY))
@@ -85,14 +87,14 @@ class MetadataTable:
         strangers, without = self.rows.keys() - known, known - self.rows.keys()
         notes = []
         if strangers:
-            notes.append(f"{len(strangers):,} records of {self.path.name} name no picture: {listed(strangers)}")
+            notes.append(f"records of {self.path.name} that name no picture: {len(strangers):,}, {listed(strangers)}")
         if without:
-            notes.append(f"{len(without):,} pictures have no record in {self.path.name}: {listed(without)}")
+            notes.append(f"pictures without a record in {self.path.name}: {len(without):,}, {listed(without)}")
         return notes
 
 
 def _csv_rows(text: str) -> list[dict[str, str]]:
-    rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
     if not rows or _KEY not in rows[0]:
         raise ValueError(f"it must begin with a row of names, one of them {_KEY}")
     names = rows[0]
@@ -105,6 +107,12 @@ def _csv_rows(text: str) -> list[dict[str, str]]:
         if row:
             records.append(dict(zip(names, row, strict=True)))
     return records
+
+
+def _delimiter(text: str) -> str:
+    """Return what parts the columns: Excel writes semicolons where the comma is in numbers."""
+    head = text.partition("\n")[0]
+    return ";" if ";" in head and "," not in head else ","
 
 
 def _json_lines(text: str) -> list[dict[str, str]]:

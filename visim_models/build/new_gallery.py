@@ -64,9 +64,10 @@ def build(
     """
     target = check_output(out, inputs=local_inputs(pictures))
     description = Description() if description is None else description
-    description.check()
     version = version_of(target)
     has_gallery = is_repo(target) and RepoFolder(target).has(EMBEDDINGS)
+    if not has_gallery:
+        description.check()
     parts = ModelParts.load(model or (target if has_gallery else DEFAULT_MODEL))
     if is_repo(target):
         existing = RepoFolder(target)

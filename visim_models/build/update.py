@@ -59,7 +59,6 @@ def update(
     """
     removed = list(remove)
     description = Description() if description is None else description
-    description.check()
     if pictures is not None and (add is not None or removed):
         raise DataError("Give either all pictures, or pictures to add and to remove.")
     target = check_output(repo, inputs=local_inputs(pictures, add))
@@ -79,6 +78,7 @@ def update(
     if add is None and not removed:
         return _describe(opened, image_root, description)
     existing = ExistingGallery.load(opened)
+    description.check(existing.gallery.columns, existing.gallery.about)
     old = existing.pictures.sha256
     unknown = sorted(set(removed) - old.keys())
     store = None if add is None else open_store(add)
@@ -123,6 +123,7 @@ def sync(
         VisimError: as `update` raises.
     """
     existing = ExistingGallery.load(repo)
+    description.check(existing.gallery.columns, existing.gallery.about)
     old = existing.pictures.sha256
     store = open_store(pictures)
     found, skipped = hash_pictures(store, list_pictures(store), progress=progress)

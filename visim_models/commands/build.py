@@ -73,6 +73,7 @@ def add_build(commands: Commands) -> None:
     parser.add_argument(
         "--remove",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME",
         help="remove pictures by their file names in gallery/metadata.csv, before others are added",
@@ -99,8 +100,14 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="further columns, a CSV or JSON Lines with the key file_name: price, url, licence, ...",
     )
-    about.add_argument("--label", metavar="COLUMN", help="the column of FILE that is the label (default: the folder)")
-    about.add_argument("--show", nargs="+", metavar="COLUMN", help="columns that are shown beside a match")
+    about.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="the column of FILE that is the label (default: its column label, if it has one, else the folder)",
+    )
+    about.add_argument(
+        "--show", nargs="+", action="extend", metavar="COLUMN", help="columns that are shown beside a match"
+    )
     about.add_argument("--link", metavar="COLUMN", help="the column with the address that a match links to")
 
 

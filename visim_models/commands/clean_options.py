@@ -62,10 +62,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _add_finds(parser: argparse.ArgumentParser) -> None:
     finds = parser.add_argument_group("what to find (default: --duplicates --broken --strange)")
     finds.add_argument(
-        "--like", nargs="+", default=[], metavar="FILE", help="everything that looks like these pictures"
+        "--like",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="everything that looks like these pictures",
     )
     finds.add_argument(
-        "--not-like", nargs="+", default=[], metavar="FILE", help="with --like: except what looks more like these"
+        "--not-like",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="with --like: except what looks more like these",
     )
     finds.add_argument(
         "--duplicates", action="store_true", help="copies and near-duplicates; the best of each group stays"

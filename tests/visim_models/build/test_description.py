@@ -91,3 +91,22 @@ def test_descriptions_that_do_not_fit_leave_nothing(model: Path, pictures: Path,
         with pytest.raises((DataError, ConfigurationError)):
             build(pictures, tmp_path / "mine", model=model, description=description, progress=False)
         assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "link"),
+    [({"columns": ("colour",)}, "https://example.org/{}"), ({"link": "url"}, "javascript:{}"), ({"link": "site"}, "")],
+)
+@pytest.mark.parametrize("is_new", [True, False])
+def test_faults_are_told_before_anything_is_embedded(
+    model: Path, pictures: Path, tmp_path: Path, embedded: list[str], about: dict[str, object], link: str, is_new: bool
+) -> None:
+    mine = tmp_path / "mine"
+    if not is_new:
+        build(pictures, mine, model=model, progress=False)
+        embedded.clear()
+        (pictures / "new.png").write_bytes(next(pictures.rglob("*.png")).read_bytes() + b"more")
+    description = Description(metadata=table(tmp_path, pictures, link=link), about=about)
+    with pytest.raises((ConfigurationError, DataError)):
+        build(pictures, mine, model=model, description=description, progress=False)
+    assert embedded == []

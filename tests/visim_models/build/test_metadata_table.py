@@ -31,7 +31,7 @@ def test_values_are_joined_by_name(tmp_path: Path) -> None:
     assert table.column("price", ["c.jpg", "a.jpg"], ["old", "old"]) == ["old", "3"]
     assert table.notes(["a.jpg", "b.jpg"]) == []
     assert table.notes(["a.jpg", "c.jpg"]) == [
-        "1 records of t.csv name no picture: b.jpg", "1 pictures have no record in t.csv: c.jpg",
+        "records of t.csv that name no picture: 1, b.jpg", "pictures without a record in t.csv: 1, c.jpg",
     ]  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def test_values_are_joined_by_name(tmp_path: Path) -> None:
         ("t.csv", "file_name,price\na.jpg,3\na.jpg,4\n", "twice"),
         ("t.csv", "file_name,\na.jpg,3\n", "without a name"),
         ("t.csv", "file_name,price\n,3\n", "record 1 has no file_name"),
-        ("t.csv", b"file_name,price\n\xff\xfe,3\n", "cannot be used"),
+        ("t.csv", b"file_name,price\n\xff\xfe,3\n", "is not UTF-8"),
         ("t.jsonl", "[1]\n", "line 1 holds no object"),
         ("t.jsonl", "{\n", "cannot be used"),
         ("t.jsonl", '{"file_name": "a.jpg", "x": [1]}\n', "line 1"),
@@ -63,3 +63,11 @@ def test_a_table_that_is_not_there(tmp_path: Path) -> None:
         MetadataTable.read(tmp_path / "none.csv")
     with pytest.raises(DataError, match="regular file"):
         MetadataTable.read(tmp_path)
+
+
+def test_a_table_of_excel_with_semicolons_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("file_name;price\na.jpg;1,50\n", encoding="utf-8-sig")
+    assert MetadataTable.read(tmp_path / "t.csv").rows == {"a.jpg": ["1,50"]}
+    (tmp_path / "latin.csv").write_bytes("file_name,maker\na.jpg,Möbel\n".encode("latin-1"))
+    with pytest.raises(DataError, match="save it as CSV UTF-8"):
+        MetadataTable.read(tmp_path / "latin.csv")
