@@ -14,7 +14,14 @@ from demo.percent import PercentTable, read_percent_table
 from demo.settings import Settings
 from demo.tiles import Tiles
 from demo.verdict import Words
-from visim_models import ConvolutionalAutoencoder, GalleryAbout, ImageSourceError, ImageStore, VisualSimilarity
+from visim_models import (
+    ConvolutionalAutoencoder,
+    GalleryAbout,
+    ImageSourceError,
+    ImageStore,
+    MissingExtraError,
+    VisualSimilarity,
+)
 
 __all__ = ["Collection", "load_collections"]
 
@@ -173,6 +180,6 @@ def _open_images(similarity: VisualSimilarity, repo: str, image_root: str | None
         return None
     try:
         return ImageStore(similarity.gallery.image_root, trusted=Path(repo).is_dir(), cache_dir=cache)
-    except ImageSourceError as error:
+    except (ImageSourceError, MissingExtraError) as error:
         _log.warning("%s: its pictures are not at hand: %s", repo, error)
         return None

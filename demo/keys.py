@@ -15,17 +15,17 @@ _LONGEST: Final = 40
 
 
 def gallery_name(source: str) -> str:
-    """Return the name of a source of pictures or of a repo: the last part of its path, without ".zip".
+    """Return the name of a source of pictures or of a repo: the last part of its path, without ".zip" or ".txt".
 
     Args:
-        source: a folder, a zip, hf://datasets/namespace/name[@revision][/folder], or namespace/repo.
+        source: a folder, a zip, a list of addresses, an address, or namespace/repo.
     """
     if "://" in source:
         return source.rstrip("/").rpartition("/")[2].partition("@")[0]
     name = Path(source).name
     if name in ("", ".."):
         name = Path(source).resolve().name
-    return name[:-4] if name.lower().endswith(".zip") else name
+    return name[:-4] if name.lower().endswith((".zip", ".txt")) else name
 
 
 def gallery_keys(sources: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ def build_pictures(pictures: str, out: Path) -> BuildReport:
     """Build the gallery of pictures, or bring it up to date, and print what was done.
 
     Args:
-        pictures: a folder, a zip or hf://datasets/namespace/name.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
         out: folder of the gallery; a build that was interrupted goes on there.
 
     Raises:

@@ -19,7 +19,7 @@ class Settings:
         port: port to listen on.
         root_path: path under which a proxy shows the page, or "".
         share: also open a public gradio.live address.
-        images: gallery -> image root of the host's own: folder, zip, https address or hf://datasets/...
+        images: gallery -> image root of the host's own: folder, zip, list of addresses, https, hf:// or s3:// address.
         car_repo: repo of the car tab, as `hub.load` takes it.
         cifar10_repo: repo of the CIFAR-10 tab.
         max_size: largest upload, in MiB.
@@ -27,7 +27,7 @@ class Settings:
         keep: how long a visitor's files are kept, in seconds.
         keep_uploads: hours that uploads are kept for links to a search with them; 0 for not at all.
         auth: name and password that visitors must give, or None.
-        pictures: folder, zip or hf://datasets/... whose gallery is built and is the first tab, or "".
+        pictures: folder, zip, list of addresses, hf:// or s3:// address, whose gallery is the first tab, or "".
         out: folder of that gallery, or "" for one below the current folder.
         galleries: repos of further tabs, as `hub.load` takes them.
         only: leave the two bundled tabs away.
@@ -137,7 +137,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="HOURS",
     )
     add("--auth", "", "ask visitors for this name and password", metavar="NAME:PASSWORD")
-    add("--pictures", "", "build a gallery of these pictures and show it first: folder, zip or hf://datasets/...")
+    add(
+        "--pictures",
+        "",
+        "build a gallery of these pictures and show it first: folder, zip, list of addresses (.txt), hf://datasets/... "
+        "or s3://...",
+    )
     add("--out", "", "folder of that gallery, beside which an interrupted build is kept; default: below .visim")
     add("--title", "", "heading of the page")
     add("--description", "", "a few sentences below the heading")
@@ -162,8 +167,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=PATH",
-        help="pictures of a gallery (cars, cifar10, or one named like its folder): folder, zip, https address or "
-        "hf://datasets/... [VISIM_IMAGES_CARS, VISIM_IMAGES_CIFAR10, ...; where the gallery says]",
+        help="pictures of a gallery (cars, cifar10, or one named like its folder): folder, zip, list "
+        "of addresses (.txt), https address, hf://datasets/... or s3://... "
+        "[VISIM_IMAGES_CARS, VISIM_IMAGES_CIFAR10, ...; where the gallery says]",
     )
     return parser
 

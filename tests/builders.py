@@ -1,5 +1,6 @@
 """Small, drawn and deterministic things to test with: pictures, networks of a tiny size, whole repo folders."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "drawn_pictures",
     "edit_json",
     "files_of",
+    "flat_png",
     "raw_safetensors",
     "tiny_autoencoder",
     "tiny_car_repo",
@@ -58,6 +60,13 @@ def drawn_picture(seed: int, *, size: int = 48) -> npt.NDArray[np.uint8]:
 def drawn_pictures(count: int, *, size: int = 48, seed: int = 0) -> list[npt.NDArray[np.uint8]]:
     """`count` different drawn pictures."""
     return [drawn_picture(1000 * seed + place, size=size) for place in range(count)]
+
+
+def flat_png(colour: str) -> bytes:
+    """A small PNG file of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 6), colour).save(file, "PNG")
+    return file.getvalue()
 
 
 def write_pictures(

@@ -33,7 +33,8 @@ class Gallery:
         columns: name -> N further values, such as a price or an address.
         weights_sha256: SHA-256 of the weights file that embedded the pictures.
         processor_sha256: SHA-256 of the preprocessor_config.json that they went through.
-        image_root: where the pictures are: a folder, a zip, an https address or `hf://datasets/...`; "" if unknown.
+        image_root: where the pictures are: a folder, a zip, a list of addresses, or an https, hf:// or s3:// address;
+            "" if unknown.
         about: how the gallery describes itself.
         engine: searches all pictures, where they are more than memory holds: the N above are then a sample of them.
 

@@ -1,4 +1,4 @@
-"""Read the files of one image root: a folder, a zip, or a web address. `ImageStore` is built on these."""
+"""Read the files of one image root: a folder, a zip, or a web address. `image_roots` chooses among these and others."""
 
 import errno
 import os
@@ -19,9 +19,11 @@ from visim_models.errors import ImageSourceError
 from visim_models.file_names import is_picture_name
 from visim_models.images import MAX_BYTES
 
-__all__ = ["FolderReader", "Listing", "Reader", "WebReader", "ZipReader", "open_local"]
+__all__ = ["MAX_WEB_BYTES", "FolderReader", "Listing", "Reader", "WebReader", "ZipReader"]
 
-_MAX_WEB_BYTES: Final = 16 * 2**20  # several are in memory at once
+MAX_WEB_BYTES: Final = 16 * 2**20
+"""Largest file from the network: several are in memory at once."""
+
 _ENCRYPTED: Final = 0x1
 # The other methods of zip files unpack a whole block at a time, whatever its size.
 _UNPACKED_IN_STEPS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -41,6 +43,10 @@ class Listing(NamedTuple):
 
 class Reader(Protocol):
     """Reads files by names that `check_file_name` has passed. Every method may be called by several threads."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether files come over the network."""
 
     def list_files(self) -> Listing:
         """List all files; raise ImageSourceError if that is not possible."""
@@ -64,6 +70,8 @@ class FolderReader:
     Args:
         folder: an existing folder.
     """
+
+    is_remote = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
@@ -138,6 +146,8 @@ class ZipReader:
         ImageSourceError: its directory is damaged.
     """
 
+    is_remote = False
+
     def __init__(self, path: Path) -> None:
         self._path = path
         # ZipFile counts its open members without a lock; what is read from them is guarded by a lock of its own.
@@ -199,6 +209,8 @@ class WebReader:
         ImageSourceError: `root` is no such address.
     """
 
+    is_remote = True
+
     def __init__(self, root: str, *, trusted: bool) -> None:
         self._root = root
         is_on_hub = root.startswith(HUB_DATASETS)
@@ -214,7 +226,7 @@ class WebReader:
         if self._dataset is None:
             raise ImageSourceError(
                 f"The pictures under {self._root} cannot be listed: a web address has no list of files. "
-                "Give a folder, a zip or hf://datasets/...",
+                "Give a folder, a zip, a list of addresses (.txt), hf://datasets/... or s3://...",
                 path=self._root,
             )
         repo_id, revision, folder = self._dataset
@@ -237,7 +249,7 @@ class WebReader:
         return download(
             f"{self._address}/{quote(file_name)}",
             timeout=seconds,
-            max_bytes=_MAX_WEB_BYTES,
+            max_bytes=MAX_WEB_BYTES,
             trusted_origin=self._trusted_origin,
             token=get_token() if self._uses_token else None,
         )
@@ -245,30 +257,6 @@ class WebReader:
     def fingerprint(self, file_name: str) -> str:
         """Return the hash that the last listing gave, or ""."""
         return self._blobs.get(file_name, "")
-
-
-def open_local(root: str) -> Reader:
-    """Open a folder or a zip on this machine.
-
-    Raises:
-        ImageSourceError: it is neither, or may not be opened.
-    """
-    path = Path(root)
-    try:
-        status = path.stat()
-    except (OSError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise ImageSourceError(
-                f"The image root {root!r} may not be opened: check its permissions.", path=root
-            ) from error
-        raise ImageSourceError(
-            f"The image root {root!r} is neither a folder, a zip, nor an address.", path=root
-        ) from error
-    if stat.S_ISDIR(status.st_mode):
-        return FolderReader(path)
-    if not stat.S_ISREG(status.st_mode) or not zipfile.is_zipfile(path):
-        raise ImageSourceError(f"The image root {root!r} is neither a folder, a zip, nor an address.", path=root)
-    return ZipReader(path)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""The pictures of a folder, a zip, a web address or a data set on the Hub: list, read, hash, decode many at once."""
+"""The pictures of a folder, a zip, a list of addresses, the web, the Hub or a bucket: list, read, hash, decode many."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from visim_models.disk_cache import DiskCache
 from visim_models.errors import ImageDecodeError, ImageHostError, ImageSourceError, VisimError
 from visim_models.file_names import check_file_name, is_picture_name
 from visim_models.host_pause import HostPause
-from visim_models.image_readers import WebReader, open_local
+from visim_models.image_roots import open_reader
 from visim_models.images import decode_image
 from visim_models.processing import ImageProcessor
 
@@ -44,21 +44,24 @@ class ImageStore:
     for a while, and then asked again in the background: no call waits for that. Any thread may call any method.
 
     Args:
-        root: a folder, a zip, an http(s) address, or hf://datasets/namespace/name[@revision][/folder].
+        root: a folder, a zip, a list of addresses (.txt), an http(s) address, hf://datasets/namespace/name[@revision][/folder],
+            or s3://bucket[/folder].
         trusted: the person who runs this named the root, or the folder of the gallery that names it. Otherwise it may
-            be neither on this machine nor in a private network, and the user's token is not sent: a gallery from
-            elsewhere cannot point there.
+            be neither on this machine nor in a private network nor in a bucket, and the user's token and keys are not
+            used: a gallery from elsewhere cannot point there.
         cache_dir: keeps files from the network, at most 512 MiB. Without it, none is kept.
         timeout: longest wait for the network of one `read` or `read_many`, in seconds.
         retry_after: how long a host that does not answer is left alone, in seconds.
 
     Attributes:
         root: as given.
+        location: the root as it is found from every folder of this machine.
         is_remote: whether pictures come over the network.
         unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read.
 
     Raises:
         ImageSourceError: `root` is none of these, cannot be opened, or is not trusted enough.
+        MissingExtraError: a bucket needs pyarrow.
 
     Example:
         >>> store = ImageStore("photos")
@@ -76,14 +79,10 @@ class ImageStore:
         retry_after: float = 60.0,
     ) -> None:
         self.root = os.fspath(root)
-        self.is_remote = "://" in self.root
+        self._reader = open_reader(self.root, trusted=trusted)
+        self.location = self.root if "://" in self.root else str(Path(self.root).resolve())
+        self.is_remote = self._reader.is_remote
         self.unreadable: dict[str, str] = {}
-        if not self.is_remote and not trusted:
-            raise ImageSourceError(
-                f"The image root {self.root!r} is on this machine: name it with --images to allow that.",
-                path=self.root,
-            )
-        self._reader = WebReader(self.root, trusted=trusted) if self.is_remote else open_local(self.root)
         self._cache = DiskCache(cache_dir) if cache_dir and self.is_remote else None
         self._timeout = timeout
         self._pause = HostPause(self.root, seconds=retry_after)
@@ -149,8 +148,9 @@ class ImageStore:
     def fingerprint(self, file_name: str) -> str:
         """Return a text that changes with the file, without reading it, or "" where there is none.
 
-        It is made of the size and the time of change in a folder, the size and the checksum in a zip, and is the hash
-        that the last `list` gave of a data set on the Hub. A missing file and one at a web address have none.
+        It is made of the size and the time of change in a folder or a bucket, the size and the checksum in a zip, the
+        address alone in a list of addresses, and is the hash that the last `list` gave of a data set on the Hub. A
+        missing file and one under a web address have none.
 
         Raises:
             ImageSourceError: the name leads out of the root.

@@ -132,7 +132,8 @@ class StoredPipeline:
         and keeps what a later change needs.
 
         Args:
-            pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
+            pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
+                The folder path of each picture is its label.
             model: the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME".
             image_root: where the pictures can be fetched from later; by default `pictures`.
             progress: show progress bars.

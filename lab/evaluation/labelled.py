@@ -98,6 +98,8 @@ def _raw_pixels(queries: ImageSet, similarity: VisualSimilarity) -> list[Figure]
         return []
     shown = []
     store = ImageStore(gallery.image_root)
+    if store.is_remote:  # a list of addresses
+        return []
     for batch in store.decode_many(gallery.file_names, processor, at_once=pictures_at_once(processor.size)):
         for _, result in batch:
             if isinstance(result, VisimError):

@@ -44,7 +44,7 @@ def test_a_gallery_of_cars_of_ones_own_is_compared_by_body_only(repos: dict[str,
 
 @pytest.mark.usefixtures("bundled")
 def test_an_image_root_that_the_host_named_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(ImageSourceError, match="neither a folder, a zip, nor an address"):
+    with pytest.raises(ImageSourceError, match="neither a folder, a zip, a list of addresses"):
         load_collections(Settings(images={"cars": str(tmp_path / "nowhere")}))
 
 

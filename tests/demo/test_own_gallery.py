@@ -182,5 +182,5 @@ def test_a_logo_must_be_a_picture(load: Callable[..., list[Collection]], tmp_pat
 def test_pictures_that_are_not_there_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["--pictures", str(tmp_path / "nowhere"), "--only", "--out", str(out)]) == 1
-    assert "neither a folder, a zip, nor an address" in capsys.readouterr().err
+    assert "neither a folder, a zip, a list of addresses" in capsys.readouterr().err
     assert not out.exists()

@@ -1,7 +1,6 @@
 """Image stores: folders, zips, web addresses and data sets, with real HTTP servers on the loopback interface."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -16,22 +15,15 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
-from tests.builders import write_pictures
+from tests.builders import flat_png, write_pictures
 from tests.loopback import FileServer, running
 from visim_models import ImageDecodeError, ImageHostError, ImageProcessor, ImageSourceError, ImageStore, decode_image
 
 PROCESSOR = ImageProcessor(size=8)
 
 
-def picture(colour: str) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (8, 6), colour).save(file, "PNG")
-    return file.getvalue()
-
-
-RED, BLUE = picture("red"), picture("blue")
+RED, BLUE = flat_png("red"), flat_png("blue")
 
 
 @pytest.fixture

@@ -82,7 +82,8 @@ def build_in_engine(
     is made again in a new collection, which takes the old one's place when it is whole.
 
     Args:
-        pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
+            The folder path of each picture is its label.
         out: the repo folder: new, empty, or one with a gallery of the same network.
         options: the engine and the runner.
         model: the repo of the network; by default that of `out`, if it has a gallery, else "general-extractor".

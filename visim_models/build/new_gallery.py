@@ -46,12 +46,13 @@ def build(
     everything else in it stays. A killed build goes on where it stopped.
 
     Args:
-        pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
+            The folder path of each picture is its label.
         out: the repo folder: new, empty, or one with a gallery of the same network.
         model: the repo of the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME"
             for a network of timm; by default that of `out`, if it has a gallery, else "general-extractor".
-        image_root: where the pictures can be fetched from later: a folder, a zip, an https address or
-            hf://datasets/namespace/name; by default `pictures`, or the root that the gallery has already.
+        image_root: where the pictures can be fetched from later: a folder, a zip, a list of addresses, or an https,
+            hf:// or s3:// address; by default `pictures`, or the root that the gallery has already.
         description: labels, further columns and how the gallery describes itself.
         remove_missing: remove pictures from an old gallery that `pictures` does not have.
         progress: show progress bars.
@@ -110,7 +111,8 @@ def embed_gallery(
     """Build a gallery of pictures in memory.
 
     Args:
-        pictures: a folder, a zip, or hf://datasets/namespace/name. The folder path of each picture is its label.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
+            The folder path of each picture is its label.
         model: the repo of the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME"
             for a network of timm.
         image_root: where the pictures can be fetched from later; by default `pictures`.

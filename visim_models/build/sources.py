@@ -35,7 +35,7 @@ def open_store(pictures: str | os.PathLike[str]) -> ImageStore:
     """Open a source of pictures that the person who builds the gallery has named.
 
     Raises:
-        ImageSourceError: it is neither a folder, a zip nor an address, or cannot be opened.
+        ImageSourceError: it is neither a folder, a zip, a list of addresses nor an address, or cannot be opened.
     """
     return ImageStore(pictures, trusted=True, timeout=_SECONDS_A_FILE)
 
@@ -46,7 +46,7 @@ def image_root_of(store: ImageStore) -> str:
     Raises:
         DataError: no gallery can store it.
     """
-    root = store.root if store.is_remote else str(Path(store.root).resolve())
+    root = store.location
     try:
         root.encode()
     except UnicodeEncodeError as error:
@@ -55,11 +55,11 @@ def image_root_of(store: ImageStore) -> str:
 
 
 def checked_root(image_root: str) -> str:
-    """Return an image root as a gallery can store it; that of a folder or zip is found from every folder.
+    """Return an image root as a gallery can store it; that of a path is found from every folder.
 
     Raises:
         DataError: it is not UTF-8.
-        ImageSourceError: it is neither a folder, a zip nor an address.
+        ImageSourceError: it is neither a folder, a zip, a list of addresses nor an address.
     """
     return image_root_of(open_store(image_root)) if image_root else ""
 

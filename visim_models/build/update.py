@@ -42,9 +42,9 @@ def update(
 
     Args:
         repo: the folder.
-        pictures: a folder, a zip, or hf://datasets/namespace/name, that the gallery becomes: new pictures are added,
-            those whose content has changed are embedded again, those that are gone are removed, and renamed ones keep
-            their embedding. A file that cannot be read this time leaves its picture as it is.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/... or s3://..., that the gallery becomes:
+            new pictures are added, those whose content has changed are embedded again, those that are gone are removed,
+            and renamed ones keep their embedding. A file that cannot be read this time leaves its picture as it is.
         add: a folder, zip or data set whose new pictures are added; pictures whose names the gallery has stay.
         remove: file names to remove, before others are added. Unknown ones are reported.
         image_root: where the pictures can be fetched from; by default the gallery's own root stays.
@@ -112,7 +112,7 @@ def sync(
 
     Args:
         repo: the repo, whose gallery `build` made.
-        pictures: a folder, a zip, or hf://datasets/namespace/name.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
         image_root: where the pictures can be fetched from; None for the gallery's own root.
         description: changes of labels, further columns and how the gallery describes itself.
         remove_missing: remove pictures that `pictures` does not have.

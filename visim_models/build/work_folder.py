@@ -58,7 +58,7 @@ class WorkFolder:
         key = hashlib.sha256((parts.weights_sha256 + parts.processor_sha256).encode()).hexdigest()
         self.path = out.with_name(f".{out.name}.work-{key[:12]}")
         self._store = store
-        self._root = store.root if store.is_remote else str(Path(store.root).resolve())
+        self._root = store.location
 
     def fingerprint(self, file_name: str) -> str:
         """Return a text that changes with a file, or "" where there is none: such a file is embedded again."""

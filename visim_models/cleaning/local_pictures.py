@@ -35,6 +35,8 @@ def local_thumbnails(gallery: Gallery, *, progress: bool = False) -> Tensor | No
         return None
     try:
         store = ImageStore(gallery.image_root)
+        if store.is_remote:  # a list of addresses
+            return None
         store.read(gallery.file_names[0])
     except ImageSourceError:
         return None

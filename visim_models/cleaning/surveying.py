@@ -48,7 +48,7 @@ def survey_pictures(
     """Look at every picture file of a folder, a zip or a data set.
 
     Args:
-        pictures: a folder, a zip, or hf://datasets/namespace/name.
+        pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/namespace/name or s3://bucket/folder.
         parts: the network and the processor.
         gallery: look at its pictures alone, and take their embeddings from it: the network does nothing.
         kept: where what was seen is kept, so that only new and changed files are looked at the next time.

@@ -18,6 +18,7 @@ examples:
   visim build photos --out my-gallery --model timm:vit_small_patch14_dinov2.lvd142m
   visim build photos --out my-gallery --metadata prices.csv --show price --link url --one "a chair" --many chairs
   visim build --out my-gallery --add more-photos.zip
+  visim build addresses.txt --out my-gallery       pictures of the web, an address a line
   visim build --out my-gallery --remove chairs/oak_2.jpg --remove-list sold.txt
   visim build --out my-gallery --image-root hf://datasets/NAME/my-pictures
   visim build photos --out my-gallery --engine milvus --index-uri http://localhost:19530 --runner native
@@ -40,7 +41,8 @@ def add_build(commands: Commands) -> None:
         "pictures",
         nargs="?",
         metavar="PICTURES",
-        help="the pictures: a folder, a zip, or hf://datasets/NAMESPACE/NAME; their folder paths are their labels",
+        help="the pictures: a folder, a zip, a list of addresses (.txt, one a line), hf://datasets/NAMESPACE/NAME or "
+        "s3://BUCKET/FOLDER; their folder paths are their labels",
     )
     parser.add_argument(
         "--out",
@@ -57,7 +59,8 @@ def add_build(commands: Commands) -> None:
     parser.add_argument(
         "--image-root",
         metavar="ROOT",
-        help="where the pictures can be fetched from later: a folder, a zip, an https address or hf://datasets/...; "
+        help="where the pictures can be fetched from later: a folder, a zip, a list of addresses, an https address, "
+        "hf://datasets/... or s3://...; "
         "PICTURES by default, and a gallery that exists keeps its root. Everyone who gets the repo can read it",
     )
     parser.add_argument(
@@ -68,7 +71,8 @@ def add_build(commands: Commands) -> None:
     parser.add_argument(
         "--add",
         metavar="PATH",
-        help="add the new pictures of another folder, zip or data set; pictures whose names the gallery has stay",
+        help="add the new pictures of another folder, zip, list, data set or bucket; "
+        "pictures whose names the gallery has stay",
     )
     parser.add_argument(
         "--remove",

@@ -42,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "pictures",
         nargs="?",
         metavar="PICTURES",
-        help="the pictures: a folder, a zip, hf://datasets/NAMESPACE/NAME, or the repo folder of a built gallery",
+        help="the pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/NAMESPACE/NAME, "
+        "s3://BUCKET/FOLDER, or the repo folder of a built gallery",
     )
     parser.add_argument(
         "--out", metavar="FOLDER", help="where plan.csv and report.html go (default: PICTURES-clean, here)"

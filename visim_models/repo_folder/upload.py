@@ -147,6 +147,8 @@ def root_warning(image_root: str) -> str:
     """
     if not image_root:
         return "The gallery names no image root: visitors see drawn tiles or placeholders, and none of its pictures."
+    if image_root.startswith("s3://"):
+        return f"The gallery's pictures are in {image_root}: only those with keys of that bucket see them."
     if "://" not in image_root:
         return (
             f"The gallery's pictures are in {image_root} on this machine: visitors see drawn tiles or placeholders "

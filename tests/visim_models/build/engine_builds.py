@@ -7,7 +7,7 @@ from visim_models.build.engine_build import EngineOptions, build_in_engine
 from visim_models.search.engine import EngineAddress
 
 
-def engine_build(pictures: Path, out: Path, uri: str, model: Path, *, runner: str | None = None) -> BuildReport:
+def engine_build(pictures: Path | str, out: Path, uri: str, model: Path, *, runner: str | None = None) -> BuildReport:
     options = EngineOptions(address=EngineAddress(uri), runner=runner)
     return build_in_engine(pictures, out, options, model=str(model), progress=False)
 
