@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from demo.collection import Collection
 from demo.facts import shortened
@@ -25,6 +24,8 @@ them best."""
 _MATCHES = 4
 _SIDE, _EDGE = 32, 6
 """Side of a reduced drawing, and how much of it is an edge, in pixels."""
+_STEPS = ((1, 0), (0, 1))
+"""To the neighbours of a pixel."""
 _REFUSED = ("text", "plot", "noise")
 """Kinds of drawn pictures of which the first that is found to be of another kind is an example, too."""
 _SEED = 5
@@ -125,6 +126,7 @@ def _best(collection: Collection, drawings: list[Image.Image], label: str) -> tu
 
 def _unrest(drawing: Image.Image) -> float:
     """Return how much the grey levels change along the upper and lower edge of a picture."""
-    grey = np.asarray(drawing.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
-    edges = np.concatenate([grey[:_EDGE], grey[-_EDGE:]])
-    return float(np.abs(np.diff(edges, axis=0)).mean() + np.abs(np.diff(edges, axis=1)).mean())
+    grey = drawing.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    strips = [grey.crop((0, top, _SIDE, top + _EDGE)) for top in (0, _SIDE - _EDGE)]
+    steps = [ImageChops.difference(strip, ImageChops.offset(strip, *step)) for strip in strips for step in _STEPS]
+    return sum(ImageStat.Stat(step.crop((1, 1, _SIDE, _EDGE))).mean[0] for step in steps)
