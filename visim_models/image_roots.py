@@ -13,6 +13,7 @@ from visim_models.image_readers import FolderReader, Reader, WebReader, ZipReade
 __all__ = ["open_reader"]
 
 _LIST: Final = ".txt"
+_ZIP: Final = ".zip"
 
 
 def open_reader(root: str, *, trusted: bool) -> Reader:
@@ -50,12 +51,13 @@ def _open_local(root: str) -> Reader:
     if stat.S_ISREG(status.st_mode):
         if path.suffix.lower() == _LIST:
             return AddressListReader(path)
-        if zipfile.is_zipfile(path):
+        if path.suffix.lower() == _ZIP or zipfile.is_zipfile(path):
             return ZipReader(path)
     raise _unknown(root)
 
 
 def _unknown(root: str) -> ImageSourceError:
     return ImageSourceError(
-        f"The image root {root!r} is neither a folder, a zip, a list of addresses (.txt), nor an address.", path=root
+        f"No pictures at {root!r}: it is neither a folder, a zip, a list of addresses (.txt), nor an address.",
+        path=root,
     )

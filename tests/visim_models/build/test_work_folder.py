@@ -168,7 +168,7 @@ def test_pictures_go_through_the_network_in_the_batches_that_suit_it(
     )
     write_pictures(tmp_path / "pictures", 70, size=8)
     build(tmp_path / "pictures", tmp_path / "mine", model=model, progress=False)
-    assert sizes == [256, 24]
+    assert sorted(sizes) == [24, 256]  # two threads embed
 
 
 def test_other_files_in_the_work_folder_stay(model: Path, pictures: Path, tmp_path: Path) -> None:
