@@ -162,7 +162,10 @@ class Answers:
 
     def _matches(self, search: Search) -> Updates:
         about = self._collection.about
-        said = meaning(search.matches[0], self._collection.words) if search.matches and search.is_usual else ""
+        words = self._collection.words
+        said = meaning(search.matches[0], words) if search.matches and search.is_usual else ""
+        if search.verdict is not None and search.verdict.is_ood:
+            said = say("means_little", many=words.many)
         above = f'<p class="visim-means">{escape(said)}</p>' if said else ""
         table = {"headers": table_headers(about), "data": matches_rows(search.matches, about)}
         content = matches_csv(search.matches, about.columns).encode()

@@ -182,6 +182,8 @@ def nearest(
 ) -> list[Match]:
     """Find the nearest matches of an embedding, of one label if that is given; fewer where it has fewer pictures.
 
+    The nearest is the first, also of those that are left when others are not wanted.
+
     Args:
         similarity: has the gallery.
         embedding: (D,) of the query.
@@ -194,7 +196,9 @@ def nearest(
     """
     wanted = top_k if not less else max(top_k, min(_REACH, len(similarity.gallery)))
     found = similarity.nearest(embedding, top_k=wanted, label=label or None)
-    return (less_like(similarity.gallery, found, less) if less else found)[:top_k]
+    if not less:
+        return found
+    return sorted(less_like(similarity.gallery, found, less)[:top_k], key=lambda match: -match.score)
 
 
 def matches_csv(matches: Sequence[Match], columns: Sequence[str] = ()) -> str:

@@ -30,7 +30,7 @@ GERMAN: Final[dict[str, str]] = {
     "info_by body": "Nach Karosserie: die Merkmale, die Karosserien unterscheiden.",
     "info_by kind": "Nach Art: was auf dem Bild ist.",
     "info_by look": "Nach Aussehen: Farbe, Hintergrund und Richtung.",
-    "heading": "Gib ein Bild: visim zeigt die Bilder einer Galerie, die ihm am ähnlichsten sind, mit einem "
+    "heading": "Gib ein Bild ein: visim zeigt die Bilder einer Galerie, die ihm am ähnlichsten sind, mit einem "
     "Prozentwert, und sagt es, wenn deines nicht von der Art ist, die es kennt.",
     "your_picture": "Dein Bild",
     "drop": "Ein Bild hier ablegen, oder klicken, um eines zu wählen",
@@ -68,7 +68,8 @@ GERMAN: Final[dict[str, str]] = {
     "eingestellt.",
     "held_out": "zurückgehaltenen Bildern ({many})",
     "own_pictures": "Bildern dieser Galerie",
-    "measured": "Gemessen an {n} anderen Bildern ({many}): {share} % davon bekamen eine Warnung.",
+    "measured": "Gemessen an {n} anderen Bildern ({many}): {share} % davon bekamen eine Warnung, eine deutliche oder "
+    "eine milde.",
     "passes": "Von Bildern anderer Art findet es {found}.",
     "finds": "An gezeichneten Bildern erprobt ({n} von jeder Art), findet das Urteil {found}.",
     "found": "{share} % von {kind}",
@@ -93,6 +94,7 @@ GERMAN: Final[dict[str, str]] = {
     "means_first": "Was der Prozentwert heißt: Von 100 Treffern mit {percent} % haben etwa {n} {same}.",
     "means_most": "Was der Prozentwert heißt: Fast alle Treffer mit {percent} % haben {same}.",
     "means_least": "Was der Prozentwert heißt: Kaum ein Treffer mit {percent} % hat {same}.",
+    "means_little": "Die Prozentwerte sind zwischen Bildern dieser Art ({many}) gemessen: bei anderen sagen sie wenig.",
     "all_drawn": "Diese Kacheln hat der Autoencoder aus ihren Codes gezeichnet, da die Fotos nicht da sind.",
     "some_drawn": "Kacheln mit „gezeichnet“ hat der Autoencoder aus ihren Codes gezeichnet, da ihre Fotos nicht da "
     "sind.",
@@ -108,17 +110,17 @@ GERMAN: Final[dict[str, str]] = {
     "again": "Mit diesem suchen",
     "why": "Warum passen diese zusammen?",
     "less": "Weniger wie dieses",
-    "less_like": "Bilder wie die, die du mit „Weniger wie dieses“ markiert hast ({n}), kommen später.",
-    "all_again": "Wieder zeigen",
+    "less_like": "Treffer wie die {n}, die du mit „Weniger wie dieses“ markiert hast, kommen später, dafür andere.",
+    "all_again": "„Weniger wie dieses“ aufheben",
     "why_head": "Warum diese zusammenpassen",
-    "why_how": "Jedes Bild wird Stück für Stück verdeckt. Farbig ist ein Teil, wenn sein Verdecken die beiden "
-    "unähnlicher macht, als es bei Bildern geschieht, die nichts miteinander zu tun haben.",
+    "why_how": "Was zählt, ist farbig: Verdeckt man einen solchen Teil, werden die beiden Bilder unähnlicher, als "
+    "wenn man einen Teil von zwei Bildern verdeckt, die nichts miteinander zu tun haben.",
     "why_query": "Dein Bild, wo es der Kachel ähnelt",
     "why_found": "Die Kachel, wo sie deinem Bild ähnelt",
     "why_nothing": "Kein Teil sticht hervor: Verdecken kostet nirgends mehr als bei fremden Bildern.",
-    "why_not_photo": "Eine Kachel, die kein Foto ist, bleibt weg: Auf ihr ist nichts gezeigt.",
-    "legend_low": "wie bei fremden Bildern",
-    "legend_high": "dreimal so viel",
+    "why_not_photo": "Die Kachel ist nur gezeichnet, kein Foto; darum ist auf ihr nichts markiert.",
+    "legend_low": "zählt so wenig wie in fremden Bildern",
+    "legend_high": "zählt dreimal so viel",
     "sure": "Wie sicher ist das?",
     "table": "Die Treffer als Tabelle",
     "rank": "Rang",

@@ -163,6 +163,7 @@ def _open(browser: Browser, address: str, window: str, **options: Any) -> Page:
 def _shoot(page: Page, path: Path) -> None:
     images = "images => Promise.all(images.filter(image => image.offsetParent).map(image => image.decode()))"
     page.locator(".visim-tiles img").evaluate_all(images)
+    page.mouse.move(0, 0)  # the tile below it would look like a chosen one
     page.wait_for_timeout(1500)  # progress bars fade out
     with Image.open(BytesIO(page.screenshot())) as picture:
         picture.convert("RGB").quantize(256).save(path, optimize=True)

@@ -210,7 +210,7 @@ def test_why_two_pictures_match(page: Page) -> None:
     expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
     captions(page, "cars").nth(1).click()
     page.get_by_role("button", name="Why do these match?").click()
-    expect(page.locator("#cars-why-text")).to_contain_text("A tile that is no photograph is left out", timeout=PATIENCE)
+    expect(page.locator("#cars-why-text")).to_contain_text("The tile is only drawn", timeout=PATIENCE)
     expect(page.locator("#cars-why-found")).to_be_hidden()
     captions(page, "cars").nth(2).click()  # another tile has other reasons
     expect(page.locator("#cars-why-text")).to_be_hidden(timeout=PATIENCE)

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from demo.collection import load_collections
-from demo.heading import make_heading
+from demo.heading import make_heading, read_logo
 from demo.page import build_demo
 from demo.settings import Settings
 from tests.builders import drawn_picture, tiny_repo, write_pictures
@@ -51,7 +51,9 @@ def shop(repos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> It
     Image.new("RGBA", (96, 64), (180, 40, 40, 128)).save(folder / "logo.png")
     settings = Settings(galleries=(str(repo),), only=True, logo=str(folder / "logo.png"))
     collections = load_collections(settings)
-    with served(build_demo(collections, heading=make_heading(settings, collections))) as url:
+    with served(
+        build_demo(collections, heading=make_heading(settings, collections, logo=read_logo(settings.logo)))
+    ) as url:
         yield url
 
 
@@ -73,7 +75,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (repo / "gallery" / "about.json").write_text(json.dumps(about), encoding="utf-8")
     settings = Settings(galleries=(str(repo), str(repo)), only=True)
     collections = load_collections(settings)
-    with served(build_demo(collections, heading=make_heading(settings, collections))) as url:
+    with served(
+        build_demo(collections, heading=make_heading(settings, collections, logo=read_logo(settings.logo)))
+    ) as url:
         yield url
 
 

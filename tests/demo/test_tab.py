@@ -27,7 +27,7 @@ def test_only_a_match_is_explained(
         part.elem_id: value for part, value in tab._on_why(search, str(upload), search.matches[0].file_name).items()
     }
     assert not shown["cars-why-found"]["visible"]  # nothing is shown on a tile that is drawn
-    assert "A tile that is no photograph is left out" in shown["cars-why-text"]
+    assert "The tile is only drawn" in shown["cars-why-text"]
 
     def look_up(_: object, names: list[str]) -> None:
         raise AssertionError(f"{names} were looked up")
@@ -53,4 +53,4 @@ def test_several_pictures_are_explained_on_the_match_alone(collections: list[Col
     search = replace(search, files=("a.png", "b.png"), found=found)
     shown = {part.elem_id: value for part, value in tab._on_why(search, None, search.matches[0].file_name).items()}
     assert not shown["cars-why-query"]["visible"]
-    assert "A tile that is no photograph is left out" in shown["cars-why-text"]
+    assert "The tile is only drawn" in shown["cars-why-text"]

@@ -60,7 +60,7 @@ def test_the_statistics_are_in_the_fold() -> None:
     figures = [figure("ood_false_alarms_at_5", 2.68), figure("ood_found_at_5_noise", 99.6), figure("other", 1)]
     said = explain_basis(verdict(30), CARS, VerdictBasis(figures=figures))
     assert "It is stranger than 92.1 % of 380 cars that were held out; the warning is set for 5 % false alarms." in said
-    assert "Measured on 709 other cars: 2.7 % of them got a warning." in said
+    assert "Measured on 709 other cars: 2.7 % of them got a warning, firm or mild." in said
     assert "Of pictures of other kinds, it finds 100 % of noise." in said
     own = explain_basis(verdict(200), Words("x", "a chair", "chairs"), VerdictBasis(is_self_calibrated=True))
     assert "Stranger" not in own
