@@ -110,7 +110,7 @@ GERMAN: Final[dict[str, str]] = {
     "again": "Mit diesem suchen",
     "why": "Warum passen diese zusammen?",
     "less": "Weniger wie dieses",
-    "less_like": "Treffer wie die {n}, die du mit „Weniger wie dieses“ markiert hast, kommen später, dafür andere.",
+    "less_like": "Mit „Weniger wie dieses“ markiert: {n}. Solche Bilder kommen später, dafür andere.",
     "all_again": "„Weniger wie dieses“ aufheben",
     "why_head": "Warum diese zusammenpassen",
     "why_how": "Was zählt, ist farbig: Verdeckt man einen solchen Teil, werden die beiden Bilder unähnlicher, als "

@@ -113,7 +113,7 @@ ENGLISH: Final[dict[str, str]] = {
     "again": "Search with this one",
     "why": "Why do these match?",
     "less": "Less like this",
-    "less_like": "Matches like the {n} that you marked “less like this” come later, and others in their place.",
+    "less_like": "Marked “less like this”: {n}. Pictures like that come later, and others in their place.",
     "all_again": "Undo “less like this”",
     "why_head": "Why these match",
     "why_how": "Parts that count are coloured: cover one of them, and the two pictures are less alike by more than "
