@@ -28,12 +28,10 @@ def check_file_name(name: str) -> None:
 def _fault_of(name: str) -> str:
     """Return what is wrong with a name; "" if nothing is."""
     parts = name.split("/")
-    if "" in parts:
-        return "is empty, absolute, or has an empty part"
-    if {".", ".."} & set(parts):
-        return "leaves its folder, or might"
+    if {"", ".", ".."} & set(parts):
+        return "is empty, absolute or leaves the image root"
     if "\\" in name or ":" in parts[0]:
-        return "has a backslash, or a colon in its first part"
+        return "has odd characters, a backslash or a colon in its first part"
     if name.isprintable():
         return ""
     is_utf8 = not any("\ud800" <= letter <= "\udfff" for letter in name)

@@ -39,12 +39,15 @@ from visim_models.image_containers.tiff import reduce_tiff
 from visim_models.image_containers.webp import reduce_webp
 from visim_models.image_conversion import to_rgb, turned
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "ImageSource", "decode_image"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "TOO_LARGE", "ImageSource", "decode_image"]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 
 MAX_BYTES: Final = 32 * 2**20
 MAX_PIXELS: Final = 25_000_000  # a 24 megapixel camera's picture; at most 12 bytes of memory a pixel
+
+TOO_LARGE: Final = "is too large"
+"""What an error says of a picture that is beyond a limit of size, and may be a good one."""
 
 _MAX_SIDE: Final = 32_768
 _READABLE: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
@@ -135,7 +138,7 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         raise ImageDecodeError(f"{name} is {width} x {height} pixels: there is nothing in it. Choose another picture.")
     if width * height > max_pixels or max(size) > _MAX_SIDE:
         raise ImageDecodeError(
-            f"{name} is too large: {width} x {height} pixels, and the limit is {max_pixels:,} pixels in all "
+            f"{name} {TOO_LARGE}: {width} x {height} pixels, and the limit is {max_pixels:,} pixels in all "
             f"and {_MAX_SIDE:,} a side. Make the picture smaller and try again."
         )
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from visim_models.build.skipped import Skipped
 from visim_models.cleaning.journal import JournalWriter, Move
 from visim_models.cleaning.moving import checked_path, move_file
 from visim_models.cleaning.plan import Plan, PlanRow
-from visim_models.errors import ImageSourceError, RepositoryError, VisimError
+from visim_models.errors import DataError, ImageSourceError, RepositoryError, VisimError
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line
 
@@ -81,14 +82,19 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
         return applied
     roots = {name: Path(name).resolve() for name in dict.fromkeys(row.root for row in rows)}
     first = next(iter(roots.values()))
+    if quarantine is None and not first.name:
+        raise DataError(f"The pictures are in {first}, which has no folder beside it: name a --quarantine.", path=first)
     folder = check_apart(quarantine or first.with_name(first.name + _SUFFIX), inputs=list(roots.values()))
     applied.quarantine = folder
     keys = _keys(roots)
+    keepers = _Keepers(plan)
     moves: list[Move] = []
     made: list[Move] = []
     for row in tqdm(rows, desc="checking", unit="file", disable=not progress):
         try:
             move, is_made = _checked(row, roots[row.root], keys[row.root], folder)
+            if not is_made:
+                keepers.check(row)
         except (OSError, VisimError) as error:
             applied.failed.append(Skipped(row.file_name, one_line(error)))
         else:
@@ -101,6 +107,47 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
         places = {keys[name]: path for name, path in roots.items()}
         _move_all(moves, made, places, folder, applied, progress=progress)
     return applied
+
+
+class _Keepers:
+    """The files that stay in place of others: while one of them is missing, the others stay, too.
+
+    Args:
+        plan: the plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._groups: dict[tuple[str, int], list[PlanRow]] = defaultdict(list)
+        removed = {(row.root, row.file_name) for row in plan.removed}
+        for row in plan.rows:
+            if row.group and row.action == "keep" and (row.root, row.file_name) not in removed:
+                self._groups[row.find, row.group].append(row)
+        self._found: dict[tuple[str, str], bool] = {}
+
+    def check(self, removed: PlanRow) -> None:
+        """Check that a file in whose place this one is removed is there, and is another file.
+
+        Raises:
+            ImageSourceError: it is not.
+        """
+        rows = self._groups.get((removed.find, removed.group), [])
+        best = [row for row in rows if row.score is None] or rows  # a score is that of a file below the threshold
+        if best and not any(self._stays(row) and not _is_same_file(row, removed) for row in best):
+            raise ImageSourceError(f"{best[0].file_name}, which stays in its place, is gone, changed, or the same file")
+
+    def _stays(self, row: PlanRow) -> bool:
+        """Return whether a file is as the plan saw it; one in a zip or at an address is not looked at."""
+        key = (row.root, row.file_name)
+        if key not in self._found:
+            path = Path(row.root, row.file_name)
+            is_here = Path(row.root).is_dir()
+            self._found[key] = not is_here or (path.is_file() and row.sha256 in ("", file_sha256(path)))
+        return self._found[key]
+
+
+def _is_same_file(one: PlanRow, other: PlanRow) -> bool:
+    first, second = Path(one.root, one.file_name), Path(other.root, other.file_name)
+    return first.resolve() == second.resolve()
 
 
 def _keys(roots: Mapping[str, Path]) -> dict[str, str]:

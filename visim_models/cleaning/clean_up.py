@@ -1,5 +1,6 @@
 """One clean-up: look at the pictures, find, write the plan and the report."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -110,17 +111,21 @@ class CleanUp:
         examples, others = (embed_examples(self._parts, images) for images in (wanted.like, wanted.not_like))
         scores = look_alike_scores(pictures.embeddings, examples, others)
         order = scores.argsort(descending=True, stable=True).tolist()
-        at = wanted.at.get("like", threshold_of(scores) if wanted.top is None else -1.0)
+        at = wanted.at.get("like", threshold_of(scores, parts=not len(others)) if wanted.top is None else -1.0)
         if wanted.top is not None:  # a threshold says the same, and moves in the report
             best = rounded(float(scores[order[: wanted.top]].min()))
-            at = max(at, int(best * 100) / 100)
+            at = max(at, math.floor(best * 100) / 100)
         self.thresholds["like"] = at
         for number, index in enumerate(order):
             score = rounded(float(scores[index]))
             if score < at - _FLOOR:
                 break
             goes = score >= at and (wanted.top is None or number < wanted.top)
-            reason = "looks like the examples" if goes else "looks less like them than the threshold says"
+            reason = (
+                "looks like the examples" if goes
+                else "looks less like them than the threshold says" if score < at
+                else f"looks like the examples, but is not among the best {wanted.top}"
+            )  # fmt: skip
             yield row_of(self._folders[0], index, "like", "remove" if goes else "keep", score=score, reason=reason)
 
     def _duplicates(self, at: float, gone: frozenset[tuple[str, str]]) -> Iterable[PlanRow]:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from visim_models.build.skipped import Skipped
@@ -11,10 +12,12 @@ from visim_models.cleaning.plan import Action, Plan, PlanRow
 from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.errors import VisimError
 from visim_models.image_store import ImageStore
+from visim_models.images import TOO_LARGE
 
 __all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "rounded", "row_of"]
 
 _DIGITS: Final = 4
+_LESS: Final = "less alike than the threshold says"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def group_rows(
             rows.append(row_of(folder, index, "duplicates", "keep", group=group, reason=f"{reason}; its folder stays"))
         else:
             action: Action = "remove" if both >= at else "keep"
+            reason = reason if both >= at else _LESS
             rows.append(row_of(folder, index, "duplicates", action, group=group, score=both, reason=reason))
     return rows
 
@@ -109,27 +113,38 @@ def copy_rows(first: Folder, second: Folder, pairs: Iterable[tuple[int, int, flo
         action: Action = "remove" if rounded(score) >= at else "keep"
         same = first.pictures.sha256(row) == second.pictures.sha256(column)
         reason = "the same file as in the other folder" if same else "nearly the same as in the other folder"
+        reason = reason if action == "remove" else _LESS
         rows.append(row_of(first, row, "leaks", action, group=group, score=score, reason=reason))
         rows.append(row_of(second, column, "leaks", "keep", group=group, reason="the other folder stays"))
     return rows
 
 
 def broken_rows(store: ImageStore, root: str, broken: Iterable[Skipped]) -> list[PlanRow]:
-    """Return the rows of files that do not decode, with the reasons. Those that cannot be named or read stay."""
+    """Return the rows of files that do not decode, with the reasons. Those that cannot be named or read, links, and
+    pictures beyond the limits of size stay."""
     rows = []
     for item in broken:
         row = PlanRow(file_name=item.file_name, root=root, find="broken", action="keep", reason=item.reason)
+        if TOO_LARGE in item.reason or Path(root, item.file_name).is_symlink():
+            rows.append(replace(row, file_name=_printable(item.file_name), reason=f"it stays: {item.reason}"))
+            continue
         try:
             content = store.read(item.file_name)
         except VisimError:
             row = replace(
-                row, file_name=ascii(item.file_name)[1:-1], reason=f"it stays, for it cannot be read: {item.reason}"
+                row,
+                file_name=_printable(item.file_name),
+                reason=f"it stays, for it cannot be read: {item.reason}",
             )
         else:
             sha256 = hashlib.sha256(content).hexdigest()
             row = replace(row, action="remove", bytes=len(content), sha256=sha256)
         rows.append(row)
     return rows
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def consistent(rows: Sequence[PlanRow]) -> Plan:

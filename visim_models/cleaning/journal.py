@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from tqdm import tqdm
 
 from visim_models.build.skipped import Skipped
-from visim_models.cleaning.moving import checked_path, move_file, sync_folder
+from visim_models.cleaning.moving import checked_path, move_file, partial_copy, rename_without_replacing, sync_folder
 from visim_models.errors import DataError, VisimError
 from visim_models.repo_folder.formats import file_sha256, one_line, read_text
 
@@ -142,7 +142,14 @@ class Journal:
                     done.already += 1
                 else:
                     done.restored.append(path)
+        self._remove_partial_copies()
         self._remove_empty_folders()
+        if self._torn and (left := self._left_files()):
+            done.failed.append(
+                Skipped(
+                    "the last line", f"it is cut off, and {left:,} files are in {self.path.parent}: see whose they are"
+                )
+            )
         return done
 
     def _restore(self, move: Move) -> Path | None:
@@ -164,6 +171,17 @@ class Journal:
             return None
         move_file(source, target, sha256=move.sha256)
         return target
+
+    def _remove_partial_copies(self) -> None:
+        """Remove copies that a killed process has not finished, of files that are where they were."""
+        for move in self.moves:
+            partial = partial_copy(self.path.parent / move.quarantined, move.sha256)
+            if partial.is_file() and (self.roots[move.root] / move.file_name).is_file():
+                partial.unlink()
+
+    def _left_files(self) -> int:
+        """Count the files of the quarantine but for journals."""
+        return sum(path.is_file() and path.suffix != self.path.suffix for path in self.path.parent.rglob("*"))
 
     def _remove_empty_folders(self) -> None:
         """Remove folders of the quarantine that are empty now; a folder that holds anything stays."""
@@ -188,12 +206,14 @@ class JournalWriter:
     def __init__(self, path: Path, roots: Mapping[str, Path]) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("x", encoding="utf-8", newline="")
+        new = path.with_name(f".{path.name}.new")  # the journal has its first line as soon as it has its name
+        self._file = new.open("w", encoding="utf-8", newline="")
         try:
             self._write([{"visim_journal": _VERSION, "roots": {key: str(root) for key, root in roots.items()}}])
+            rename_without_replacing(new, path)
         except OSError:
             self._file.close()
-            path.unlink()  # it names no move
+            new.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
 

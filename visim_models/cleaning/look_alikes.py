@@ -65,12 +65,9 @@ def find_like(
         ImageDecodeError: an example is not a picture.
         QueryError: there is no example.
     """
-    scores = look_alike_scores(
-        torch.from_numpy(similarity.gallery.embeddings),
-        embed_examples(similarity, _listed(images)),
-        embed_examples(similarity, _listed(not_like)),
-    )
-    least = at if at is not None else -math.inf if top is not None else threshold_of(scores)
+    examples, others = (embed_examples(similarity, _listed(each)) for each in (images, not_like))
+    scores = look_alike_scores(torch.from_numpy(similarity.gallery.embeddings), examples, others)
+    least = at if at is not None else -math.inf if top is not None else threshold_of(scores, parts=not len(others))
     order = scores.argsort(descending=True, stable=True)
     chosen = order[scores[order] >= least][:top]
     return similarity.gallery.matches(scores[chosen].numpy(), chosen.numpy())
@@ -123,7 +120,7 @@ def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Ten
     return torch.cat(found).clamp_(-1, 1)
 
 
-def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
+def threshold_of(scores: Tensor, *, precision: float = PRECISION, parts: bool = True) -> float:
     """Return the threshold from which on, as estimated, a given share of the pictures looks like the examples.
 
     Most pictures of the gallery are not like them. The spread of their scores is taken from the lower half, where none
@@ -135,6 +132,7 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
     Args:
         scores: (N,) of the gallery.
         precision: 0 to 1.
+        parts: leave out the least alike of groups apart. Who gives counterexamples has said what is not meant.
 
     Returns:
         The threshold, in hundredths, 0.33 to 0.9.
@@ -148,7 +146,8 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION) -> float:
     rate = len(known) * tail / torch.arange(1, len(known) + 1)
     reached = (rate <= 1 - precision).nonzero()[:, 0]
     least = min(max(float(known[reached[-1]]) if len(reached) else _MOST, _LEAST), _MOST)
-    return min(math.ceil(_parted(known[known >= least], least) * 100) / 100, _MOST)
+    best = _parted(known[known >= least], least) if parts else least
+    return min(math.ceil(best * 100) / 100, _MOST)
 
 
 def _parted(found: Tensor, least: float) -> float:

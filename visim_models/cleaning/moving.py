@@ -13,7 +13,7 @@ from visim_models.errors import ImageSourceError
 from visim_models.file_names import check_file_name
 from visim_models.repo_folder.formats import file_sha256, one_line
 
-__all__ = ["checked_path", "move_file", "sync_folder"]
+__all__ = ["checked_path", "move_file", "partial_copy", "rename_without_replacing", "sync_folder"]
 
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
@@ -57,11 +57,16 @@ def move_file(source: Path, target: Path, *, sha256: str) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _rename_without_replacing(source, target)
+        rename_without_replacing(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         _copy_then_remove(source, target, sha256)
+
+
+def partial_copy(target: Path, sha256: str) -> Path:
+    """Return where a copy to `target` is while it is not whole."""
+    return target.with_name(f".{sha256[:32]}{_PARTIAL}")
 
 
 def sync_folder(folder: Path) -> None:
@@ -74,7 +79,8 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _rename_without_replacing(source: Path, target: Path) -> None:
+def rename_without_replacing(source: Path, target: Path) -> None:
+    """Rename a file; raise FileExistsError where there is something at `target`, and OSError where it cannot be."""
     if sys.platform == "linux":
         library = ctypes.CDLL(None, use_errno=True)
         if not library.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE):
@@ -98,14 +104,14 @@ def _copy_then_remove(source: Path, target: Path, sha256: str) -> None:
     """Copy a file to another file system, and remove it once the copy is on disk and compared."""
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    partial = target.with_name(f".{sha256[:32]}{_PARTIAL}")
+    partial = partial_copy(target, sha256)
     try:
         shutil.copy2(source, partial, follow_symlinks=False)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         if file_sha256(partial) != sha256:
             raise OSError(errno.EIO, f"the copy differs from the file ({one_line(OSError(str(source)))})")
-        _rename_without_replacing(partial, target)
+        rename_without_replacing(partial, target)
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ def survey_pictures(
     *,
     gallery: Gallery | None = None,
     kept: "KeptSurvey | None" = None,
+    cleaned: Sequence[str] = (),
     progress: bool = False,
 ) -> Survey:
     """Look at every picture file of a folder, a zip or a data set.
@@ -52,6 +53,8 @@ def survey_pictures(
         parts: the network and the processor.
         gallery: look at its pictures alone, and take their embeddings from it: the network does nothing.
         kept: where what was seen is kept, so that only new and changed files are looked at the next time.
+        cleaned: other folders from which files may be moved away. A symbolic link into them, or into this one, is no
+            copy of its target: it is not looked at.
         progress: show a progress bar.
 
     Raises:
@@ -61,12 +64,17 @@ def survey_pictures(
     """
     store = open_store(pictures)
     root = image_root_of(store)
-    names = store.list() if gallery is None else gallery.file_names
+    listed = store.list() if gallery is None else gallery.file_names
+    links = _links_into(root, listed, [root, *cleaned])
+    names = [name for name in listed if name not in links]
     fingerprints = {name: _fingerprint(store, name) for name in names}
     done = list(kept.load(root, parts, fingerprints)) if kept else []
     known = {name for part in done for name in part.file_names}
     waiting = [name for name in names if name not in known]
     broken = unreadable_in(store) if gallery is None else []
+    broken += [
+        Skipped(name, "a symbolic link to another of the pictures: it is not compared") for name in sorted(links)
+    ]
     keep_freed_memory()
     bar = tqdm(total=len(names), initial=len(known), desc="looking", unit="picture", disable=not progress or not names)
     with bar:
@@ -81,6 +89,15 @@ def survey_pictures(
     if found:
         found = found.subset(sorted(range(len(found)), key=found.file_names.__getitem__))
     return Survey(root, found, broken, len(known))
+
+
+def _links_into(root: str, names: Sequence[str], folders: Sequence[str]) -> set[str]:
+    """Return the names under a root that are symbolic links to files in some folders."""
+    if not Path(root).is_dir():
+        return set()
+    inside = [Path(folder).resolve() for folder in folders]
+    found = {name for name in names if Path(root, name).is_symlink()}
+    return {name for name in found if any(Path(root, name).resolve().is_relative_to(folder) for folder in inside)}
 
 
 def _fingerprint(store: ImageStore, name: str) -> str:

@@ -4,6 +4,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 from visim_models.build import DEFAULT_MODEL, update
@@ -56,11 +57,13 @@ def _run(options: argparse.Namespace) -> int:
 def _find(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
     source, parts, gallery = _source(options)
+    _check_apart(source, options.add, options.leaks)
     out = CleanFolder(
         options.out or f"{Path(options.pictures).resolve().stem}-clean",
         inputs=local_inputs(source, options.add, options.leaks),
     )
-    look = partial(survey_pictures, parts=parts, kept=out.kept, progress=True)
+    cleaned = [str(path) for path in local_inputs(source, options.add)]
+    look = partial(survey_pictures, parts=parts, kept=out.kept, cleaned=cleaned, progress=True)
     first = look(source, gallery=gallery)
     more = look(options.add) if options.add else None
     leaks = look(options.leaks) if options.leaks else None
@@ -81,6 +84,15 @@ def _find(options: argparse.Namespace) -> int:
         print(f"your edited plan is {edited} now")
     print("\n".join(found_lines(plan, clean_up.thresholds, surveys, out)))
     return 0
+
+
+def _check_apart(*sources: str | None) -> None:
+    """Refuse two folders one of which is, or is in, the other: a file would be found to be a copy of itself."""
+    for one, other in combinations([path.resolve() for path in local_inputs(*sources)], 2):
+        if one == other or one in other.parents or other in one.parents:
+            raise DataError(
+                f"{other} and {one} hold the same files: name folders that are apart, such as data/train and data/test."
+            )
 
 
 def _source(options: argparse.Namespace) -> tuple[str, ModelParts, Gallery | None]:

@@ -103,14 +103,14 @@ def test_a_read_only_folder(photos: Path, plan_of: PlanOf) -> None:
 
 
 def test_the_system_refuses_one_move(photos: Path, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    rename = moving._rename_without_replacing
+    rename = moving.rename_without_replacing
 
     def refusing(source: Path, target: Path) -> None:
         if source.name == "0001.png":
             raise PermissionError(errno.EROFS, "Read-only file system", str(source))
         rename(source, target)
 
-    monkeypatch.setattr(moving, "_rename_without_replacing", refusing)
+    monkeypatch.setattr(moving, "rename_without_replacing", refusing)
     applied = plan_of(photos, *NAMES).apply()
     assert applied.moved == ["suv/0000.png", "coupe/0000.png"]
     assert "Read-only file system" in reasons(applied)["suv/0001.png"]
@@ -120,14 +120,14 @@ def test_the_system_refuses_one_move(photos: Path, plan_of: PlanOf, monkeypatch:
 def test_another_file_system_is_copied_to(
     photos: Path, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch, has_links: bool
 ) -> None:
-    rename = moving._rename_without_replacing
+    rename = moving.rename_without_replacing
 
     def across(source: Path, target: Path) -> None:
         if not source.name.endswith(".visim-partial"):
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         rename(source, target)
 
-    monkeypatch.setattr(moving, "_rename_without_replacing", across)
+    monkeypatch.setattr(moving, "rename_without_replacing", across)
     if not has_links:
         monkeypatch.setattr(moving.sys, "platform", "other")
     before = files_of(photos)
@@ -141,7 +141,7 @@ def test_another_file_system_is_copied_to(
 
 def test_a_damaged_copy_keeps_the_file(photos: Path, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        moving, "_rename_without_replacing", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other device"))
+        moving, "rename_without_replacing", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other device"))
     )
     monkeypatch.setattr(moving.shutil, "copy2", lambda _, target, **__: Path(target).write_bytes(b"half"))
     before = files_of(photos)

@@ -35,12 +35,12 @@ sys.addaudithook(watch)
 fsync = os.fsync
 os.fsync = lambda descriptor: (watch("os.fsync", None), fsync(descriptor))
 if mode == "copied":
-    rename = moving._rename_without_replacing
+    rename = moving.rename_without_replacing
     def across(source, target):
         if "partial" not in source.name:
             raise OSError(18, "Invalid cross-device link")
         rename(source, target)
-    moving._rename_without_replacing = across
+    moving.rename_without_replacing = across
 
 def contents(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -183,3 +183,19 @@ def test_no_journal(text: str, tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text(text)
     with pytest.raises(DataError, match="no journal"):
         Journal(tmp_path / "journal.jsonl")
+
+
+def test_a_journal_that_was_cut_off_says_that_files_are_left(photos: Path, plan_of: PlanOf) -> None:
+    applied = plan_of(photos, *NAMES).apply()
+    assert applied.journal is not None
+    applied.journal.write_text(applied.journal.read_text()[:-40])
+    done = Journal(applied.journal).undo()
+    assert len(done.restored) == 2
+    assert [item.reason for item in done.failed] == [
+        f"it is cut off, and 1 files are in {applied.journal.parent}: see whose they are"
+    ]
+    partial = applied.journal.parent / "suv" / f".{'0' * 32}.visim-partial"
+    partial.parent.mkdir(exist_ok=True)
+    partial.touch()  # of no move: it stays
+    Journal(applied.journal).undo()
+    assert partial.exists()
