@@ -18,6 +18,9 @@ from visim_models.commands.clean_options import FIND_TEXTS
 
 __all__ = ["found_lines", "write_clean_report"]
 
+_LOOKED_AT = ("broken", "shape", "strange")
+"""Finds whose kept files are for a person to look at; those of the others are below a threshold."""
+
 
 def write_clean_report(
     file: TextIO,
@@ -87,7 +90,9 @@ def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[S
         if rows or name in thresholds:
             at = f", from {thresholds[name]:.2f} on" if name in thresholds else ""
             count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
-            lines.append(f"  {name:<10} {count:>7,} to remove{at}")
+            seen = sum(row.action == "keep" and row.find in _LOOKED_AT for row in rows)
+            more = f", {seen:,} to look at" if seen else ""
+            lines.append(f"  {name:<10} {count:>7,} to remove{at}{more}")
     return [
         *lines,
         f"plan:   {out.plan} ({len(plan.removed):,} files to remove; edit the column action to disagree)",
