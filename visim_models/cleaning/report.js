@@ -59,7 +59,7 @@
       const chunk = JSON.parse(document.getElementById(`page-${index}-${find.page}`).textContent);
       chunk.slice(0, shown - first).forEach((group, offset) => {
         const item = make("li");
-        item.append(make("h3", `${find.one} ${number(first + offset + 1)}`));
+        item.append(make("h3", `${find.one} ${number(find.numbers[first + offset])}`));
         const row = make("div", undefined, "row");
         group.forEach((file) => row.append(figure(file, find)));
         item.append(row);

@@ -192,6 +192,7 @@ def _summary_of(find: ReportedFind, groups: Sequence[Sequence[PlanRow]]) -> dict
         "at": None if find.at is None else round(find.at, 2),
         "scores": [_rounded(score) for score in scores] if find.at is not None else [],
         "best": [_rounded(_best(group)) for group in groups],
+        "numbers": [group[0].group or number for number, group in enumerate(groups, start=1)],  # as in the plan
     }
 
 

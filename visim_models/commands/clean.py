@@ -10,7 +10,7 @@ from pathlib import Path
 from visim_models.build import DEFAULT_MODEL, update
 from visim_models.build.model_parts import ModelParts
 from visim_models.build.skipped import Skipped
-from visim_models.build.sources import local_inputs
+from visim_models.build.sources import local_inputs, open_store
 from visim_models.cleaning.applying import Applied
 from visim_models.cleaning.clean_up import THRESHOLDS, CleanUp, Wanted
 from visim_models.cleaning.journal import Journal
@@ -22,6 +22,7 @@ from visim_models.commands.clean_report import found_lines, write_clean_report
 from visim_models.commands.texts import Commands
 from visim_models.errors import DataError
 from visim_models.gallery import Gallery
+from visim_models.images import decode_image
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.manifest import EMBEDDINGS
 from visim_models.search.engine import EngineAddress
@@ -58,6 +59,11 @@ def _find(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
     source, parts, gallery = _source(options)
     _check_apart(source, options.add, options.leaks)
+    for each in (source, options.add, options.leaks):
+        if each:
+            open_store(each)  # a wrong name is told before a folder is made
+    for example in (*wanted.like, *wanted.not_like):
+        decode_image(example)
     out = CleanFolder(
         options.out or f"{Path(options.pictures).resolve().stem}-clean",
         inputs=local_inputs(source, options.add, options.leaks),

@@ -106,3 +106,11 @@ def test_pictures_at_the_root_of_a_disk_need_a_quarantine() -> None:
     row = PlanRow(file_name="x.png", root="/", find="like", action="remove", sha256="0" * 64)
     with pytest.raises(DataError, match="name a --quarantine"):
         Plan((row,)).apply()
+
+
+@pytest.mark.parametrize("fault", ["pictures", "--leaks", "--like"])
+def test_a_wrong_name_leaves_no_folder_behind(fault: str, photos: Path, model: Path, tmp_path: Path) -> None:
+    out, options = tmp_path / "out", [] if fault == "pictures" else [fault, tmp_path / "nowhere"]
+    pictures = tmp_path / "nowhere" if fault == "pictures" else photos
+    assert run("clean", pictures, *options, "--model", model, "--out", out) == 2
+    assert not out.exists()
