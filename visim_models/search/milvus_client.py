@@ -123,8 +123,9 @@ class MilvusConnection:
 
     def _reason(self, error: Exception) -> str:
         """Return the engine's own words without the address, which may have a password."""
-        code = getattr(error, "code", "")
-        words = f"{code() if callable(code) else code} {getattr(error, 'message', '') or error}"
+        codes = [getattr(each, "code", "") for each in (error.__cause__, error)]  # gRPC alone tells a refused token
+        told = " ".join(str(code() if callable(code) else code) for code in codes)
+        words = f"{told} {getattr(error, 'message', '') or error}"
         for secret in (self.address.uri, self.address.token):
             words = words.replace(secret, "...") if secret else words
         return one_line(ValueError(words))
