@@ -26,7 +26,7 @@ from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.gallery import Gallery
 from visim_models.near_duplicates import near_duplicate_groups
 
-__all__ = ["copy_rows", "leak_rows", "like_rows", "recall_at_precision", "recalls"]
+__all__ = ["copy_rows", "leak_rows", "like_rows", "named", "recall_at_precision", "recalls"]
 
 _PROPOSED = (100, 200, 500, 1000)
 _PRECISION = 0.99
@@ -86,6 +86,8 @@ def leak_rows(scale: Scale) -> Iterator[Row]:
                 target=f">= 90 %, and 20 points more than {name}" if count == 500 and least else "",
                 met=mine >= least if count == 500 and least else None,
             )
+        mine, other = (100 * named(each, known, 500) for each in (ours, pairs))
+        yield _share_row("their test pictures, named among 500 pairs with whatever other picture", mine, name, other)
         mine, other = (100 * average_precision(each, known) for each in (ours, pairs))
         yield _share_row("the same pairs: average precision", mine, name, other)
 
@@ -111,6 +113,12 @@ def ranked(scores: Tensor, indices: Tensor) -> list[tuple[int, int]]:
 def recalls(pairs: Sequence[tuple[int, int]], known: set[tuple[int, int]], count: int) -> float:
     """Return the share of the known pairs that is among the first ones."""
     return len(known & set(pairs[:count])) / len(known)
+
+
+def named(pairs: Sequence[tuple[int, int]], known: set[tuple[int, int]], count: int) -> float:
+    """Return the share of the first pictures of the known pairs that the first pairs name: one may have many copies."""
+    first = {one for one, _ in known}
+    return len(first & {one for one, _ in pairs[:count]}) / len(first)
 
 
 def average_precision(pairs: Sequence[tuple[int, int]], known: set[tuple[int, int]]) -> float:

@@ -44,8 +44,8 @@ class ImageStore:
     for a while, and then asked again in the background: no call waits for that. Any thread may call any method.
 
     Args:
-        root: a folder, a zip, a list of addresses (.txt), an http(s) address, hf://datasets/namespace/name[@revision][/folder],
-            or s3://bucket[/folder].
+        root: a folder, a zip, a list of addresses (.txt), an http(s) address,
+            hf://datasets/namespace/name[@revision][/folder], or s3://bucket[/folder].
         trusted: the person who runs this named the root, or the folder of the gallery that names it. Otherwise it may
             be neither on this machine nor in a private network nor in a bucket, and the user's token and keys are not
             used: a gallery from elsewhere cannot point there.

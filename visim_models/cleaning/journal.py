@@ -25,6 +25,8 @@ __all__ = ["Journal", "JournalWriter", "Move", "Undone"]
 
 _VERSION: Final = 1
 _MOST_BYTES: Final = 2**31
+_NEW: Final = ".new"
+"""Ends the name of a journal that has no line yet."""
 _AT_ONCE: Final = 64
 """Moves that are written down together, before the first of them is made."""
 
@@ -180,8 +182,9 @@ class Journal:
                 partial.unlink()
 
     def _left_files(self) -> int:
-        """Count the files of the quarantine but for journals."""
-        return sum(path.is_file() and path.suffix != self.path.suffix for path in self.path.parent.rglob("*"))
+        """Count the files of the quarantine but for journals, and those that never got their first line."""
+        own = (self.path.suffix, _NEW)
+        return sum(path.is_file() and path.suffix not in own for path in self.path.parent.rglob("*"))
 
     def _remove_empty_folders(self) -> None:
         """Remove folders of the quarantine that are empty now; a folder that holds anything stays."""
@@ -206,7 +209,7 @@ class JournalWriter:
     def __init__(self, path: Path, roots: Mapping[str, Path]) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")  # the journal has its first line as soon as it has its name
+        new = path.with_name(f".{path.name}{_NEW}")  # the journal has its first line as soon as it has its name
         self._file = new.open("w", encoding="utf-8", newline="")
         try:
             self._write([{"visim_journal": _VERSION, "roots": {key: str(root) for key, root in roots.items()}}])

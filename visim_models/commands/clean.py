@@ -95,7 +95,8 @@ def _find(options: argparse.Namespace) -> int:
 def _check_apart(*sources: str | None) -> None:
     """Refuse two folders one of which is, or is in, the other: a file would be found to be a copy of itself."""
     for one, other in combinations([path.resolve() for path in local_inputs(*sources)], 2):
-        if one == other or one in other.parents or other in one.parents:
+        is_nested = one.is_dir() and other.is_dir() and (one in other.parents or other in one.parents)
+        if one == other or is_nested:  # a zip in the folder is another source
             raise DataError(
                 f"{other} and {one} hold the same files: name folders that are apart, such as data/train and data/test."
             )

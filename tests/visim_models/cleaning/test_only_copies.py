@@ -114,3 +114,8 @@ def test_a_wrong_name_leaves_no_folder_behind(fault: str, photos: Path, model: P
     pictures = tmp_path / "nowhere" if fault == "pictures" else photos
     assert run("clean", pictures, *options, "--model", model, "--out", out) == 2
     assert not out.exists()
+
+
+def test_a_zip_in_the_folder_is_another_source(photos: Path, model: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(photos / "test"), "zip", photos / "suv")
+    assert run("clean", photos, "--leaks", photos / "test.zip", "--model", model, "--out", tmp_path / "out") == 0
