@@ -20,6 +20,7 @@ from benchmarks.scale import Scale
 from benchmarks.serving import serving_rows, user_rows
 from benchmarks.startup import startup_rows
 from benchmarks.table import Row, as_text, write_json
+from benchmarks.timm_networks import timm_rows
 
 __all__ = ["ROWS", "main"]
 
@@ -32,6 +33,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "users": user_rows,
     "start": startup_rows,
     "build": build_rows,
+    "timm": timm_rows,
     "galleries": gallery_rows,
     "cleaning-leaks": leak_rows,
     "cleaning-copies": copy_rows,

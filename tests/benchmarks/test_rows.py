@@ -19,6 +19,7 @@ from benchmarks.scale import Scale
 from benchmarks.serving import Crowd, serving_rows, user_rows
 from benchmarks.startup import startup_rows
 from benchmarks.table import Floor, Row, as_text
+from benchmarks.timm_networks import timm_rows
 from benchmarks.visitor import RefusedError, Visitor
 from tests.milvus_servers import need
 from tests.processes import run_module
@@ -63,6 +64,12 @@ def test_building_a_repo(scale: Scale) -> None:
     assert rows[0].what == "40 drawn pictures, from files to a repo folder, car-extractor"
     assert rows[1].what == "8 drawn pictures, from files to a repo folder, visim-general-extractor"
     assert rows[0].met == (rows[0].ratio <= 1.25)
+
+
+def test_networks_of_timm(scale: Scale) -> None:
+    rows = list(timm_rows(scale))
+    assert_whole(rows, 2)
+    assert rows[0].measured > rows[1].measured  # 224 pixels and 518
 
 
 def test_exact_search(scale: Scale) -> None:
