@@ -10,6 +10,7 @@ from benchmarks.building import build_rows
 from benchmarks.cleaning import copy_rows, leak_rows, like_rows
 from benchmarks.cleaning_speed import group_rows, speed_rows
 from benchmarks.conditions import conditions
+from benchmarks.embedding_runners import runner_rows
 from benchmarks.engines import engine_rows
 from benchmarks.exact_search import search_rows
 from benchmarks.folder import folder_rows
@@ -40,7 +41,8 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "cleaning-like": like_rows,
     "cleaning-speed": speed_rows,
     "cleaning-groups": group_rows,
-    "scale": engine_rows,
+    "scale-engines": engine_rows,
+    "scale-runners": runner_rows,
 }
 """Name on the command line -> the function that measures these rows.
 
@@ -52,9 +54,14 @@ for.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the rows of the options and print the table; return 0, however the figures are."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), help="measure only these rows")
+    parser.add_argument(
+        "--only", nargs="+", choices=_groups(), default=list(ROWS), metavar="NAME",
+        help="measure only these rows; the name before a dash stands for all of them: %(choices)s",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="try the code at small sizes; the figures mean nothing")
-    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="of `scale`: only these numbers of rows")
+    parser.add_argument(
+        "--sizes", nargs="+", type=int, metavar="N", help="of `scale-engines`: only these numbers of rows"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows and the conditions as JSON")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of real pictures [%(default)s]")
     options = parser.parse_args(arguments)
@@ -62,13 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scale = replace(scale, indexed=tuple(options.sizes or scale.indexed))
     facts = conditions(scale)  # before the run: files may change during it
     rows: list[Row] = []
-    for name in options.only:
+    for name in [name for name in ROWS if {name, _group(name)} & {*options.only}]:
         print(f"measuring: {name}", file=sys.stderr, flush=True)
         rows += ROWS[name](scale)
     print(as_text(rows, facts))
     if options.json:
         write_json(rows, options.json, facts)
     return 0
+
+
+def _group(name: str) -> str:
+    return name.partition("-")[0]
+
+
+def _groups() -> list[str]:
+    return sorted({*ROWS, *map(_group, ROWS)})
 
 
 if __name__ == "__main__":

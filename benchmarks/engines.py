@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 import hub
-from benchmarks.embedding_runners import runner_rows
 from benchmarks.engine_process import EngineProcess, missing_package, running_engine
 from benchmarks.pictures import jpegs
 from benchmarks.scale import Scale
@@ -52,10 +51,10 @@ class _Figures:
 
 
 def engine_rows(scale: Scale) -> Iterator[Row]:
-    """Measure each engine at each size, as long as time and memory last; then the runners that embed."""
+    """Measure each engine at each size, as long as time and memory last."""
     for model in scale.indexed_models:
         real = _real_embeddings(model, scale)
-        seconds: dict[tuple[str, str], float] = {}
+        smaller: dict[tuple[str, str], _Figures] = {}
         before = 0
         for count in scale.indexed:
             if 3 * 4 * count * real.shape[1] > _available_memory():
@@ -68,15 +67,13 @@ def engine_rows(scale: Scale) -> Iterator[Row]:
                 if package := missing_package(name):
                     print(f"not measured: {name} needs the package {package}", file=sys.stderr)
                     continue
-                expected = seconds.get((name, kind), 0) * count / before if before else 0
-                if expected > scale.seconds_an_index:
-                    print(f"not measured: {name} {kind} of {count:,} would take {expected:,.0f} s", file=sys.stderr)
+                if before and (excess := _excess(smaller.get((name, kind)), count / before, scale)):
+                    print(f"not measured: {name} {kind} of {count:,} would take {excess}", file=sys.stderr)
                     continue
                 figures = _measure(name, kind, matrix, exact, queries, scale)
-                seconds[name, kind] = figures.build
+                smaller[name, kind] = figures
                 yield _row(name, kind, matrix, exact, queries, figures, scale)
             before = count
-    yield from runner_rows(scale)
 
 
 def _row(
@@ -105,6 +102,17 @@ def _row(
             f"{figures.memory / 1e6:,.0f} MB; the matrix {4 * count * width / 1e6:,.0f} MB"
         ),
     )
+
+
+def _excess(smaller: _Figures | None, times: float, scale: Scale) -> str:
+    """Return what an index so many times as large as one that was measured would take too much of; "" if nothing."""
+    if smaller is None:
+        return "more than a smaller one, which was not measured"
+    if (seconds := times * smaller.build) > scale.seconds_an_index:
+        return f"{seconds:,.0f} s"
+    if (memory := times * smaller.memory) > _available_memory():
+        return f"{memory / 1e9:,.1f} GB of memory"
+    return ""
 
 
 def _measure(name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: Tensor, scale: Scale) -> _Figures:

@@ -20,10 +20,13 @@ from visim_models.repo_folder.formats import one_line
 
 __all__ = ["EmbeddingJob", "embed_parts"]
 
-_FILES_A_PART: Final = 1024
+_FILES_A_PART: Final = 512
 """About: a part is a whole number of the network's batches, so that it is embedded as the gallery is as a whole."""
 
 _RAY: Final = "ray://"
+_NOT_READY: Final = "Starting Ray client server failed"
+"""In the error of a cluster that answers: soon after its start, or after another client's end."""
+_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,25 @@ def _daft(runner: str) -> Any:
         if runner == "native":
             daft.set_runner_native()
         else:
-            daft.set_runner_ray(runner, noop_if_initialized=True)
+            _connect(daft, runner)
     except Exception as error:  # of many kinds, where there is no cluster or another runner is set
         raise DataError(
             f"The runner {runner} cannot be started ({_last_line(error)}): check that it runs, then try again.",
             key="runner",
         ) from error
     return daft
+
+
+def _connect(daft: Any, runner: str) -> None:
+    """Connect to a Ray cluster; again where it answers, but is not ready for a client: it was started just now."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            daft.set_runner_ray(runner, noop_if_initialized=True)
+        except Exception as error:  # of many kinds
+            if _NOT_READY not in str(error) or attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def _last_line(error: Exception) -> str:

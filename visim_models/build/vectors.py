@@ -11,7 +11,8 @@ for each file:
     thumbnail    768 bytes, (3, 16, 16), by which near-duplicates are recognized
     measured.*   float32, the network's own measurements
 
-A part is written in one step. A build that was killed goes on with the files that are in no part.
+A part is written in one step. A build that was killed goes on with the files that are in no part, and tries again those
+that were left out: a host may answer by now.
 """
 
 import fcntl
@@ -106,28 +107,33 @@ class VectorFolder:
             os.replace(staged, target)
 
     def finished(self, fingerprints: Mapping[str, str]) -> set[str]:
-        """Return the names of the files that a part has as they are now.
+        """Return the names of the pictures that a part has as they are now.
 
         Args:
             fingerprints: file name -> what it is now; "" is never finished.
         """
+        columns = ["file_name", "fingerprint", "reason"]
         done: set[str] = set()
         for path in self._files():
-            table = _parquet().read_table(path, columns=["file_name", "fingerprint"])
-            pairs = zip(table["file_name"].to_pylist(), table["fingerprint"].to_pylist(), strict=True)
-            done.update(name for name, found in pairs if found and fingerprints.get(name) == found)
+            rows = zip(*_parquet().read_table(path, columns=columns).to_pydict().values(), strict=True)
+            done.update(
+                name for name, found, reason in rows if reason is None and found and fingerprints.get(name) == found
+            )
         return done
 
     def read(self, fingerprints: Mapping[str, str]) -> Iterator[Part]:
         """Yield the parts, each file once, without those that have changed or that are not asked for.
 
+        A picture counts, and not that it was once left out.
+
         Args:
             fingerprints: file name -> what it is now.
         """
-        left = dict(fingerprints)
+        embedded, left = self.finished(fingerprints), dict(fingerprints)
         for path in self._files():
             part, found = _read(path)
-            current = {name for name in part.file_names if name in left and left[name] == found[name]}
+            outdated = {item.file_name for item in part.skipped} & embedded
+            current = {name for name in part.file_names if left.get(name) == found[name]} - outdated
             for name in current:
                 del left[name]
             if current:
@@ -139,12 +145,13 @@ class VectorFolder:
         for path in self._files():
             table = _parquet().read_table(path, columns=["file_name", "thumbnail"])
             for name, content in zip(table["file_name"].to_pylist(), table["thumbnail"].to_pylist(), strict=True):
-                if content is not None and name in file_names:
+                if content is not None and name in file_names and name not in found:
                     found[name] = _bytes_tensor(content).view(*_THUMBNAIL)
         return found
 
     def _files(self) -> list[Path]:
-        return sorted(self.path.glob("part-*.parquet"))
+        """Return the parts, the newest first."""
+        return sorted(self.path.glob("part-*.parquet"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,6 +138,21 @@ class Plan:
     def disputed(self) -> list[PlanRow]:
         """Return one row for each file that one row removes and another keeps: it stays."""
         return [row for row, actions in self._files() if len(actions) == 2]
+
+    @property
+    def groups_without_any(self) -> list[list[PlanRow]]:
+        """Return the groups of which no file stays, though no other find removes one: visim writes no such plan."""
+        groups: dict[tuple[str, int], list[PlanRow]] = defaultdict(list)
+        removers: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for row in self.rows:
+            removers[row.root, row.file_name].add(row.find if row.action == "remove" else row.action)
+            if row.group:
+                groups[row.find, row.group].append(row)
+        return [
+            rows
+            for (find, _), rows in groups.items()
+            if all(removers[row.root, row.file_name] == {find} for row in rows)
+        ]
 
     def apply(
         self,

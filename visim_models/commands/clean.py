@@ -155,6 +155,8 @@ def _thresholds(options: argparse.Namespace, finds: Sequence[str]) -> dict[str, 
             raise DataError(
                 f"--at is {text!r}, but must be a number up to 1, or FIND=NUMBER with {', '.join(THRESHOLDS)}."
             )
+        if name and name not in finds:
+            raise DataError(f"--at is {text!r}, but --{name} was not asked for: add it, or leave this out.")
         found |= dict.fromkeys([name] if name else finds, round(value, 2))
     return found
 
@@ -162,7 +164,7 @@ def _thresholds(options: argparse.Namespace, finds: Sequence[str]) -> dict[str, 
 def _apply(options: argparse.Namespace) -> int:
     plan = Plan.read(options.apply)
     applied = plan.apply(quarantine=options.quarantine, dry_run=not options.yes, progress=True)
-    lines = _applied_lines(applied)
+    lines = [*_applied_lines(applied), *_warnings(plan)]
     if options.gallery and options.yes and applied.gone:
         report = update(options.gallery, remove=applied.gone)
         lines += report.lines()
@@ -192,6 +194,13 @@ def _applied_lines(applied: Applied) -> list[str]:
     if applied.journal:
         lines.append(f"undo:   {shlex.join(['visim', 'clean', '--undo', str(applied.journal)])}")
     return lines
+
+
+def _warnings(plan: Plan) -> list[str]:
+    """Say of which pictures an edited plan leaves no copy: it is done, and can be undone."""
+    groups = plan.groups_without_any
+    shown = [f"  {', '.join(row.file_name for row in rows)}" for rows in groups[:_SHOWN]]
+    return [f"groups of which the plan leaves no copy: {len(groups):,}", *shown] if groups else []
 
 
 def _undo(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024): the la
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Final
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ __all__ = ["CIFAR10_CLASSES", "Cifar10Classifier"]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The ten classes of CIFAR-10, in the order of its labels."""
+
+_WIDTHS: Final = (64, 256, 256)
+"""Channels of the three blocks."""
 
 _SCALE = 1 / 9
 """Of the outputs: the features, with batch norm and without a bound, are large."""
@@ -30,14 +33,13 @@ class Cifar10Classifier(PretrainedModel):
 
     model_type = "cifar10-classifier"
     image_size = 32
-    widths: ClassVar[tuple[int, ...]] = (64, 256, 256)
+    embedding_dim = _WIDTHS[-1]
 
     def __init__(self, *, class_names: Sequence[str] = CIFAR10_CLASSES) -> None:
         super().__init__({"class_names": list(class_names)})
-        self.embedding_dim = self.widths[-1]
         self.whiten = nn.Conv2d(3, 24, 2)
         blocks, before = [], 24
-        for width in self.widths:
+        for width in _WIDTHS:
             blocks.append(_Block(before, width))
             before = width
         self.blocks = nn.Sequential(*blocks)

@@ -3,15 +3,15 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.ray_process import running_cluster
 from tests.builders import write_pictures
-from tests.milvus_servers import free_port, need
+from tests.milvus_servers import need
 from tests.visim_models.build.engine_builds import engine_build
 from visim_models import VisualSimilarity
 
@@ -39,30 +39,10 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """A cluster of one node with two workers, on the loopback interface; its address."""
+    """The address of a cluster of one node with two workers, on the loopback interface."""
     need("pyarrow", "daft", "ray")
-    client, head = free_port(), free_port()
-    ray = [str(Path(sys.executable).with_name("ray"))]
-    options = {
-        "node-ip-address": "127.0.0.1", "port": head, "ray-client-server-port": client, "num-cpus": 2,
-        "include-dashboard": "false", "object-store-memory": 200_000_000,
-    }  # fmt: skip
-    command = [*ray, "start", "--head", "--block", "--disable-usage-stats"]
-    with (tmp_path / "ray.txt").open("wb") as output:
-        node = subprocess.Popen(
-            [*command, *(f"--{name}={value}" for name, value in options.items())],
-            stdout=output,
-            stderr=output,
-            cwd=tmp_path,
-        )
-    try:
-        while b"will now block" not in (tmp_path / "ray.txt").read_bytes():  # who asks before that waits in vain
-            assert node.poll() is None, (tmp_path / "ray.txt").read_text(encoding="utf-8")
-            time.sleep(0.2)
-        yield f"ray://127.0.0.1:{client}"
-    finally:
-        node.terminate()  # `--block` ends the node's other processes, too
-        node.wait()
+    with running_cluster(tmp_path) as address:
+        yield address
 
 
 def test_a_job_on_ray_that_was_killed_goes_on(cluster: str, tmp_path: Path, model: Path) -> None:
@@ -89,10 +69,5 @@ def test_a_job_on_ray_that_was_killed_goes_on(cluster: str, tmp_path: Path, mode
 
 
 def _run(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    """Run the program; again where the cluster does not take its client, which happens soon after another one's end."""
     command = [sys.executable, "-c", _PROGRAM, *map(str, arguments)]
-    for _ in range(3):
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
-        if "cannot be started" not in done.stderr:
-            break
-    return done
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)

@@ -144,3 +144,24 @@ def test_a_server_that_goes_down_stops_a_build_that_then_goes_on(
             build(addresses, tmp_path / "mine", model=model, progress=False)
     web.delay = 0.0
     assert build(addresses, tmp_path / "mine", model=model, progress=False).pictures == 16
+
+
+def test_what_was_left_out_is_tried_again(web: FileServer, model: Path, tmp_path: Path, embedded: list[str]) -> None:
+    need("pymilvus", "milvus_lite")
+    uri, out = str(tmp_path / "index.db"), tmp_path / "engine"
+    addresses = written_list(tmp_path / "photos.txt", web)
+    names = [f"/suv/000{number}.png" for number in range(2)]
+    gone = {name: web.files.pop(name) for name in names}
+    report = engine_build(str(addresses), out, uri, model)
+    assert report.pictures == 14
+    assert [item.file_name.partition("/suv")[2] for item in report.skipped] == ["/0000.png", "/0001.png"]
+    web.files |= {names[0]: gone[names[0]], names[1]: b"<html>"}
+    embedded.clear()
+    report = engine_build(str(addresses), out, uri, model)
+    assert report.pictures == 15
+    assert [(item.file_name.endswith(names[1]), "not a picture" in item.reason) for item in report.skipped] == [
+        (True, True)
+    ]
+    assert len(embedded) == 2
+    web.files.clear()
+    assert engine_build(str(addresses), out, uri, model).pictures == 15

@@ -232,6 +232,7 @@ def test_a_zip_is_looked_at_and_not_changed(
         (["photos", "--top", "3"], "goes with --like"),
         (["photos", "--duplicates", "--at", "much"], "must be a number"),
         (["photos", "--at", "nothing=0.5"], "must be a number"),
+        (["photos", "--duplicates", "--at", "duplicates=0.9", "leaks=0.9"], "--leaks was not asked for"),
         (["photos", "--like", "nothing.png"], "nothing.png"),
         (["photos", "--out", "photos/inside"], "is in the input"),
         (["photos", "--out", "mine"], "did not write"),

@@ -119,3 +119,22 @@ def test_a_wrong_name_leaves_no_folder_behind(fault: str, photos: Path, model: P
 def test_a_zip_in_the_folder_is_another_source(photos: Path, model: Path, tmp_path: Path) -> None:
     shutil.make_archive(str(photos / "test"), "zip", photos / "suv")
     assert run("clean", photos, "--leaks", photos / "test.zip", "--model", model, "--out", tmp_path / "out") == 0
+
+
+def test_an_edit_that_leaves_no_copy_is_said(photos: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(photos / "suv" / "0000.png", photos / "suv" / "copy.png")
+    out = photos.with_name("out")
+    assert run("clean", photos, "--model", model, "--out", out, "--duplicates") == 0
+    plan = out / "plan.csv"
+    assert run("clean", "--apply", plan) == 0
+    assert "no copy" not in capsys.readouterr().out
+    plan.write_text(plan.read_text().replace("keep,suv/", "remove,suv/"))
+    assert run("clean", "--apply", plan) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {*lines[lines.index("groups of which the plan leaves no copy: 1") + 1].strip().split(", ")} == {
+        "suv/0000.png", "suv/copy.png"
+    }  # fmt: skip
+    assert run("clean", photos, "--model", model, "--out", out, "--like", photos / "suv" / "0000.png", "--top", "2",
+               "--duplicates") == 0  # fmt: skip
+    assert run("clean", "--apply", plan) == 0
+    assert "no copy" not in capsys.readouterr().out
