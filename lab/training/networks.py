@@ -5,7 +5,6 @@ from typing import Final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from hub.locate import locate
 from lab.data import ImageSet
@@ -13,33 +12,30 @@ from visim_models.models import CarClassifier, Cifar10Classifier, PretrainedMode
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 
-__all__ = ["NETWORKS", "TeacherNetwork"]
+__all__ = ["NETWORKS", "FineTunedBackbone"]
 
 _WHITENED: Final = 5000
 """Pictures of which the first layer of a small network takes the principal components."""
-_RESNET_FEATURES: Final = 512
 
 
-class TeacherNetwork(PretrainedModel):
-    """A network of any kind and a linear layer: a teacher, which no repo holds.
+class FineTunedBackbone(PretrainedModel):
+    """The general extractor and a linear layer: a teacher, which no repo holds.
 
     Args:
-        backbone: (N, 3, S, S) pixels -> (N, D) features.
-        embedding_dim: D.
         class_names: C names, in the order of the outputs.
     """
 
-    model_type = "teacher"
+    model_type = "fine-tuned-backbone"
 
-    def __init__(self, backbone: nn.Module, embedding_dim: int, *, class_names: Sequence[str]) -> None:
+    def __init__(self, *, class_names: Sequence[str]) -> None:
         super().__init__({"class_names": list(class_names)})
-        self.backbone, self.embedding_dim = backbone, embedding_dim
-        self.head = nn.Linear(embedding_dim, len(class_names))
+        self.backbone = load_model(RepoFolder(locate("general-extractor")))
+        self.embedding_dim = self.backbone.embedding_dim
+        self.head = nn.Linear(self.embedding_dim, len(class_names))
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed pictures: (N, 3, S, S) pixels -> (N, D) features."""
-        features: Tensor = self.backbone(pixels)
-        return features
+        return self.backbone.embed(pixels)
 
     def classify(self, features: Tensor) -> Tensor:
         """Classify embeddings: (N, D) features -> (N, C) log-probabilities, in the order of `class_names`."""
@@ -51,32 +47,32 @@ class TeacherNetwork(PretrainedModel):
         return list(self.config["class_names"])
 
 
-def _small_classifier(names: Sequence[str], train: ImageSet, processor: ImageProcessor) -> Cifar10Classifier:
-    model = Cifar10Classifier(class_names=names)
-    sample = train.pixels[:: max(1, len(train) // _WHITENED)].float()
-    model.whiten_(processor.normalize(sample))
-    return model
+class _WideCifar10Classifier(Cifar10Classifier):
+    """Four times the weights of the one that is shipped: its teacher."""
+
+    widths = (128, 512, 512)
 
 
-def _fine_tuned(names: Sequence[str], *_: object) -> TeacherNetwork:
-    backbone = load_model(RepoFolder(locate("general-extractor")))
-    return TeacherNetwork(backbone, backbone.embedding_dim, class_names=names)
+def _whitened(
+    network: type[Cifar10Classifier],
+) -> Callable[[Sequence[str], ImageSet, ImageProcessor], Cifar10Classifier]:
+    def build(class_names: Sequence[str], train: ImageSet, processor: ImageProcessor) -> Cifar10Classifier:
+        model = network(class_names=class_names)
+        sample = train.pixels[:: max(1, len(train) // _WHITENED)].float()
+        model.whiten_(processor.normalize(sample))
+        return model
+
+    return build
 
 
-def _small_resnet(names: Sequence[str], *_: object) -> TeacherNetwork:
-    """Build a ResNet-18 (He et al. 2016) that keeps all the 32 x 32 pixels until its second stage."""
-    backbone = resnet18()
-    backbone.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    backbone.maxpool, backbone.fc = nn.Identity(), nn.Identity()
-    return TeacherNetwork(backbone, _RESNET_FEATURES, class_names=names)
-
-
-NetworkBuilder = Callable[[Sequence[str], ImageSet, ImageProcessor], CarClassifier | Cifar10Classifier | TeacherNetwork]
+NetworkBuilder = Callable[
+    [Sequence[str], ImageSet, ImageProcessor], CarClassifier | Cifar10Classifier | FineTunedBackbone
+]
 
 NETWORKS: Final[Mapping[str, NetworkBuilder]] = {
     "car-classifier": lambda names, *_: CarClassifier(class_names=names),
-    "cifar10-classifier": _small_classifier,
-    "small-resnet": _small_resnet,
-    "general-extractor": _fine_tuned,
+    "cifar10-classifier": _whitened(Cifar10Classifier),
+    "wide-cifar10-classifier": _whitened(_WideCifar10Classifier),
+    "general-extractor": lambda names, *_: FineTunedBackbone(class_names=names),
 }
 """`network` of a recipe -> what builds it: class names, pictures to learn from, processor -> network."""

@@ -4,7 +4,7 @@ Source: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024): the la
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,6 @@ __all__ = ["CIFAR10_CLASSES", "Cifar10Classifier"]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The ten classes of CIFAR-10, in the order of its labels."""
-
-_WIDTHS: Final = (64, 256, 256)
-"""Channels of the three blocks."""
 
 _SCALE = 1 / 9
 """Of the outputs: the features, with batch norm and without a bound, are large."""
@@ -33,13 +30,14 @@ class Cifar10Classifier(PretrainedModel):
 
     model_type = "cifar10-classifier"
     image_size = 32
-    embedding_dim = _WIDTHS[-1]
+    widths: ClassVar[tuple[int, ...]] = (64, 256, 256)
 
     def __init__(self, *, class_names: Sequence[str] = CIFAR10_CLASSES) -> None:
         super().__init__({"class_names": list(class_names)})
+        self.embedding_dim = self.widths[-1]
         self.whiten = nn.Conv2d(3, 24, 2)
         blocks, before = [], 24
-        for width in _WIDTHS:
+        for width in self.widths:
             blocks.append(_Block(before, width))
             before = width
         self.blocks = nn.Sequential(*blocks)
