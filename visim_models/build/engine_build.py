@@ -41,7 +41,7 @@ from visim_models.image_store import ImageStore
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.manifest import EMBEDDINGS, MEASUREMENTS
-from visim_models.search.engine import EngineAddress, IndexSettings, collection_name
+from visim_models.search.engine import EngineAddress, IndexSettings, collection_name, is_name_of
 from visim_models.search.engine_index import EngineIndex
 
 __all__ = ["EngineOptions", "build_in_engine"]
@@ -114,8 +114,8 @@ def build_in_engine(
     with vectors.locked():
         fingerprints = {name: _fingerprint(store, name) for name in list_pictures(store)}
         job = EmbeddingJob(os.fspath(pictures), source, parts.weights_sha256)
+        settings = _settings(target, parts, options)  # a wrong one is told before hours are spent
         fresh = _embed(job, parts, fingerprints, vectors, options.runner, progress=progress)
-        settings = _settings(target, parts, options)
         with new_index(options.address, settings) as index:
             filled = fill(index, vectors, fingerprints, description, progress=progress)
             skipped = [*unreadable_in(store), *filled.skipped]
@@ -176,11 +176,13 @@ def _fingerprint(store: ImageStore, file_name: str) -> str:
 
 
 def _settings(target: Path, parts: ModelParts, options: EngineOptions) -> IndexSettings:
-    """Return the settings of the next index: under the old one's name where there is one of the same network."""
-    name = collection_name(target.name, parts.weights_sha256, parts.processor_sha256)
+    """Return the settings of the next index: under the old one's name where the gallery has one."""
+    of = (target.name, parts.weights_sha256, parts.processor_sha256)
     old = IndexSettings.load(RepoFolder(target)) if is_repo(target) else None
+    if old and not is_name_of(old.collection, *of):  # a copy of a gallery that needs its index
+        old = None
     return IndexSettings(
-        collection=old.collection if old else name,
+        collection=old.collection if old else collection_name(*of),
         kind=options.kind,
         parameters=options.parameters,
         pictures=1,  # until it is filled

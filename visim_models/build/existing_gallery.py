@@ -113,6 +113,6 @@ def check_in_memory(repo: RepoFolder) -> None:
     if repo.has(INDEX):
         raise GalleryError(
             f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
-            "--engine milvus). Only new and changed pictures are embedded.",
+            "--engine milvus --index-uri URI). Only new and changed pictures are embedded.",
             path=repo / INDEX,
         )

@@ -33,11 +33,13 @@ from visim_models.build.skipped import Skipped
 from visim_models.build.work_folder import Part
 from visim_models.errors import MissingExtraError, OutputError, RepositoryError
 from visim_models.repo_folder import check_apart
-from visim_models.repo_folder.formats import one_line, read_json, write_json
+from visim_models.repo_folder.formats import file_sha256, one_line, read_json, write_json
 
 __all__ = ["VectorFolder", "part_bytes"]
 
 _MARK: Final = "visim-vectors.json"
+_DIGITS: Final = 20
+"""Of the SHA-256 of its content, in the name of a part."""
 _THUMBNAIL: Final = (3, 16, 16)
 _MEASURED: Final = "measured."
 
@@ -58,6 +60,7 @@ class VectorFolder:
 
     def __init__(self, path: Path, parts: ModelParts, *, inputs: Sequence[str | os.PathLike[str]]) -> None:
         _parquet()
+        self._whole: set[Path] = set()
         self.path = check_apart(path, inputs=inputs)
         mark = {"weights_sha256": parts.weights_sha256, "processor_sha256": parts.processor_sha256}
         with self._writing():
@@ -100,7 +103,7 @@ class VectorFolder:
         Raises:
             RepositoryError: the folder cannot be written.
         """
-        target = self.path / f"part-{hashlib.sha256(content).hexdigest()[:20]}.parquet"
+        target = self.path / f"part-{hashlib.sha256(content).hexdigest()[:_DIGITS]}.parquet"
         staged = target.with_suffix(f".{os.getpid()}")
         with self._writing():
             staged.write_bytes(content)
@@ -150,8 +153,10 @@ class VectorFolder:
         return found
 
     def _files(self) -> list[Path]:
-        """Return the parts, the newest first."""
-        return sorted(self.path.glob("part-*.parquet"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+        """Return the whole parts, the newest first. The files of a damaged one are embedded again."""
+        there = set(self.path.glob("part-*.parquet"))
+        self._whole |= {path for path in there - self._whole if _is_whole(path)}
+        return sorted(self._whole & there, key=lambda path: (-path.stat().st_mtime_ns, path.name))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -198,6 +203,11 @@ def part_bytes(pictures: EmbeddedPictures | None, skipped: Sequence[Skipped], fi
     sink = io.BytesIO()
     _parquet().write_table(arrow.table(columns), sink, compression="zstd")
     return sink.getvalue()
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a part has the content that it is named after."""
+    return path.stem.removeprefix("part-") == file_sha256(path)[:_DIGITS]
 
 
 def _read(path: Path) -> tuple[Part, dict[str, str]]:

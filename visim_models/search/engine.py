@@ -27,7 +27,7 @@ from visim_models.errors import ConfigurationError, EngineError, GalleryMismatch
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import INDEX
 
-__all__ = ["ENGINES", "KINDS", "EngineAddress", "IndexSettings", "collection_name"]
+__all__ = ["ENGINES", "KINDS", "EngineAddress", "IndexSettings", "collection_name", "is_name_of"]
 
 ENGINES: Final = ("milvus",)
 KINDS: Final[Mapping[str, Mapping[str, tuple[int, int, int]]]] = {
@@ -148,6 +148,21 @@ def _key(weights_sha256: str, processor_sha256: str) -> str:
     return hashlib.sha256((weights_sha256 + processor_sha256).encode()).hexdigest()[:12]
 
 
+def is_name_of(collection: str, gallery: str, weights_sha256: str, processor_sha256: str) -> bool:
+    """Return whether `collection_name` can have given a name to this gallery: a copy of it has another one."""
+    return (
+        collection.rpartition("_")[0] == collection_name(gallery, weights_sha256, processor_sha256).rpartition("_")[0]
+    )
+
+
+def _is_web_address(uri: str) -> bool:
+    try:
+        found = urlsplit(uri)
+        return found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0 and not found.fragment
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class EngineAddress:
     """Where an engine is, as the host says.
@@ -165,15 +180,14 @@ class EngineAddress:
 
     def __post_init__(self) -> None:
         if self.is_local:
-            if not self.uri.endswith(".db") or not Path(self.uri).absolute().parent.is_dir():
-                raise EngineError(
-                    f"The index URI {self.uri!r} must be http://HOST:PORT, or a path that ends in .db in a folder that "
-                    "exists.",
-                    key="index_uri",
-                )
-        elif not self.uri.startswith(("http://", "https://")) or not urlsplit(self.uri).hostname:
+            is_usable = self.uri.endswith(".db") and Path(self.uri).absolute().parent.is_dir()
+        else:
+            is_usable = _is_web_address(self.uri)
+        if not is_usable:  # which is not repeated: it may hold a password
             raise EngineError(
-                f"The index URI must be http://HOST:PORT or https://HOST:PORT, not {self}.", key="index_uri"
+                "The index URI must be http://HOST:PORT or https://HOST:PORT, or a path that ends in .db in a folder "
+                "that exists; a password belongs in VISIM_INDEX_TOKEN.",
+                key="index_uri",
             )
 
     @classmethod

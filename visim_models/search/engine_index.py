@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from visim_models.errors import EngineError, GalleryMismatchError
@@ -54,6 +55,12 @@ class EngineIndex:
                 path=repo / INDEX,
             )
         found = address or EngineAddress.given(None)
+        if found and found.is_local and not Path(found.uri).exists():  # which opening it would make
+            raise EngineError(
+                f"There is no index {found.uri}: name the one that the gallery was built into, or build it there.",
+                path=found.uri,
+                key="index_uri",
+            )
         if found is None:
             raise EngineError(
                 f"The gallery of {repo.path} is in an engine ({settings.engine}): say where with --index-uri URI, "

@@ -1,6 +1,7 @@
 """Calls to a Milvus engine: connected when it is needed, each within a deadline, each failure an `EngineError`."""
 
 import logging
+import re
 import threading
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ SECONDS_A_QUERY: Final = 5.0
 
 _UNREACHABLE: Final = ("UNAVAILABLE", "DEADLINE", "Retry timeout", "Retry run out", "Fail connecting", "closed channel")
 _REFUSED: Final = ("UNAUTHENTICATED", "PERMISSION_DENIED", "auth check failure", "auth failed", "token")
+_NAMES: Final = re.compile(r"visim_\w+|'[^']*'|\"[^\"]*\"")
+"""What an engine's words quote: the name of a gallery says nothing of what failed."""
+
 _CHANNEL: Final = {
     "grpc.max_reconnect_backoff_ms": 1000,
     "grpc.initial_reconnect_backoff_ms": 100,
@@ -102,12 +106,13 @@ class MilvusConnection:
 
     def _translated(self, error: Exception) -> EngineError:
         reason = self._reason(error)
-        if any(sign in reason for sign in _REFUSED):
+        told = _NAMES.sub("", reason)
+        if any(sign in told for sign in _REFUSED):
             return EngineError(
                 f"The index at {self.address} refuses the token: set VISIM_INDEX_TOKEN to NAME:PASSWORD or an API key.",
                 key="index_token",
             )
-        if any(sign in reason for sign in _UNREACHABLE):
+        if any(sign in told for sign in _UNREACHABLE):
             return EngineError(
                 f"The index at {self.address} cannot be reached within {self.timeout:g} seconds: start it, or name "
                 "another with --index-uri.",

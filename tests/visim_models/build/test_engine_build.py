@@ -15,13 +15,17 @@ from tests.processes import run_module, run_program
 from tests.visim_models.build.engine_builds import collections, engine_build, queries
 from visim_models import (
     DataError,
+    EngineError,
     MissingExtraError,
     OutputError,
+    VisimError,
     VisualSimilarity,
 )
 from visim_models.build import build
+from visim_models.build.engine_build import EngineOptions, build_in_engine
 from visim_models.cli import main
 from visim_models.repo_folder.manifest import INDEX
+from visim_models.search.engine import EngineAddress
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +146,43 @@ def test_an_index_is_made_again_from_the_vectors(
     assert embedded == []
     opened = VisualSimilarity.from_pretrained(tmp_path / "engine", index_uri=str(tmp_path / "two.db"))
     assert opened.search(queries(pictures)[0]).matches[0].file_name == "coupe/0000.png"
+
+
+def test_a_copy_of_a_gallery_gets_an_index_of_its_own(pictures: Path, model: Path, tmp_path: Path) -> None:
+    uri = str(tmp_path / "index.db")
+    engine_build(pictures, tmp_path / "one", uri, model)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    write_pictures(tmp_path / "others", 4, size=12)
+    engine_build(tmp_path / "others", tmp_path / "two", uri, model)
+    opened = VisualSimilarity.from_pretrained(tmp_path / "one", index_uri=uri)
+    match = opened.search(queries(pictures)[0], top_k=1).matches[0]
+    assert (match.file_name, round(match.score, 3)) == ("coupe/0000.png", 1.0)
+
+
+def test_a_damaged_part_is_embedded_again(pictures: Path, model: Path, tmp_path: Path, embedded: list[str]) -> None:
+    uri = str(tmp_path / "index.db")
+    engine_build(pictures, tmp_path / "engine", uri, model)
+    count = len(embedded)
+    for part in (tmp_path / "engine-vectors").glob("part-*"):
+        part.write_bytes(part.read_bytes()[:500])
+    assert engine_build(pictures, tmp_path / "engine", uri, model).pictures == 16
+    assert len(embedded) == 2 * count
+
+
+def test_a_wrong_index_is_told_before_anything_is_embedded(
+    pictures: Path, model: Path, tmp_path: Path, embedded: list[str]
+) -> None:
+    options = EngineOptions(address=EngineAddress(str(tmp_path / "index.db")), kind="hnsw")
+    with pytest.raises(VisimError, match="must be one of"):
+        build_in_engine(pictures, tmp_path / "engine", options, model=str(model), progress=False)
+    assert embedded == []
+
+
+def test_a_wrong_file_is_told_and_not_made(pictures: Path, model: Path, tmp_path: Path) -> None:
+    engine_build(pictures, tmp_path / "engine", str(tmp_path / "index.db"), model)
+    with pytest.raises(EngineError, match="There is no index"):
+        VisualSimilarity.from_pretrained(tmp_path / "engine", index_uri=str(tmp_path / "other.db"))
+    assert not (tmp_path / "other.db").exists()
 
 
 def test_folders_of_others_are_refused(pictures: Path, model: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.builders import edit_json, tiny_repo
 from visim_models import ConfigurationError, EngineError, GalleryMismatchError, MissingExtraError, VisualSimilarity
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, INDEX
-from visim_models.search.engine import EngineAddress, IndexSettings, collection_name
+from visim_models.search.engine import EngineAddress, IndexSettings, collection_name, is_name_of
 
 
 def settings(**changes: object) -> IndexSettings:
@@ -133,3 +133,26 @@ def test_saving_a_gallery_in_memory_drops_the_index(repo: Path) -> None:
     (repo / "kept.json").rename(repo / INDEX)
     similarity.save_pretrained(repo)
     assert not (repo / INDEX).exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "root:s3cretpw@127.0.0.1:19530",
+        "https:/root:s3cretpw@127.0.0.1:19530",
+        "http://root:s3cret#pw@127.0.0.1:19530",
+        "http://root:s3cret/pw@127.0.0.1:19530",
+        "http://root:s3cret[pw@127.0.0.1:19530",
+    ],
+)
+def test_a_password_in_a_wrong_address_is_not_repeated(uri: str) -> None:
+    with pytest.raises(EngineError, match="VISIM_INDEX_TOKEN") as raised:
+        EngineAddress(uri)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_copy_of_a_gallery_has_another_name() -> None:
+    name = collection_name("cars", "1", "2")
+    assert is_name_of(name, "cars", "1", "2")
+    assert not is_name_of(name, "cars-2", "1", "2")
+    assert not is_name_of(name, "cars", "1", "3")

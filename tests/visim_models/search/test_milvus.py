@@ -10,6 +10,7 @@ from tests.milvus_servers import Server, need, running_real
 from visim_models import EngineError
 from visim_models.search import PictureTexts
 from visim_models.search.engine import EngineAddress, collection_name
+from visim_models.search.milvus_client import MilvusConnection
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +72,12 @@ def test_an_approximate_index_looks_at_no_fewer_than_it_must_find(tmp_path: Path
     assert scores.shape == found.shape == (3, 20)
     assert index.texts(found[:, 0]).file_names == ["0.jpg", "1.jpg", "2.jpg"]
     index.close()
+
+
+@pytest.mark.parametrize("words", ["collection visim_tokens_1_2 not found", "no label 'token UNAVAILABLE'"])
+def test_a_name_in_the_engines_words_is_no_refusal(words: str, tmp_path: Path) -> None:
+    need("pymilvus", "milvus_lite")
+    connection = MilvusConnection(EngineAddress(str(tmp_path / "index.db")))
+    error = connection._translated(ValueError(words))
+    assert error.key is None
+    assert "failed" in str(error)
