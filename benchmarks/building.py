@@ -14,9 +14,9 @@ from benchmarks.scale import Scale
 from benchmarks.table import Row
 from benchmarks.timing import interleaved, medians
 from visim_models import ImageProcessor
-from visim_models.build import build
-from visim_models.embedding import prepared
+from visim_models.galleries import build
 from visim_models.models import load_model
+from visim_models.models.embedding import prepared
 from visim_models.repo_folder import RepoFolder
 
 __all__ = ["build_rows"]

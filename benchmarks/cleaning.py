@@ -17,14 +17,14 @@ from benchmarks.pictures import jpegs
 from benchmarks.scale import Scale
 from benchmarks.table import Row
 from visim_models import ImageStore, decode_image
-from visim_models.build.model_parts import ModelParts
 from visim_models.cleaning import find_leaks, survey_pictures
 from visim_models.cleaning.likeness import Pictures, candidates, likeness
 from visim_models.cleaning.local_pictures import local_thumbnails
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
 from visim_models.cleaning.survey import SurveyedPictures
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.near_duplicates import near_duplicate_groups
 from visim_models.gallery import Gallery
-from visim_models.near_duplicates import near_duplicate_groups
 
 __all__ = ["copy_rows", "leak_rows", "like_rows", "named", "recall_at_precision", "recalls"]
 

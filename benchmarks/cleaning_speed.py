@@ -13,10 +13,10 @@ from benchmarks.process_memory import peak_memory, reset_peak
 from benchmarks.scale import Scale
 from benchmarks.table import Floor, Row
 from visim_models import Gallery, decode_image
-from visim_models.build.model_parts import ModelParts
 from visim_models.cleaning import CleanUp, Wanted, find_duplicates, survey_pictures
-from visim_models.decoding import pictures_at_once
-from visim_models.embedding import embed_pixels
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.images.decode_ahead import pictures_at_once
+from visim_models.models.embedding import embed_pixels
 
 __all__ = ["group_rows", "speed_rows"]
 

@@ -17,10 +17,10 @@ from benchmarks.pictures import are_photographs, jpegs, write_folder
 from benchmarks.ray_process import running_cluster
 from benchmarks.scale import Scale
 from benchmarks.table import Row
-from visim_models.build.embed_store import embed_store
-from visim_models.build.model_parts import ModelParts
-from visim_models.build.runners import EmbeddingJob, embed_parts
-from visim_models.build.sources import open_store
+from visim_models.galleries.embed_store import embed_store
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.runners import EmbeddingJob, embed_parts
+from visim_models.galleries.sources import open_store
 
 __all__ = ["runner_rows"]
 

@@ -19,8 +19,8 @@ from benchmarks.scale import Scale
 from benchmarks.table import Floor, Row
 from benchmarks.timing import Work, interleaved, median, percentile
 from visim_models import ImageProcessor
-from visim_models.embedding import embed_pixels, prepared
 from visim_models.models import load_model
+from visim_models.models.embedding import embed_pixels, prepared
 from visim_models.repo_folder import RepoFolder
 from visim_models.search import ExactIndex, PictureTexts
 from visim_models.search.engine import collection_name

@@ -14,9 +14,9 @@ import hub
 from benchmarks.scale import Scale
 from benchmarks.table import Row
 from visim_models import VisualSimilarity
-from visim_models.build import build
-from visim_models.build.verdict_check import check_verdict
-from visim_models.images import decode_image
+from visim_models.galleries import build
+from visim_models.galleries.verdict_check import check_verdict
+from visim_models.images.decode import decode_image
 
 __all__ = ["gallery_rows"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from benchmarks.table import Floor
 from benchmarks.timing import Work
 from visim_models import ImageProcessor, VisualSimilarity
-from visim_models.decoding import pictures_at_once
-from visim_models.embedding import decode_pictures, embed_pixels
+from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import PretrainedModel
+from visim_models.models.embedding import decode_pictures, embed_pixels
 
 __all__ = ["DECODING", "NETWORK", "decode_alone", "network_alone", "query_parts", "rate_floors", "time_floors"]
 

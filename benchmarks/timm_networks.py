@@ -10,8 +10,8 @@ import hub
 from benchmarks.scale import Scale
 from benchmarks.table import Row
 from benchmarks.timing import Work, interleaved, medians
-from visim_models.embedding import keep_freed_memory, prepared
 from visim_models.models import load_model
+from visim_models.models.embedding import keep_freed_memory, prepared
 from visim_models.repo_folder import RepoFolder
 
 __all__ = ["timm_rows"]

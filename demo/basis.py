@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from visim_models import VisimError, VisualSimilarity
-from visim_models.build.verdict_check import check_figures
-from visim_models.metrics import Figure, Metrics
+from visim_models.galleries.verdict_check import check_figures
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS
+from visim_models.repo_folder.metrics import Figure, Metrics
 
 __all__ = ["VerdictBasis", "read_basis"]
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from demo.tiles import Tile, Tiles
 from visim_models import Match
-from visim_models.near_duplicates import picture_groups
+from visim_models.galleries.near_duplicates import picture_groups
 
 __all__ = ["Found", "find_distinct"]
 

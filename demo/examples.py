@@ -11,7 +11,7 @@ from demo.facts import shortened
 from demo.pixels import enlarged
 from demo.verdict import mood_of
 from visim_models import VisualSimilarity
-from visim_models.synthetic import synthetic_outliers
+from visim_models.galleries.synthetic import synthetic_outliers
 
 __all__ = ["Example", "make_examples"]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from visim_models import ImageSourceError
-from visim_models.download import download
+from visim_models.sources.download import download
 
 __all__ = ["FetchBusyError", "FetchLimit", "check_for_room", "fetch", "fetch_slot"]
 

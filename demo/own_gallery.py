@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from demo.keys import gallery_keys
-from visim_models.build import BuildReport, build
+from visim_models.galleries import BuildReport, build
 
 __all__ = ["build_pictures", "default_out"]
 

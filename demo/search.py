@@ -14,8 +14,8 @@ from demo.collection import Collection
 from demo.copies import Found
 from demo.links import Asked, Source
 from visim_models import Match, OODVerdict, VisualSimilarity
-from visim_models.feedback import average_embedding, less_like
 from visim_models.models import Classifier
+from visim_models.search.feedback import average_embedding, less_like
 
 __all__ = ["QUERIES", "Search", "matches_csv", "nearest", "refined", "search_gallery", "search_pictures"]
 
@@ -189,7 +189,7 @@ def nearest(
         embedding: (D,) of the query.
         top_k: how many matches.
         label: the one label that they may have; "" for any.
-        less: names of gallery pictures that they shall not be like, as in `visim_models.feedback.less_like`.
+        less: names of gallery pictures that they shall not be like, as in `visim_models.search.feedback.less_like`.
 
     Raises:
         VisimError: `top_k` is beyond the gallery, or a name of `less` is not in it.

@@ -14,7 +14,7 @@ from PIL import Image
 
 from demo.fetching import fetch
 from visim_models import EngineError, ImageDecodeError, decode_image
-from visim_models.images import MAX_BYTES
+from visim_models.images.decode import MAX_BYTES
 
 __all__ = ["fetch_picture", "open_upload", "picture_input", "pictures_input", "sentence"]
 

@@ -15,9 +15,9 @@ from hub.card_figures import figures_section
 from hub.card_plots import draw_card_plots
 from hub.card_sections import introduction, limits, origin, training, use
 from hub.locate import local_folder
-from visim_models.metrics import Figure
 from visim_models.repo_folder import RepoFolder, drafting
 from visim_models.repo_folder.manifest import CARD, PLOTS
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["ADDRESS", "LIBRARY_NAME", "add_arguments", "run", "write_card"]
 

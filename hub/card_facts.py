@@ -7,9 +7,9 @@ from typing import Any, Final, Self
 
 from visim_models import VisualSimilarity
 from visim_models.errors import ConfigurationError
-from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import ABOUT, METRICS, TRAINING, WEIGHTS
+from visim_models.repo_folder.metrics import Metrics
 
 __all__ = ["CardFacts", "CardTexts"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from visim_models.metrics import Figure, Metrics, is_met
+from visim_models.repo_folder.metrics import Figure, Metrics, is_met
 
 __all__ = ["figures_section", "markdown_table"]
 

@@ -14,10 +14,10 @@ from PIL import Image
 from hub.plots import draw_confusion, draw_reconstructions, new_figure, plot_losses
 from visim_models import ConvolutionalAutoencoder, VisualSimilarity
 from visim_models.errors import ConfigurationError
-from visim_models.metrics import Metrics
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import LOSSES, METRICS
-from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.repo_folder.metrics import Metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
-from visim_models.match_probability import MatchProbability
 from visim_models.models import PretrainedModel
 from visim_models.repo_folder import drafting
 from visim_models.repo_folder.manifest import LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
+from visim_models.search.match_probability import MatchProbability
 
 __all__ = ["export_repo"]
 

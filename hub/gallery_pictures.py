@@ -9,17 +9,17 @@ from typing import Final
 
 from tqdm import tqdm
 
-from visim_models.build.card import escaped
-from visim_models.build.embedded import EmbeddedPictures
-from visim_models.decoding import decode_ahead
 from visim_models.errors import DataError, VisimError
-from visim_models.file_names import is_picture_name
+from visim_models.galleries.card import escaped
+from visim_models.galleries.embedded import EmbeddedPictures
 from visim_models.gallery import Gallery
-from visim_models.image_store import ImageStore
+from visim_models.images.decode_ahead import decode_ahead
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.card_mark import mark_card
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import CARD, MEASUREMENTS, METADATA
+from visim_models.sources.file_names import is_picture_name
+from visim_models.sources.store import ImageStore
 
 __all__ = ["LISTING", "stage_pictures"]
 

@@ -11,8 +11,8 @@ from huggingface_hub import SpaceCardData
 
 from hub.publish_plan import check_space, read_front_matter, space_files
 from visim_models.about import GalleryAbout
-from visim_models.build.card import escaped
 from visim_models.errors import ConfigurationError, RepositoryError
+from visim_models.galleries.card import escaped
 from visim_models.repo_folder.card_mark import mark_card
 from visim_models.repo_folder.manifest import CARD
 

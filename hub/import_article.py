@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from visim_models import CarFeatureExtractor, ConvolutionalAutoencoder, ImageProcessor
-from visim_models.build import BuildReport, build
 from visim_models.errors import DataError, WeightsError
+from visim_models.galleries import BuildReport, build
 from visim_models.models import PretrainedModel
 from visim_models.repo_folder import drafting
 from visim_models.repo_folder.manifest import SKIPPED

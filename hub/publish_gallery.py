@@ -14,7 +14,6 @@ from hub.gallery_space import GALLERY_SPACE_PATTERNS, PROGRAM, stage_gallery_spa
 from hub.locate import REPO_NAMES
 from hub.publish_plan import PROJECT, SPACE_NAME, RepoPlan, zero_gpu_note
 from hub.publisher import ZERO_GPU, Publisher
-from visim_models.download import HUB_DATASETS
 from visim_models.errors import RepositoryError, VisimError
 from visim_models.models import TimmBackbone
 from visim_models.pipeline import VisualSimilarity
@@ -22,6 +21,7 @@ from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.formats import one_line, write_tensors
 from visim_models.repo_folder.manifest import EMBEDDINGS, MANIFEST, METADATA, SKIPPED, manifest_files
 from visim_models.repo_folder.upload import HubRepo, explaining, hub_client, root_warning
+from visim_models.sources.download import HUB_DATASETS
 
 __all__ = ["plan_gallery", "publish_gallery"]
 

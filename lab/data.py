@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from visim_models.build.built_gallery import label_of
-from visim_models.decoding import pictures_at_once
 from visim_models.errors import DataError, VisimError
-from visim_models.image_store import ImageStore
+from visim_models.galleries.built_gallery import label_of
+from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.processing import ImageProcessor
+from visim_models.sources.store import ImageStore
 
 __all__ = [
     "CIFAR10_DOWNLOAD",

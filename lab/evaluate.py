@@ -18,9 +18,9 @@ from lab.evaluation import evaluate
 from lab.evaluation.report import format_report
 from lab.record import command_line
 from visim_models.errors import ConfigurationError, VisimError
-from visim_models.metrics import Metrics, differences
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import METRICS
+from visim_models.repo_folder.metrics import Metrics, differences
 
 __all__ = ["command_for", "main"]
 

@@ -15,9 +15,9 @@ from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, Split
 from lab.splits import learned_beside, not_held_out
 from visim_models import Gallery, ImageProcessor
-from visim_models.embedding import keep_freed_memory, prepared
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
+from visim_models.models.embedding import keep_freed_memory, prepared
 from visim_models.repo_folder import RepoFolder, check_output
 from visim_models.repo_folder.manifest import CONFIG
 

@@ -12,15 +12,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab.data import ImageSet
-from visim_models.decoding import pictures_at_once
-from visim_models.embedding import embed_pixels
 from visim_models.gallery import Gallery
-from visim_models.match_probability import MatchProbability
+from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.measurements import NEIGHBOURS, Measured, measure
 from visim_models.models import PretrainedModel
+from visim_models.models.embedding import embed_pixels
 from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
 from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
+from visim_models.search.match_probability import MatchProbability
 
 __all__ = [
     "DetectorFit",

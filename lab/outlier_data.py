@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from lab.data import load_images
-from visim_models.build.built_gallery import label_of
+from visim_models.galleries.built_gallery import label_of
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.models import CAR_CLASSES
 from visim_models.processing import ImageProcessor
-from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = ["Outliers", "left_out_labels", "load_outliers", "outlier_part"]
 

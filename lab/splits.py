@@ -8,7 +8,7 @@ import torch
 from lab.data import ImageSet
 from lab.split_file import HELD_OUT, Split
 from visim_models.errors import DataError
-from visim_models.near_duplicates import near_duplicate_groups
+from visim_models.galleries.near_duplicates import near_duplicate_groups
 
 __all__ = ["Shares", "deal", "keep_one_of_each_group", "learned_beside", "not_held_out", "split_images"]
 

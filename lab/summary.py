@@ -9,9 +9,9 @@ from typing import Final
 
 from hub.locate import locate
 from visim_models.errors import VisimError
-from visim_models.metrics import Metrics, is_met
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.repo_folder import RepoFolder
-from visim_models.synthetic import SYNTHETIC_KINDS
+from visim_models.repo_folder.metrics import Metrics, is_met
 
 __all__ = ["main", "summary_table", "with_table"]
 

@@ -20,8 +20,8 @@ from visim_models import (
     ImageProcessor,
     VisualSimilarity,
 )
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.repo_folder import RepoDraft
-from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = [
     "drawn_picture",

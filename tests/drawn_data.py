@@ -21,8 +21,8 @@ from visim_models import (
     Gallery,
     ImageProcessor,
 )
+from visim_models.galleries.synthetic import synthetic_outliers
 from visim_models.models import PretrainedModel
-from visim_models.synthetic import synthetic_outliers
 
 __all__ = ["CIFAR10_CLASSES", "training_record", "write_autoencoder_repo", "write_car_repo", "write_data"]
 

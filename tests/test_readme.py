@@ -14,8 +14,8 @@ import pytest
 from benchmarks.table import Floor, Row, as_text
 from hub.locate import REPO_NAMES, locate
 from lab.summary import main, summary_table, with_table
-from visim_models.metrics import Metrics, is_met
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.metrics import Metrics, is_met
 
 ROOT = Path(__file__).resolve().parents[1]
 BENCH = ROOT / "docs" / "bench.json"

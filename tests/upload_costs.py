@@ -19,7 +19,7 @@ SECONDS = 10  # for one file
 
 
 def import_without_torch(root: Path) -> None:
-    """Let `visim_models.images` be imported without the package's own imports, which bring torch."""
+    """Let `visim_models.images.decode` be imported without the package's own imports, which bring torch."""
     package = types.ModuleType("visim_models")
     package.__path__ = [str(root / "visim_models")]
     sys.modules["visim_models"] = package
@@ -45,7 +45,7 @@ def limit_seconds(more: int) -> None:
 
 def main(root: Path, folder: Path) -> None:
     import_without_torch(root)
-    from visim_models.images import decode_image
+    from visim_models.images.decode import decode_image
 
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     files = sorted(folder.iterdir())

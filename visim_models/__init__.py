@@ -18,8 +18,7 @@ from visim_models.errors import (
     WeightsError,
 )
 from visim_models.gallery import Gallery
-from visim_models.image_store import ImageStore
-from visim_models.images import ImageSource, decode_image
+from visim_models.images.decode import ImageSource, decode_image
 from visim_models.models import (
     CAR_CLASSES,
     CarClassifier,
@@ -33,7 +32,8 @@ from visim_models.models import (
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
-from visim_models.results import Match, SimilarityResult
+from visim_models.search.results import Match, SimilarityResult
+from visim_models.sources.store import ImageStore
 
 __version__ = "0.1.0"
 

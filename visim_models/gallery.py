@@ -13,10 +13,10 @@ from visim_models.errors import GalleryError, GalleryMismatchError, QueryError, 
 from visim_models.gallery_texts import KEY_COLUMNS, check_texts, metadata_csv, read_metadata
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, INDEX, METADATA
-from visim_models.results import Match
 from visim_models.search import ExactIndex, PictureTexts, SearchIndex
 from visim_models.search.engine import EngineAddress
 from visim_models.search.engine_index import EngineIndex
+from visim_models.search.results import Match
 
 __all__ = ["Gallery"]
 

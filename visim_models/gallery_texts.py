@@ -6,9 +6,9 @@ from itertools import islice
 from pathlib import Path
 
 from visim_models.errors import GalleryError, ImageSourceError
-from visim_models.file_names import check_file_name
 from visim_models.repo_folder.formats import read_text
 from visim_models.search.index import PictureTexts
+from visim_models.sources.file_names import check_file_name
 
 __all__ = ["KEY_COLUMNS", "check_texts", "metadata_csv", "read_metadata"]
 

@@ -8,14 +8,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from visim_models.embedding import decode_pictures, embed_pixels
 from visim_models.errors import QueryError, VisimError
 from visim_models.gallery import Gallery
-from visim_models.images import ImageSource
+from visim_models.images.decode import ImageSource
 from visim_models.measurements import NEIGHBOURS, Measured, measure
 from visim_models.models import Classifier, ConvolutionalAutoencoder
-from visim_models.results import Match, SimilarityResult
+from visim_models.models.embedding import decode_pictures, embed_pixels
 from visim_models.search.index import checked_top_k
+from visim_models.search.results import Match, SimilarityResult
 from visim_models.stored_pipeline import StoredPipeline
 
 __all__ = ["VisualSimilarity"]

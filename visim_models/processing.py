@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from visim_models.errors import ConfigurationError
-from visim_models.images import ImageSource, decode_image
+from visim_models.images.decode import ImageSource, decode_image
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import PROCESSOR
 

@@ -33,7 +33,7 @@ def push_pipeline(pipeline: "StoredPipeline", repo_id: str, *, private: bool, to
         WeightsError: a weight is beyond float16.
         GalleryError: an embedding is beyond float16.
     """
-    from visim_models.build.card import card_text  # which imports the pipeline
+    from visim_models.galleries.card import card_text  # which imports the pipeline
 
     namespace, slash, name = repo_id.partition("/")
     if not (namespace and slash and name):

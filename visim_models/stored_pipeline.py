@@ -5,18 +5,18 @@ from typing import Self
 
 import torch
 
-from visim_models.embedding import device_of, prepared
 from visim_models.errors import ConfigurationError, GalleryMismatchError
 from visim_models.gallery import Gallery
-from visim_models.match_probability import MatchProbability
 from visim_models.measurements import names_for
 from visim_models.models import PretrainedModel, load_model
+from visim_models.models.embedding import device_of, prepared
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.pushing import push_pipeline
 from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.manifest import CONFIG, MATCHES, PROCESSOR, WEIGHTS
 from visim_models.search.engine import EngineAddress
+from visim_models.search.match_probability import MatchProbability
 
 __all__ = ["StoredPipeline"]
 
@@ -128,7 +128,7 @@ class StoredPipeline:
     ) -> Self:
         """Build a gallery of pictures in memory, with a detector that is calibrated on them.
 
-        `save_pretrained` writes it as a repo folder. `visim_models.build.build` does both, goes on where it stopped,
+        `save_pretrained` writes it as a repo folder. `visim_models.galleries.build` does both, goes on where it stopped
         and keeps what a later change needs.
 
         Args:
@@ -142,7 +142,7 @@ class StoredPipeline:
             DataError: there are no two pictures that are not near-duplicates.
             VisimError: the network or the pictures cannot be used.
         """
-        from visim_models.build import embed_gallery  # which uses this module
+        from visim_models.galleries import embed_gallery  # which uses this module
 
         built = embed_gallery(pictures, model=model, image_root=image_root, progress=progress)
         made = cls(built.parts.model, built.parts.processor, built.gallery, built.detector)

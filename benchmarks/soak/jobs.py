@@ -7,7 +7,7 @@ from pathlib import Path
 import hub.publish
 from lab.export import export_run
 from lab.train import main as train
-from visim_models.build import build
+from visim_models.galleries import build
 
 __all__ = ["build_gallery", "build_gallery_on_a_small_disk", "export", "publish", "train_briefly"]
 

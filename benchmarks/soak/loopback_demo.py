@@ -18,7 +18,7 @@ if __name__ == "__main__":
 def main() -> None:
     """Serve the demo, with the options of the command line."""
     import demo.fetching
-    from visim_models.download import download, origin
+    from visim_models.sources.download import download, origin
 
     def fetch(url: str, *, timeout: float) -> bytes:
         return download(url, timeout=timeout, trusted_origin=origin(url))

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.figures import share_figure
 from lab.fitting import measure_images
-from visim_models.metrics import Figure
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["ALTERATIONS", "alteration_figures"]
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lab.data import ImageSet
 from lab.evaluation.figures import share_figure
-from visim_models.metrics import Figure
 from visim_models.models import Classifier
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["accuracy", "class_probabilities", "classification_tables"]
 

@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 
 from lab.data import ImageSet, load_images
-from visim_models.decoding import pictures_at_once
 from visim_models.errors import VisimError
-from visim_models.image_store import ImageStore
-from visim_models.images import decode_image
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.processing import ImageProcessor
+from visim_models.sources.store import ImageStore
 
 __all__ = ["DataFolder"]
 

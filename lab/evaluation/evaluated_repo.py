@@ -23,9 +23,9 @@ from visim_models import (
     OutOfDistributionDetector,
     VisualSimilarity,
 )
-from visim_models.embedding import prepared
 from visim_models.errors import DataError
 from visim_models.models import load_model
+from visim_models.models.embedding import prepared
 from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING

@@ -30,13 +30,13 @@ from lab.fitting import DetectorFit, measure_images
 from lab.outlier_data import left_out_labels, load_outliers
 from lab.record import TrainingRecord
 from lab.splits import learned_beside
-from visim_models.embedding import keep_freed_memory
-from visim_models.metrics import Metrics
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.models import Classifier
+from visim_models.models.embedding import keep_freed_memory
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING, WEIGHTS
-from visim_models.synthetic import SYNTHETIC_KINDS
+from visim_models.repo_folder.metrics import Metrics
 
 __all__ = ["evaluate"]
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lab.evaluation.intervals import auroc_interval, mean_interval, share_interval
 from lab.evaluation.measures import auroc, psnr
-from visim_models.metrics import Figure
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["area_figure", "error_figures", "loss_figure", "share_figure"]
 

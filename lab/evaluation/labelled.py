@@ -13,12 +13,12 @@ from lab.evaluation.measures import label_share
 from lab.evaluation.retrieval import RAW_PIXELS
 from lab.fitting import measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
-from visim_models.build.verdict_check import check_verdict
-from visim_models.decoding import pictures_at_once
 from visim_models.errors import DataError, VisimError
-from visim_models.metrics import Figure, Metrics
+from visim_models.galleries.verdict_check import check_verdict
+from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import WEIGHTS
+from visim_models.repo_folder.metrics import Figure, Metrics
 
 __all__ = ["evaluate_labelled"]
 

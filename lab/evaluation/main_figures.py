@@ -18,9 +18,9 @@ from lab.evaluation.retrieval import (
 )
 from lab.fitting import embed_images, measure_images
 from visim_models.measurements import Measured
-from visim_models.metrics import Figure
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.ood import OutOfDistributionDetector
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["every_file", "find_matches", "main_figures", "measure_parts", "reconstructed"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.fitting import measure_images
-from visim_models.metrics import Figure
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["calibration_error", "match_calibration"]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from lab.evaluation.benchmark import CARS
 from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.outlier_data import left_out_labels, outlier_part
-from visim_models.build.built_gallery import label_of
-from visim_models.synthetic import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.galleries.built_gallery import label_of
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 
 __all__ = ["ANIMALS", "DESCRIPTIONS", "outliers_of"]
 

@@ -11,11 +11,11 @@ from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.figures import area_figure, share_figure
 from lab.evaluation.measures import histogram
 from lab.evaluation.outlier_kinds import DESCRIPTIONS
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.gallery import Gallery
 from visim_models.measurements import Measured
-from visim_models.metrics import Figure
 from visim_models.ood import OutOfDistributionDetector, Weighting
-from visim_models.synthetic import SYNTHETIC_KINDS
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["MeasuredParts", "outlier_baselines", "outlier_figures", "strangeness_table"]
 

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from lab.evaluation.benchmark import CARS, Benchmark
 from lab.evaluation.figures import error_figures
 from lab.evaluation.measures import squared_errors
-from visim_models.metrics import Figure
 from visim_models.models import ConvolutionalAutoencoder
 from visim_models.processing import ImageProcessor
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["reconstruction_errors", "reconstruction_figures"]
 

@@ -20,9 +20,9 @@ from lab.fitting import measure_images
 from lab.record import TrainingRecord
 from lab.training.initialization import principal_components_
 from visim_models.gallery import Gallery
-from visim_models.metrics import Figure
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.repo_folder.manifest import TRAINING
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["general_baselines", "picture_baselines", "sibling_baselines"]
 

@@ -13,7 +13,7 @@ from lab.evaluation.figures import loss_figure, share_figure
 from lab.evaluation.measures import histogram, label_share
 from lab.training.augmentation import paint_decorations
 from visim_models.gallery import Gallery
-from visim_models.metrics import Figure
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = [
     "RAW_PIXELS",

@@ -13,8 +13,8 @@ from lab.evaluation.figures import share_figure
 from lab.evaluation.retrieval import retrieval_shares
 from lab.fitting import measure_images
 from visim_models.measurements import Measured
-from visim_models.metrics import Figure
 from visim_models.models import Classifier
+from visim_models.repo_folder.metrics import Figure
 
 __all__ = ["WILD", "same_model_chance", "wild_figures"]
 

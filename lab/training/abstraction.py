@@ -1,6 +1,7 @@
 """Pictures that show nothing: made from photographs, so that a network also doubts what no camera took.
 
-Drawn kinds (`visim_models.synthetic`) would do, but the figures are measured on them: nothing may be fitted to these.
+Drawn kinds (`visim_models.galleries.synthetic`) would do, but the figures are measured on them, and nothing may be
+fitted to these.
 Every function takes and returns (N, 3, S, S) float pictures, 0 to 255.
 """
 

@@ -20,7 +20,7 @@ from benchmarks.soak.traffic import Question
 from benchmarks.visitor import Visitor
 from tests.builders import files_of
 from visim_models import DataError, ImageSourceError
-from visim_models.download import download, origin
+from visim_models.sources.download import download, origin
 
 FOLDER_NAMES = ("old", "new")
 

@@ -35,8 +35,8 @@ from visim_models import (
     ImageProcessor,
     VisualSimilarity,
 )
-from visim_models.match_probability import MatchProbability
 from visim_models.models.base import PretrainedModel
+from visim_models.search.match_probability import MatchProbability
 
 expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow, not wrong
 

@@ -14,8 +14,8 @@ from tests.builders import tiny_repo, write_pictures
 from tests.demo.conftest import ask, png_bytes, served, upload
 from tests.milvus_servers import Server, need, running_lite
 from visim_models import VisualSimilarity
-from visim_models.build import build
-from visim_models.build.engine_build import EngineOptions, build_in_engine
+from visim_models.galleries import build
+from visim_models.galleries.engine_build import EngineOptions, build_in_engine
 from visim_models.search.engine import EngineAddress
 
 

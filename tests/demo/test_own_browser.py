@@ -16,7 +16,7 @@ from demo.page import build_demo
 from demo.settings import Settings
 from tests.builders import drawn_picture, tiny_repo, write_pictures
 from tests.demo.conftest import png_bytes, served
-from visim_models.build import Description, MetadataTable, build
+from visim_models.galleries import Description, MetadataTable, build
 
 PATIENCE = 30_000  # milliseconds
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> [click](javascript:alert(1)) ${alert(1)} {{1+1}} **bold**"

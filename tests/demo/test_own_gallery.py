@@ -24,8 +24,8 @@ from demo.verdict import explain_basis
 from tests.builders import edit_json, tiny_repo, write_pictures
 from tests.demo.conftest import drawn_picture, noise
 from visim_models import DataError, VisualSimilarity
-from visim_models.build import Description, build
-from visim_models.build import new_gallery as new_gallery_module
+from visim_models.galleries import Description, build
+from visim_models.galleries import new_gallery as new_gallery_module
 
 ABOUT = {"title": "Oak & Sons", "one": "a chair", "many": "chairs", "description": "From our workshop."}
 

@@ -6,7 +6,7 @@ from demo.basis import VerdictBasis
 from demo.texts import writing_in
 from demo.verdict import Words, explain_basis, explain_classes, explain_verdict, message, mood_of
 from visim_models import OODVerdict
-from visim_models.metrics import Figure
+from visim_models.repo_folder.metrics import Figure
 
 CARS = Words("cars", "a car", "cars", is_own=False)
 

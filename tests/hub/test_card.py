@@ -23,11 +23,11 @@ from lab.evaluation import evaluate
 from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_similarity, write_part
 from tests.processes import ROOT, run_program
 from visim_models import OutOfDistributionDetector
-from visim_models.build.card import card_text
 from visim_models.errors import ConfigurationError
-from visim_models.metrics import Figure, Metrics
+from visim_models.galleries.card import card_text
 from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.metrics import Figure, Metrics
 
 ONE_NEIGHBOUR = {"top_distance": Weighting(1, 0, 1)}
 ABOUT = json.loads((ROOT / "lab" / "about" / "car-extractor.json").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from tests.hub.olah_server import commit, flaky_network, serving_checkouts
 from tests.hub.recording_hub import RecordingHub, serving
 from tests.processes import ROOT, run_program
 from visim_models import ImageSourceError, RepositoryError
-from visim_models.download import download, origin
+from visim_models.sources.download import download, origin
 
 # In a process of its own: the client reads its address and its switches when it is imported.
 PROGRAM = """

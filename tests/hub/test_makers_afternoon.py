@@ -17,7 +17,7 @@ from hub.publish_gallery import publish_gallery
 from hub.space_probe import probe_app
 from tests.builders import tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub
-from visim_models.cli import main
+from visim_models.cli.__main__ import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 

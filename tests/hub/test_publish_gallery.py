@@ -19,7 +19,7 @@ from hub.publisher import ZERO_GPU
 from tests.builders import drawn_picture, files_of, tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from visim_models import VisimError, VisualSimilarity
-from visim_models.build import Description, build
+from visim_models.galleries import Description, build
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, SKIPPED
 

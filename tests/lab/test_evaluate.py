@@ -16,8 +16,8 @@ from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.repo_baselines import general_baselines
 from tests.builders import edit_json, files_of, tiny_repo
 from tests.processes import ROOT, run_module
-from visim_models.metrics import Metrics
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.metrics import Metrics
 
 
 @pytest.fixture(scope="module")

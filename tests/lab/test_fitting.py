@@ -10,8 +10,8 @@ from torch import Tensor
 from lab.fitting import DetectorFit, embed_images, fit_logistic, measure_against, measure_images
 from tests.builders import TINY_SIZE, drawn_pictures, tiny_autoencoder, tiny_similarity
 from visim_models import Gallery, ImageProcessor
+from visim_models.galleries.synthetic import synthetic_outliers
 from visim_models.ood import PROBE
-from visim_models.synthetic import synthetic_outliers
 
 PROCESSOR = ImageProcessor(size=TINY_SIZE)
 PENALTY = 1e-3

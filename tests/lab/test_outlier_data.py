@@ -8,7 +8,7 @@ from torch import Tensor
 from lab.outlier_data import Outliers, left_out_labels, load_outliers, outlier_part
 from tests.builders import write_pictures
 from visim_models import CAR_CLASSES, ImageSourceError
-from visim_models.synthetic import SYNTHETIC_KINDS
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 
 DRAWN = len(SYNTHETIC_KINDS)
 KINDS = ["accordion", "anchor", "ant", "automobile", "barrel", "bass", "beaver", "binocular"]

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from visim_models.build.model_parts import ModelParts
-from visim_models.build.sources import open_store
 from visim_models.cleaning.duplicates import BY_PICTURE, groups_within
 from visim_models.cleaning.faults import find_faults
 from visim_models.cleaning.finds import Folder, broken_rows, consistent, copy_rows, group_rows, rounded, row_of
@@ -17,6 +15,8 @@ from visim_models.cleaning.plan import Plan, PlanRow
 from visim_models.cleaning.strange import find_strange
 from visim_models.cleaning.survey import Survey, SurveyedPictures
 from visim_models.errors import DataError
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.sources import open_store
 
 __all__ = ["FINDS", "THRESHOLDS", "CleanUp", "Wanted"]
 

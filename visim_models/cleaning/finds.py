@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from visim_models.build.skipped import Skipped
 from visim_models.cleaning.plan import Action, Plan, PlanRow
 from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.errors import VisimError
-from visim_models.image_store import ImageStore
-from visim_models.images import TOO_LARGE
+from visim_models.galleries.skipped import Skipped
+from visim_models.images.decode import TOO_LARGE
+from visim_models.sources.store import ImageStore
 
 __all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "rounded", "row_of"]
 

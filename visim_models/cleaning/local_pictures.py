@@ -7,11 +7,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.cleaning.alignment import THUMBNAIL
-from visim_models.decoding import decode_ahead
 from visim_models.errors import ImageSourceError, VisimError
 from visim_models.gallery import Gallery
-from visim_models.image_store import ImageStore
-from visim_models.images import decode_image
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import decode_ahead
+from visim_models.sources.store import ImageStore
 
 __all__ = ["local_thumbnails", "thumbnail_of"]
 

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from visim_models.build.model_parts import ModelParts
-from visim_models.embedding import embed_pixels
 from visim_models.errors import QueryError
-from visim_models.images import ImageSource, decode_image
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.images.decode import ImageSource, decode_image
+from visim_models.models.embedding import embed_pixels
 from visim_models.pipeline import VisualSimilarity
-from visim_models.results import Match
+from visim_models.search.results import Match
 
 __all__ = ["PRECISION", "embed_examples", "find_like", "look_alike_scores", "threshold_of"]
 

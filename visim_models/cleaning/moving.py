@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from visim_models.errors import ImageSourceError
-from visim_models.file_names import check_file_name
 from visim_models.repo_folder.formats import file_sha256, one_line
+from visim_models.sources.file_names import check_file_name
 
 __all__ = ["checked_path", "move_file", "partial_copy", "rename_without_replacing", "sync_folder"]
 

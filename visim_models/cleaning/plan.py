@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, cast
 
 from visim_models.errors import DataError, ImageSourceError
-from visim_models.file_names import check_file_name
 from visim_models.repo_folder.formats import one_line, read_text
+from visim_models.sources.file_names import check_file_name
 
 if TYPE_CHECKING:
     from visim_models.cleaning.applying import Applied

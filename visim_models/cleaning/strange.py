@@ -2,9 +2,9 @@
 
 import torch.nn.functional as F
 
-from visim_models.build.embedded import EmbeddedPictures
-from visim_models.build.self_calibration import leave_one_out
 from visim_models.cleaning.survey import SurveyedPictures
+from visim_models.galleries.embedded import EmbeddedPictures
+from visim_models.galleries.self_calibration import leave_one_out
 from visim_models.measurements import Measured
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
 

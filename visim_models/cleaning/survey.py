@@ -7,8 +7,8 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
-from visim_models.build.skipped import Skipped
 from visim_models.cleaning.alignment import THUMBNAIL
+from visim_models.galleries.skipped import Skipped
 from visim_models.gallery import Gallery
 
 __all__ = ["Survey", "SurveyedPictures"]

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from visim_models.build.model_parts import ModelParts
-from visim_models.build.skipped import Skipped, sort_out
-from visim_models.build.sources import image_root_of, open_store, unreadable_in
-from visim_models.build.work_folder import write_part
 from visim_models.cleaning.facts import PictureFacts, facts_of
 from visim_models.cleaning.survey import Survey, SurveyedPictures
-from visim_models.decoding import decode_ahead, pictures_at_once
-from visim_models.embedding import embed_pixels, keep_freed_memory, map_batches
 from visim_models.errors import VisimError
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.skipped import Skipped, sort_out
+from visim_models.galleries.sources import image_root_of, open_store, unreadable_in
+from visim_models.galleries.work_folder import write_part
 from visim_models.gallery import Gallery
-from visim_models.image_store import ImageStore
-from visim_models.images import decode_image
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
+from visim_models.models.embedding import embed_pixels, keep_freed_memory, map_batches
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.formats import read_header, read_tensors
+from visim_models.sources.store import ImageStore
 
 __all__ = ["KeptSurvey", "survey_pictures"]
 

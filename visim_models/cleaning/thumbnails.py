@@ -9,10 +9,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from visim_models.cleaning.plan import PlanRow
-from visim_models.decoding import decode_ahead
 from visim_models.errors import VisimError
-from visim_models.image_store import ImageStore
-from visim_models.images import decode_image
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import decode_ahead
+from visim_models.sources.store import ImageStore
 
 __all__ = ["thumbnails_for"]
 

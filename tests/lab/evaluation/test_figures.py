@@ -5,7 +5,7 @@ import torch
 
 from lab.evaluation.figures import area_figure, error_figures, loss_figure, share_figure
 from lab.evaluation.measures import psnr
-from visim_models.metrics import Figure, Metrics, differences
+from visim_models.repo_folder.metrics import Figure, Metrics, differences
 
 
 def faults(stated: Figure, now: Figure) -> list[str]:

@@ -6,10 +6,10 @@ import pytest
 
 from lab.evaluate import main
 from tests.builders import tiny_repo, write_pictures
-from visim_models.build import build
 from visim_models.errors import DataError
-from visim_models.metrics import Metrics
+from visim_models.galleries import build
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.metrics import Metrics
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from tests.builders import drawn_picture, tiny_repo, write_pictures
-from visim_models.build.model_parts import ModelParts
 from visim_models.cleaning.plan import Plan, PlanRow
+from visim_models.galleries.model_parts import ModelParts
 from visim_models.repo_folder.formats import file_sha256
 
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from tests.builders import drawn_picture, files_of, write_pictures
 from visim_models import VisualSimilarity
-from visim_models.build import build
-from visim_models.build.model_parts import ModelParts
 from visim_models.cleaning import CleanUp, KeptSurvey, Plan, Wanted, survey_pictures
-from visim_models.cli import main
+from visim_models.cli.__main__ import main
+from visim_models.galleries import build
+from visim_models.galleries.model_parts import ModelParts
 
 
 def run(*arguments: object) -> int:
@@ -200,7 +200,7 @@ def test_a_gallery_is_cleaned_without_its_network(
         raise AssertionError("a picture was embedded again")
 
     monkeypatch.setattr("visim_models.cleaning.surveying.embed_pixels", forbidden)
-    monkeypatch.setattr("visim_models.build.embed_store.embed_pixels", forbidden)
+    monkeypatch.setattr("visim_models.galleries.embed_store.embed_pixels", forbidden)
     assert run("clean", tmp_path / "mine", "--out", "clean", "--duplicates") == 0
     assert run("clean", "--apply", "clean/plan.csv", "--yes", "--gallery", tmp_path / "mine") == 0
     removed = {row.file_name for row in Plan.read("clean/plan.csv").removed}

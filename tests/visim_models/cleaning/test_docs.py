@@ -9,8 +9,8 @@ from PIL import Image
 
 from tests.builders import drawn_picture, write_pictures
 from tests.processes import ROOT
-from visim_models.build import build
-from visim_models.cli import _parser, main
+from visim_models.cli.__main__ import _parser, main
+from visim_models.galleries import build
 
 PAGE = (ROOT / "docs" / "cleaning.md").read_text(encoding="utf-8")
 

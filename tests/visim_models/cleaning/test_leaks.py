@@ -11,9 +11,9 @@ from PIL import Image, ImageOps
 
 from tests.builders import drawn_picture, drawn_pictures, tiny_similarity
 from visim_models import Gallery, GalleryMismatchError, QueryError, VisualSimilarity
-from visim_models.build import embed_gallery
 from visim_models.cleaning import find_leaks, find_like
 from visim_models.cleaning.look_alikes import look_alike_scores, threshold_of
+from visim_models.galleries import embed_gallery
 
 
 def gallery(prefix: str, rows: torch.Tensor, **others: str) -> Gallery:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from tests.builders import files_of
 from visim_models import DataError, images
-from visim_models.build.model_parts import ModelParts
 from visim_models.cleaning import CleanUp, Plan, Wanted, survey_pictures
 from visim_models.cleaning.plan import PlanRow
-from visim_models.cli import main
+from visim_models.cli.__main__ import main
+from visim_models.galleries.model_parts import ModelParts
 
 PlanOf = Callable[..., Plan]
 

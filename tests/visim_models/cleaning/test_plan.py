@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from visim_models import DataError
 from visim_models.cleaning import Plan, PlanRow
 from visim_models.errors import ImageSourceError
-from visim_models.file_names import check_file_name
+from visim_models.sources.file_names import check_file_name
 
 SHA256 = "ab" * 32
 

@@ -13,7 +13,7 @@ from PIL import Image
 from visim_models.cleaning.plan import PlanRow
 from visim_models.cleaning.report import FindTexts, ReportedFind, shown_rows, write_report
 from visim_models.cleaning.thumbnails import thumbnails_for
-from visim_models.image_store import ImageStore
+from visim_models.sources.store import ImageStore
 
 HOSTILE = "</script><img src=x onerror=alert(1)>.png"
 GROUPS = 300

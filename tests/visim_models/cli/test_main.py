@@ -1,0 +1,320 @@
+"""The command `visim`: what it prints, its exit status, and that every mistake is one line."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.builders import files_of, tiny_repo, write_pictures
+from tests.processes import ROOT, run_program
+from visim_models import VisimError, VisualSimilarity
+from visim_models.cli.__main__ import main
+from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.verdict_check import summary
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import EMBEDDINGS, WEIGHTS
+from visim_models.repo_folder.metrics import Metrics
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny_repo(tmp_path / "model")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return write_pictures(tmp_path / "pictures", 5)
+
+
+@pytest.fixture
+def mine(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    assert run("build", pictures, "--out", tmp_path / "mine", "--model", model) == 0
+    capsys.readouterr()
+    return tmp_path / "mine"
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line on standard error, which must be the only one besides progress bars, and no traceback."""
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    *bars, last = printed.err.strip().split("\n")
+    assert last.startswith("error: ")
+    assert not [line for line in bars if "%|" not in line]
+    return last
+
+
+# --- build
+
+
+def test_build_says_what_it_made(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "broken.png").write_text("no picture")
+    out = tmp_path / "mine"
+    assert run("build", pictures, "--out", out, "--model", model) == 0
+    printed = capsys.readouterr()
+    assert f"{out}: 20 pictures (20 added), which are looked up under {pictures}" in printed.out
+    assert "calibrated on 20 of this gallery's pictures" in printed.out
+    assert f"1 file left out, with the reasons in {out / 'skipped.csv'}" in printed.out
+    assert "embedding" in printed.err  # progress
+    assert len(VisualSimilarity.from_pretrained(out).gallery) == 20
+
+
+def test_a_gallery_too_small_for_a_verdict_says_so(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = write_pictures(tmp_path / "few", 2)
+    assert run("build", few, "--out", tmp_path / "mine", "--model", model) == 0
+    assert "8 pictures are too few for a verdict" in capsys.readouterr().out
+    assert run("search", tmp_path / "mine", few / "suv" / "0000.png") == 0
+    assert "no verdict" in capsys.readouterr().out
+
+
+def test_changing_a_gallery(mine: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = tmp_path / "sold.txt"
+    listed.write_text("# sold in May\n\nsuv/0000.png\r\nsuv/9999.png\n", encoding="utf-8")
+    assert run("build", "--out", mine, "--remove-list", listed, "--remove", "suv/0001.png") == 0
+    printed = capsys.readouterr().out
+    assert "18 pictures (2 removed)" in printed
+    assert "1 name to remove not in the gallery: suv/9999.png" in printed
+    others = write_pictures(tmp_path / "others", 1, seed=4)
+    assert run("build", "--out", mine, "--add", others) == 0
+    printed = capsys.readouterr().out
+    assert "19 pictures (1 added)" in printed
+    assert "3 pictures with other content now stayed as before" in printed
+    assert run("build", "--out", mine, "--image-root", "https://example.org/pictures") == 0
+    assert "looked up under https://example.org/pictures" in capsys.readouterr().out
+
+
+def test_options_add_up_or_are_refused_and_none_is_lost(
+    mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", "--out", mine, "--remove", "suv/0000.png", "--remove", "suv/0001.png") == 0
+    assert "18 pictures (2 removed)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run("build", "--out", mine, "--add", pictures, "--add", pictures)
+    assert "argument --add: is given twice: give it once" in capsys.readouterr().err
+
+
+def test_building_again_needs_no_model_and_removes_only_with_sync(
+    mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("build", pictures, "--out", mine) == 0
+    assert "20 pictures (nothing changed)" in capsys.readouterr().out
+    (pictures / "suv" / "0000.png").unlink()
+    (pictures / "suv" / "0001.png").rename(pictures / "suv" / "renamed.png")
+    before = files_of(mine)
+    assert run("build", pictures, "--out", mine) == 2
+    assert "suv/0000.png" in (line := error_of(capsys))
+    assert "--sync" in line
+    assert files_of(mine) == before
+    assert run("build", pictures, "--out", mine, "--sync") == 0
+    assert "19 pictures (1 renamed, 1 removed)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Name PICTURES"),
+        (["--model", "car-extractor"], "go with PICTURES"),
+        (["--sync"], "go with PICTURES"),
+        (["{pictures}", "--add", "{pictures}"], "leave --add"),
+        (["{pictures}", "--remove", "suv/0000.png"], "leave --add"),
+        (["--remove-list", "missing.txt"], "missing.txt cannot be read"),
+        (["--add", "missing"], "missing"),
+        (["missing"], "missing"),
+        (["{pictures}", "--model", "missing/./model"], "missing/./model"),
+    ],
+)
+def test_mistakes_are_one_line_and_change_nothing(
+    arguments: list[str], message: str, mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(mine)
+    assert run("build", *(part.format(pictures=pictures) for part in arguments), "--out", mine) == 2
+    assert message in error_of(capsys)
+    assert files_of(mine) == before
+
+
+def test_a_new_gallery_is_of_the_general_network(
+    pictures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    load = ModelParts.load
+    monkeypatch.setattr(ModelParts, "load", lambda source: (asked.append(source), load(model))[1])
+    assert run("build", pictures, "--out", tmp_path / "mine") == 0
+    assert asked == ["general-extractor"]
+
+
+def test_the_check_measures_the_figures_of_a_build_again(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the command that the figures name, in the folder that has them."""
+    pictures = write_pictures(tmp_path / "many", 10)
+    mine = tmp_path / "mine"
+    assert run("build", pictures, "--out", mine, "--model", model) == 0
+    stated = Metrics.read(RepoFolder(mine))
+    assert stated.command == "visim check ."
+    capsys.readouterr()
+    assert run("check", mine) == 0
+    assert capsys.readouterr().out == summary(stated.figures) + "\n"
+
+
+def test_a_described_gallery(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*.png"))
+    (tmp_path / "t.csv").write_text("file_name,price\n" + "".join(f"{name},{len(name)}\n" for name in names))
+    words = ["--title", "Oak", "--one", "a chair", "--many", "chairs", "--show", "price"]
+    arguments = [pictures, "--out", tmp_path / "mine", "--model", model, "--metadata", tmp_path / "t.csv", *words]
+    assert run("build", *arguments) == 0
+    gallery = VisualSimilarity.from_pretrained(tmp_path / "mine").gallery
+    assert (gallery.about.title, gallery.about.columns) == ("Oak", ("price",))
+    assert "The verdict finds" in capsys.readouterr().out
+    assert run("build", "--out", tmp_path / "mine", "--description", "Fine chairs.") == 0
+    assert VisualSimilarity.from_pretrained(tmp_path / "mine").gallery.about.description == "Fine chairs."
+    capsys.readouterr()
+    assert run("build", "--out", tmp_path / "mine", "--link", "url") == 2
+    assert "'url'" in error_of(capsys)
+
+
+def test_photographs_are_not_replaced_by_their_gallery(
+    model: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files_of(pictures)
+    assert run("build", pictures, "--out", pictures, "--model", model) == 2
+    assert "is the input" in error_of(capsys)
+    assert files_of(pictures) == before
+
+
+def test_an_interruption_is_no_traceback(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visim_models.cli.build.update", interrupted)
+    assert run("build", "--out", mine, "--image-root", "") == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+# --- search and info
+
+
+def test_search_prints_matches_and_verdict(mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    query = pictures / "suv" / "0001.png"
+    assert run("search", mine, query) == 0
+    first, best, *others = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{query}: looks like this gallery's pictures (p = ")
+    assert best.split() == ["100", "%", "suv/0001.png", "(suv)"]
+    assert len(others) == 3
+    assert run("search", mine, query, "--top-k", "7") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+
+
+def test_search_prints_json_and_goes_on_after_a_broken_picture(
+    mine: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.png").write_text("no picture")
+    queries = [pictures / "suv" / "0001.png", tmp_path / "broken.png", pictures / "sedan" / "0002.png"]
+    assert run("search", mine, *queries, "--json", "--top-k", "2") == 2
+    printed = capsys.readouterr()
+    found = [json.loads(line) for line in printed.out.splitlines()]
+    assert [each.pop("picture") for each in found] == [str(queries[0]), str(queries[2])]
+    results = VisualSimilarity.from_pretrained(mine).search_batch(queries, top_k=2, on_error="skip")
+    assert found == [result.to_dict() for result in results if not isinstance(result, VisimError)]
+    assert [line for line in printed.err.splitlines() if line.startswith("error: ") and "broken.png" in line]
+
+
+def test_a_small_gallery_is_searched_whole(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = write_pictures(tmp_path / "few", 1, classes=["a", "b", "c"])
+    assert run("build", few, "--out", tmp_path / "mine", "--model", model) == 0
+    capsys.readouterr()
+    assert run("search", tmp_path / "mine", few / "a" / "0000.png") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert run("search", tmp_path / "mine", few / "a" / "0000.png", "--top-k", "4") == 2
+    assert "1 to 3" in error_of(capsys)
+
+
+def test_info_shows_what_a_repo_holds(mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", mine) == 0
+    printed = capsys.readouterr().out
+    assert "convolutional-autoencoder" in printed
+    assert "8 x 8 pixels" in printed
+    assert "20 pictures, embeddings of 32 numbers" in printed
+    assert "4: coupe 5, sedan 5, suv 5, truck 5" in printed
+    assert str(pictures) in printed
+    assert "5 % false alarms, calibrated on 20 pictures" in printed
+    for name in (WEIGHTS, EMBEDDINGS):
+        size = f"{(mine / name).stat().st_size:,} bytes"
+        assert [line for line in printed.splitlines() if line.split()[0] == name and size in line
+                and RepoFolder(mine).sha256(name) in line]  # fmt: skip
+
+
+def test_info_of_a_folder_that_is_no_repo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", tmp_path) == 2
+    assert "no visim repo" in error_of(capsys)
+
+
+# --- the command itself
+
+
+@pytest.mark.parametrize("command", ["build", "search", "info", "check"])
+def test_help_says_something_of_each_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        run(command, "--help")
+    printed = capsys.readouterr().out
+    assert f"visim {command} " in printed.split("examples:")[1]
+    options = re.split(r"\n  (?=-)", printed.split("options:")[1].split("examples:")[0])
+    assert len(options) > 1
+    for option in options[1:]:
+        assert len(option.split()) >= 5, option
+
+
+def write_entry_point(folder: Path) -> None:
+    """The metadata that an installed copy has, with the entry points of pyproject.toml."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    info = folder / "visim_models-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: visim-models\nVersion: 0\n")
+    lines = [f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()) for group, points in groups.items()]
+    (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(("with_hub", "status"), [(True, 0), (False, 2)])
+def test_short_names_need_the_checkout(with_hub: bool, status: int, tmp_path: Path) -> None:
+    """The wheel alone has the entry point, too, but neither `hub` nor its repos."""
+    write_entry_point(tmp_path)
+    for package in ("visim_models", "hub") if with_hub else ("visim_models",):
+        (tmp_path / package).symlink_to(ROOT / package)
+    script = f"""
+import os, sys
+sys.path[:] = [{str(tmp_path)!r}, *(path for path in sys.path if not os.path.exists(os.path.join(path, "hub")))]
+from visim_models.cli.__main__ import main
+sys.exit(main(["info", "car-extractor"]))
+"""
+    done = run_program(script, cwd=tmp_path, environment={"VISIM_NAMESPACE": ""})
+    assert done.returncode == status, done.stderr
+    if with_hub:
+        assert "car-classifier" in done.stdout
+    else:
+        assert done.stderr.startswith("error: 'car-extractor' is neither a folder here nor a bundled repo")
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_gone_is_no_error(mine: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "visim_models.cli.__main__", "info", mine],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()  # as `head` does when it has seen enough
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=300) == 0

@@ -1,0 +1,36 @@
+"""Queries of several pictures, and matches that are less like others."""
+
+import numpy as np
+import pytest
+import torch
+
+from visim_models import Gallery, Match, QueryError
+from visim_models.search.feedback import average_embedding, less_like
+
+GALLERY = Gallery(["a", "b", "c", "d"], [""] * 4, torch.tensor([[1.0, 0.0], [2.0, 2.0], [0.0, 3.0], [0.0, 0.0]]))
+MATCHES = [Match("b", "", 0.9), Match("c", "", 0.8), Match("a", "", 0.7), Match("d", "", 0.1)]
+
+
+def test_an_average_counts_each_picture_alike() -> None:
+    average = average_embedding([np.array([10.0, 0.0], np.float32), np.array([0.0, 0.1], np.float32)])
+    assert average.tolist() == pytest.approx([0.5, 0.5])
+    assert average.dtype == np.float32
+    assert average_embedding([np.zeros(2, np.float32)]).tolist() == [0, 0]
+
+
+def test_matches_that_are_like_an_unwanted_picture_come_later() -> None:
+    # Ranks: b 0.9 - 0.5 * 0.7071 = 0.546, a 0.7, d 0.1; the unwanted c is left out.
+    found = less_like(GALLERY, MATCHES, ["c"])
+    assert [match.file_name for match in found] == ["a", "b", "d"]
+    assert [match.score for match in found] == [0.7, 0.9, 0.1]
+
+
+def test_several_unwanted_pictures_count_by_their_mean() -> None:
+    # Ranks: b 0.9 - 0.5 * 0.7071, d 0.1.
+    assert [match.file_name for match in less_like(GALLERY, MATCHES, ["a", "c"])] == ["b", "d"]
+    assert less_like(GALLERY, MATCHES[:1], ["b"]) == []
+
+
+def test_an_unwanted_picture_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(QueryError, match="no picture 'none'"):
+        less_like(GALLERY, MATCHES, ["none"])

@@ -1,0 +1,167 @@
+"""`visim build`: make a gallery of pictures, or change one."""
+
+import argparse
+from pathlib import Path
+
+from visim_models.cli.engine_options import add_engine, build_with_engine, check_engine
+from visim_models.cli.texts import REPO_HELP, Commands
+from visim_models.errors import DataError
+from visim_models.galleries import DEFAULT_MODEL, Description, MetadataTable, build, update
+from visim_models.repo_folder.formats import one_line
+
+__all__ = ["add_build"]
+
+_EXAMPLES = """\
+examples:
+  visim build photos --out my-gallery              a new gallery; later: new and changed pictures, by content
+  visim build photos --out my-gallery --sync       the same, and remove those that are gone
+  visim build photos --out my-gallery --model timm:vit_small_patch14_dinov2.lvd142m
+  visim build photos --out my-gallery --metadata prices.csv --show price --link url --one "a chair" --many chairs
+  visim build --out my-gallery --add more-photos.zip
+  visim build addresses.txt --out my-gallery       pictures of the web, an address a line
+  visim build --out my-gallery --remove chairs/oak_2.jpg --remove-list sold.txt
+  visim build --out my-gallery --image-root hf://datasets/NAME/my-pictures
+  visim build photos --out my-gallery --engine milvus --index-uri http://localhost:19530 --runner native
+
+A build that was killed goes on where it stopped when the same command is given again. Files whose names end like those
+of pictures, but that cannot be used, are left out and listed in skipped.csv of the repo, with the reasons."""
+_MODEL_HELP = f"{REPO_HELP}, or timm:NAME, timm:hf-hub:NAMESPACE/NAME or timm:local-dir:PATH"
+
+
+def add_build(commands: Commands) -> None:
+    """Add the command `build`."""
+    parser = commands.add_parser(
+        "build",
+        help="make a gallery of pictures, or change one",
+        description="Make a repo folder with a gallery of your pictures, or bring the gallery of one up to date.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "pictures",
+        nargs="?",
+        metavar="PICTURES",
+        help="the pictures: a folder, a zip, a list of addresses (.txt, one a line), hf://datasets/NAMESPACE/NAME or "
+        "s3://BUCKET/FOLDER; their folder paths are their labels",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="REPO",
+        help="the repo folder: a new or empty one, or one that has a gallery. Files that visim did not write stay",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"the network that compares the pictures: {_MODEL_HELP} (default: {DEFAULT_MODEL}, which knows things of "
+        "all kinds); a gallery that exists has its own",
+    )
+    parser.add_argument(
+        "--image-root",
+        metavar="ROOT",
+        help="where the pictures can be fetched from later: a folder, a zip, a list of addresses, an https address, "
+        "hf://datasets/... or s3://...; "
+        "PICTURES by default, and a gallery that exists keeps its root. Everyone who gets the repo can read it",
+    )
+    parser.add_argument(
+        "--sync",
+        action="store_true",
+        help="with PICTURES: also remove pictures that PICTURES does not have any more",
+    )
+    parser.add_argument(
+        "--add",
+        metavar="PATH",
+        help="add the new pictures of another folder, zip, list, data set or bucket; "
+        "pictures whose names the gallery has stay",
+    )
+    parser.add_argument(
+        "--remove",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
+        help="remove pictures by their file names in gallery/metadata.csv, before others are added",
+    )
+    parser.add_argument(
+        "--remove-list",
+        type=Path,
+        metavar="FILE",
+        help="remove the pictures that a text file names, one a line; empty lines and lines with # are ignored",
+    )
+    _add_description(parser)
+    add_engine(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_description(parser: argparse.ArgumentParser) -> None:
+    about = parser.add_argument_group("what the gallery says of itself, and its page shows")
+    about.add_argument("--title", metavar="TEXT", help="heading of the page")
+    about.add_argument("--one", metavar="TEXT", help='what one picture shows, with its article, such as "a chair"')
+    about.add_argument("--many", metavar="TEXT", help='the same in the plural, such as "chairs"')
+    about.add_argument("--description", metavar="TEXT", help="a few sentences")
+    about.add_argument(
+        "--metadata",
+        metavar="FILE",
+        help="further columns, a CSV or JSON Lines with the key file_name: price, url, licence, ...",
+    )
+    about.add_argument(
+        "--label",
+        metavar="COLUMN",
+        help="the column of FILE that is the label (default: its column label, if it has one, else the folder)",
+    )
+    about.add_argument(
+        "--show", nargs="+", action="extend", metavar="COLUMN", help="columns that are shown beside a match"
+    )
+    about.add_argument("--link", metavar="COLUMN", help="the column with the address that a match links to")
+
+
+def _run(options: argparse.Namespace) -> int:
+    description = _description(options)
+    check_engine(options)
+    changes = options.add is not None or options.remove or options.remove_list is not None
+    if options.pictures is None:
+        if options.model is not None or options.sync:
+            raise DataError("--model and --sync go with PICTURES: name the folder or zip of all pictures.")
+        if not changes and options.image_root is None and not description:
+            raise DataError(
+                "Name PICTURES to build a gallery of them, or an option that changes one: --add, --remove, "
+                "--remove-list, --image-root, --metadata, --title, ... See visim build --help."
+            )
+        removed = [*options.remove, *(_listed_names(options.remove_list) if options.remove_list else [])]
+        report = update(
+            options.out, add=options.add, remove=removed, image_root=options.image_root, description=description
+        )
+    elif changes:
+        raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
+    elif options.engine is not None:
+        report = build_with_engine(options, description)
+    else:
+        report = build(
+            options.pictures,
+            options.out,
+            model=options.model,
+            image_root=options.image_root,
+            description=description,
+            remove_missing=options.sync,
+        )
+    print("\n".join(report.lines()))
+    return 0
+
+
+def _description(options: argparse.Namespace) -> Description:
+    given = {key: getattr(options, key) for key in ("title", "one", "many", "description", "link")}
+    given["columns"] = None if options.show is None else tuple(options.show)
+    return Description(
+        metadata=None if options.metadata is None else MetadataTable.read(options.metadata),
+        label=options.label or "",
+        about={key: value for key, value in given.items() if value is not None},
+    )
+
+
+def _listed_names(path: Path) -> list[str]:
+    """Read the file of --remove-list."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({one_line(error)}).", path=path) from error
+    return [name for line in lines if (name := line.strip()) and not name.startswith("#")]

@@ -1,0 +1,71 @@
+"""`visim search`: find the pictures of a gallery that look most like others."""
+
+import argparse
+import json
+import sys
+
+from visim_models.cli.texts import REPO_HELP, Commands, add_index_uri
+from visim_models.errors import VisimError
+from visim_models.pipeline import VisualSimilarity
+from visim_models.search.results import SimilarityResult
+
+__all__ = ["add_search"]
+
+_EXAMPLES = """\
+examples:
+  visim search my-gallery photo.jpg
+  visim search car-extractor *.jpg --top-k 10 --json > results.jsonl"""
+_TOP_K = 4
+
+
+def add_search(commands: Commands) -> None:
+    """Add the command `search`."""
+    parser = commands.add_parser(
+        "search",
+        help="find the pictures of a gallery that look most like yours",
+        description="Find the pictures of a gallery that look most like yours, and whether yours are of their kind.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the files to search with")
+    parser.add_argument("--top-k", type=int, metavar="K", help=f"how many matches to show (default: {_TOP_K})")
+    parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")
+    add_index_uri(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    similarity = VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri)
+    top_k = min(_TOP_K, len(similarity.gallery)) if options.top_k is None else options.top_k
+    results = similarity.search_batch(
+        options.pictures, top_k=top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
+    )
+    failed = False
+    for path, result in zip(options.pictures, results, strict=True):
+        if isinstance(result, VisimError):
+            print(f"error: {' '.join(str(result).split())}", file=sys.stderr)
+            failed = True
+        elif options.json:
+            print(json.dumps({"picture": path, **result.to_dict()}))
+        else:
+            print("\n".join(_result_lines(path, result, can_reject=similarity.ood.can_reject)))
+    return 2 if failed else 0
+
+
+def _result_lines(path: str, result: SimilarityResult, *, can_reject: bool) -> list[str]:
+    verdict = (
+        f"looks like this gallery's pictures (p = {result.ood.p_value:.3f})"
+        if not result.ood.is_ood
+        else f"does not look like this gallery's pictures (p = {result.ood.p_value:.3f})"
+    )
+    if not can_reject:
+        verdict = "no verdict, for the gallery has too few pictures"
+    return [
+        f"{path}: {verdict}",
+        *(
+            f"  {match.percent:>4} %  {match.file_name}" + f"  ({match.label})" * bool(match.label)
+            for match in result.matches
+        ),
+    ]

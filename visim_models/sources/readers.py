@@ -1,0 +1,268 @@
+"""Read the files of one image root: a folder, a zip, or a web address. `image_roots` chooses among these and others."""
+
+import errno
+import os
+import stat
+import threading
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote
+
+from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub.hf_api import RepoFile
+
+from visim_models.errors import ImageSourceError
+from visim_models.images.decode import MAX_BYTES
+from visim_models.sources.download import HUB_DATASETS, download, hub_address, hub_dataset, origin
+from visim_models.sources.file_names import is_picture_name
+
+__all__ = ["MAX_WEB_BYTES", "FolderReader", "Listing", "Reader", "WebReader", "ZipReader"]
+
+MAX_WEB_BYTES: Final = 16 * 2**20
+"""Largest file from the network: several are in memory at once."""
+
+_ENCRYPTED: Final = 0x1
+# The other methods of zip files unpack a whole block at a time, whatever its size.
+_UNPACKED_IN_STEPS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+
+
+class Listing(NamedTuple):
+    """Files under a root.
+
+    Attributes:
+        file_names: of every regular file, once each, in no order.
+        unreadable: path -> why it was left out.
+    """
+
+    file_names: Sequence[str]
+    unreadable: dict[str, str]
+
+
+class Reader(Protocol):
+    """Reads files by names that `check_file_name` has passed. Every method may be called by several threads."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether files come over the network."""
+
+    def list_files(self) -> Listing:
+        """List all files; raise ImageSourceError if that is not possible."""
+
+    def read(self, file_name: str, *, seconds: float) -> bytes:
+        """Read a file, from the network within so many seconds.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is no such file.
+            ImageSourceError: it is refused or cannot be had.
+            Exception: it cannot be read; `zipfile` raises many kinds.
+        """
+
+    def fingerprint(self, file_name: str) -> str:
+        """Return a text that changes with the file, or "" if nothing cheap shows that; raise OSError if it is gone."""
+
+
+class FolderReader:
+    """Reads a folder, and nothing outside it.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    is_remote = False
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def list_files(self) -> Listing:
+        """List the regular files of the folder and its sub-folders; links to folders are not followed."""
+        names: list[str] = []
+        unreadable: dict[str, str] = {}
+        for path, folders, files in os.walk(self._folder, onerror=lambda error: self._record(error, unreadable)):
+            # Of a folder without this right, files can be listed but not opened.
+            if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+                self._record(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path), unreadable)
+                folders.clear()
+                continue
+            for name in files:
+                file_name = (Path(path) / name).relative_to(self._folder).as_posix()
+                if os.path.isfile(self._folder / file_name):  # unlike `Path.is_file`, it raises nothing
+                    names.append(file_name)
+                elif is_picture_name(name):
+                    unreadable[file_name] = "it is no regular file, or a broken link"
+        return Listing(names, unreadable)
+
+    def _record(self, error: OSError, unreadable: dict[str, str]) -> None:
+        path = Path(error.filename).relative_to(self._folder).as_posix()
+        if path == ".":
+            raise ImageSourceError(
+                f"The folder {self._folder} cannot be read ({error.strerror}): check its permissions.",
+                path=self._folder,
+            ) from error
+        unreadable[path] = f"the folder cannot be read ({error.strerror})"
+
+    def read(self, file_name: str, *, seconds: float = 0) -> bytes:
+        """Read a file; a local one is not waited for."""
+        with open(self._path_inside(file_name), "rb", opener=_open_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device would never end
+                raise ImageSourceError(
+                    f"{file_name} under {self._folder} is no regular file: it is not read.", path=file_name
+                )
+            _check_size(status.st_size, file_name)
+            return file.read(status.st_size + 1)
+
+    def _path_inside(self, file_name: str) -> str:
+        """Return the path of a file, resolved if there is a link in it (resolving takes longer than reading)."""
+        path = str(self._folder)
+        for part in file_name.split("/"):
+            path = os.path.join(path, part)
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                break
+        else:
+            return path
+        resolved = (self._folder / file_name).resolve()
+        if not resolved.is_relative_to(self._folder):
+            raise ImageSourceError(
+                f"{file_name} is a link that leads out of {self._folder}: it is not read.", path=file_name
+            )
+        return str(resolved)
+
+    def fingerprint(self, file_name: str) -> str:
+        """Return the size and the time of the last change."""
+        status = (self._folder / file_name).stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+class ZipReader:
+    """Reads a zip.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ImageSourceError: its directory is damaged.
+    """
+
+    is_remote = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # ZipFile counts its open members without a lock; what is read from them is guarded by a lock of its own.
+        self._opening = threading.Lock()
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except Exception as error:  # zipfile raises many kinds
+            raise ImageSourceError(f"{path} is a damaged zip ({error}): pack it again.", path=path) from error
+
+    def list_files(self) -> Listing:
+        """List the members; a name that the zip has twice is listed once, and stands for the last of them."""
+        counts = Counter(name for name in self._archive.namelist() if not name.endswith("/"))
+        earlier = {
+            name: f"the zip has this name {count} times: all but the last are left out"
+            for name, count in counts.items()
+            if count > 1
+        }
+        return Listing(list(counts), earlier)
+
+    def read(self, file_name: str, *, seconds: float = 0) -> bytes:
+        """Read a member."""
+        member = self._member(file_name)
+        where = f"{file_name} in {self._path}"
+        if member.flag_bits & _ENCRYPTED:
+            raise ImageSourceError(f"{where} is encrypted: pack the zip again without a password.", path=file_name)
+        if member.compress_type not in _UNPACKED_IN_STEPS:
+            raise ImageSourceError(
+                f"{where} is packed by a rare method: pack the zip again with deflate.", path=file_name
+            )
+        _check_size(member.file_size, file_name)
+        with self._opening:
+            file = self._archive.open(member)
+        try:
+            return file.read(member.file_size + 1)  # never gives more than the size, whatever unpacks
+        finally:
+            with self._opening:
+                file.close()
+
+    def fingerprint(self, file_name: str) -> str:
+        """Return the size and the checksum."""
+        member = self._member(file_name)
+        return f"{member.file_size}-{member.CRC:08x}"
+
+    def _member(self, file_name: str) -> zipfile.ZipInfo:
+        try:
+            return self._archive.getinfo(file_name)
+        except KeyError as error:
+            raise FileNotFoundError(file_name) from error
+
+
+class WebReader:
+    """Reads the files below a web address, or of a data set on the Hub, one request each.
+
+    Args:
+        root: an http or https address, or hf://datasets/namespace/name/folder.
+        trusted: the host may be in a private network, and a data set is read with the user's token.
+
+    Raises:
+        ImageSourceError: `root` is no such address.
+    """
+
+    is_remote = True
+
+    def __init__(self, root: str, *, trusted: bool) -> None:
+        self._root = root
+        is_on_hub = root.startswith(HUB_DATASETS)
+        self._dataset = hub_dataset(root) if is_on_hub else None
+        self._address = hub_address(root) if is_on_hub else root.rstrip("/")
+        home = origin(self._address)  # refuses every other scheme
+        self._trusted_origin = home if trusted or is_on_hub else None  # the Hub, or the host that HF_ENDPOINT names
+        self._uses_token = trusted and is_on_hub
+        self._blobs: dict[str, str] = {}
+
+    def list_files(self) -> Listing:
+        """List the files of a data set, and keep the hash of each as its fingerprint."""
+        if self._dataset is None:
+            raise ImageSourceError(
+                f"The pictures under {self._root} cannot be listed: a web address has no list of files. "
+                "Give a folder, a zip, a list of addresses (.txt), hf://datasets/... or s3://...",
+                path=self._root,
+            )
+        repo_id, revision, folder = self._dataset
+        api = HfApi(endpoint=constants.ENDPOINT, token=None if self._uses_token else False)
+        try:
+            entries = list(
+                api.list_repo_tree(repo_id, folder or None, recursive=True, revision=revision, repo_type="dataset")
+            )
+        except Exception as error:  # of huggingface_hub, and of httpx or httpx2 by its version
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ImageSourceError(
+                f"The pictures under {self._root} cannot be listed ({reason}).", path=self._root
+            ) from error
+        start = len(folder) + 1 if folder else 0
+        self._blobs = {entry.path[start:]: entry.blob_id for entry in entries if isinstance(entry, RepoFile)}
+        return Listing(list(self._blobs), {})
+
+    def read(self, file_name: str, *, seconds: float) -> bytes:
+        """Fetch a file."""
+        return download(
+            f"{self._address}/{quote(file_name)}",
+            timeout=seconds,
+            max_bytes=MAX_WEB_BYTES,
+            trusted_origin=self._trusted_origin,
+            token=get_token() if self._uses_token else None,
+        )
+
+    def fingerprint(self, file_name: str) -> str:
+        """Return the hash that the last listing gave, or ""."""
+        return self._blobs.get(file_name, "")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+
+
+def _check_size(size: int, file_name: str) -> None:
+    if size > MAX_BYTES:
+        raise ImageSourceError(f"{file_name} is larger than {MAX_BYTES:,} bytes: it is not read.", path=file_name)

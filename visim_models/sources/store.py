@@ -1,0 +1,270 @@
+"""The pictures of a folder, a zip, a list of addresses, the web, the Hub or a bucket: list, read, hash, decode many."""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Final, TypeAlias
+
+from torch import Tensor
+
+from visim_models.errors import ImageDecodeError, ImageHostError, ImageSourceError, VisimError
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import decode_ahead
+from visim_models.processing import ImageProcessor
+from visim_models.sources.disk_cache import DiskCache
+from visim_models.sources.file_names import check_file_name, is_picture_name
+from visim_models.sources.host_pause import HostPause
+from visim_models.sources.roots import open_reader
+
+__all__ = ["DecodedBatch", "DecodedPicture", "ImageStore"]
+
+_PARALLEL: Final = 12
+_END_OF_FETCH: Final = 0.5
+"""Seconds after its deadline within which a fetch ends."""
+
+DecodedPicture: TypeAlias = tuple[Tensor, str]
+"""Pixels, (3, S, S) uint8, and the SHA-256 of the file."""
+
+DecodedBatch: TypeAlias = list[tuple[str, DecodedPicture | VisimError]]
+"""File names, each with its picture or with the reason why there is none."""
+
+_FileNames: TypeAlias = list[str]  # inside the class, `list` is its method
+
+
+class ImageStore:
+    """Pictures by file name, under one root. Nothing outside the root is ever read.
+
+    One bad, missing or forbidden file is the failure of that file. Only a web host that does not answer is left alone
+    for a while, and then asked again in the background: no call waits for that. Any thread may call any method.
+
+    Args:
+        root: a folder, a zip, a list of addresses (.txt), an http(s) address,
+            hf://datasets/namespace/name[@revision][/folder], or s3://bucket[/folder].
+        trusted: the person who runs this named the root, or the folder of the gallery that names it. Otherwise it may
+            be neither on this machine nor in a private network nor in a bucket, and the user's token and keys are not
+            used: a gallery from elsewhere cannot point there.
+        cache_dir: keeps files from the network, at most 512 MiB. Without it, none is kept.
+        timeout: longest wait for the network of one `read` or `read_many`, in seconds.
+        retry_after: how long a host that does not answer is left alone, in seconds.
+
+    Attributes:
+        root: as given.
+        location: the root as it is found from every folder of this machine.
+        is_remote: whether pictures come over the network.
+        unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read.
+
+    Raises:
+        ImageSourceError: `root` is none of these, cannot be opened, or is not trusted enough.
+        MissingExtraError: a bucket needs pyarrow.
+
+    Example:
+        >>> store = ImageStore("photos")
+        >>> for batch in store.decode_many(store.list(), processor, at_once=64):
+        ...     for file_name, result in batch: ...
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        trusted: bool = True,
+        cache_dir: Path | None = None,
+        timeout: float = 3.0,
+        retry_after: float = 60.0,
+    ) -> None:
+        self.root = os.fspath(root)
+        self._reader = open_reader(self.root, trusted=trusted)
+        self.location = self.root if "://" in self.root else str(Path(self.root).resolve())
+        self.is_remote = self._reader.is_remote
+        self.unreadable: dict[str, str] = {}
+        self._cache = DiskCache(cache_dir) if cache_dir and self.is_remote else None
+        self._timeout = timeout
+        self._pause = HostPause(self.root, seconds=retry_after)
+        self._pool = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="visim-image")  # starts no thread until used
+        self._is_flat = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.root!r})"
+
+    def list(self) -> _FileNames:
+        """Return the sorted names of the picture files, by their suffixes, each once.
+
+        A name may be one that `read` refuses. Parts of a folder that cannot be read are left out, and recorded in
+        `unreadable`.
+
+        Raises:
+            ImageSourceError: the root cannot be listed: a web address, a folder without permission, no network.
+        """
+        names, unreadable = self._reader.list_files()
+        self.unreadable = unreadable
+        return sorted(name for name in names if is_picture_name(name))
+
+    def read(self, file_name: str) -> bytes:
+        """Return the content of one file; over the network, only if it is a picture.
+
+        Where there is no "suv/suv_0001.jpg", "suv_0001.jpg" is tried: such pictures may be side by side at the root.
+
+        Raises:
+            ImageSourceError: the name leads out of the root, there is no such file, it may not be read, is no regular
+                file or too large, or it cannot be had in time.
+        """
+        if (content := self._read_at_once(file_name)) is not None:
+            return content
+        return self._fetch(file_name, time.monotonic() + self._timeout)
+
+    def read_many(self, file_names: Iterable[str]) -> dict[str, bytes]:
+        """Return file name -> content, of those that can be had. All are fetched at once, with one wait for all."""
+        found: dict[str, bytes] = {}
+        tasks: dict[str, Future[bytes]] = {}
+        deadline = time.monotonic() + self._timeout
+        for file_name in dict.fromkeys(file_names):
+            with suppress(ImageSourceError):
+                if (content := self._read_at_once(file_name)) is not None:
+                    found[file_name] = content
+                else:
+                    tasks[file_name] = self._pool.submit(self._fetch, file_name, deadline)
+        late = wait(tasks.values(), self._timeout + _END_OF_FETCH).not_done
+        for task in late:
+            task.cancel()
+        for file_name, task in tasks.items():
+            if task not in late and not isinstance(task.exception(), ImageSourceError):
+                found[file_name] = task.result()
+        return found
+
+    def hash(self, file_name: str) -> str:
+        """Return the SHA-256 of the content, in hexadecimal digits.
+
+        Raises:
+            ImageSourceError: the file cannot be read.
+        """
+        return hashlib.sha256(self.read(file_name)).hexdigest()
+
+    def fingerprint(self, file_name: str) -> str:
+        """Return a text that changes with the file, without reading it, or "" where there is none.
+
+        It is made of the size and the time of change in a folder or a bucket, the size and the checksum in a zip, the
+        address alone in a list of addresses, and is the hash that the last `list` gave of a data set on the Hub. A
+        missing file and one under a web address have none.
+
+        Raises:
+            ImageSourceError: the name leads out of the root.
+        """
+        check_file_name(file_name)
+        for name in self._names_to_try(file_name):
+            with suppress(OSError):
+                if text := self._reader.fingerprint(name):
+                    return text
+        return ""
+
+    def decode_many(
+        self, file_names: Iterable[str], processor: ImageProcessor, *, at_once: int
+    ) -> Iterator[DecodedBatch]:
+        """Read, hash and decode pictures in threads, ahead of the consumer.
+
+        Args:
+            file_names: taken as they are needed.
+            processor: resizes the pictures.
+            at_once: pictures in a batch.
+
+        Yields:
+            Batches in order: each name with its pixels, (3, S, S) uint8 RGB, and the SHA-256 of the file, or with the
+            error of a file that cannot be read or is not a picture.
+        """
+        stopped = threading.Event()
+
+        def read_unless_stopped(file_name: str) -> bytes:
+            if stopped.is_set():
+                raise ImageSourceError(f"{file_name} is no longer wanted.", path=file_name)
+            return self.read(file_name)
+
+        def start(file_name: str) -> tuple[str, Callable[[], bytes]]:
+            if self.is_remote:  # far more requests at once than there are processors
+                return file_name, self._pool.submit(read_unless_stopped, file_name).result
+            return file_name, partial(self.read, file_name)
+
+        def decode(item: tuple[str, Callable[[], bytes]]) -> DecodedPicture:
+            content = item[1]()
+            return processor.resize(decode_image(content)), hashlib.sha256(content).hexdigest()
+
+        try:
+            for batch in decode_ahead(map(start, file_names), decode, at_once=at_once):
+                yield [(file_name, result) for (file_name, _), result in batch]
+        finally:
+            stopped.set()
+
+    def _read_at_once(self, file_name: str) -> bytes | None:
+        """Return the content of a local or cached file, or None where the network must be asked, and may be."""
+        check_file_name(file_name)
+        if not self.is_remote:
+            return self._first_found(file_name, time.monotonic())
+        if self._cache and (kept := self._cache.get(self._key(file_name))) is not None:
+            return kept
+        if not self._pause.is_on:
+            return None
+        if self._pause.take_retry():
+            self._pool.submit(self._fetch, file_name, time.monotonic() + self._timeout)
+        raise ImageHostError(f"{self.root} did not answer a while ago: it is asked again now and then.", path=self.root)
+
+    def _fetch(self, file_name: str, deadline: float) -> bytes:
+        """Ask the network for a picture, and tell the pause whether the host answered."""
+        start = time.monotonic()
+        if start >= deadline:
+            raise ImageSourceError(f"{file_name} waited too long for its turn.", path=file_name)
+        try:
+            content = self._first_found(file_name, deadline)
+        except ImageHostError as error:
+            self._pause.failed(str(error), since=start)
+            raise
+        except ImageSourceError:  # a missing or forbidden file is an answer
+            self._pause.answered()
+            raise
+        self._pause.answered()
+        try:
+            decode_image(content)  # a log-in page of a hotel's network is neither returned nor kept
+        except ImageDecodeError as error:
+            raise ImageSourceError(
+                f"{file_name} under {self.root} is not a picture: {error}", path=file_name
+            ) from error
+        if self._cache:
+            self._cache.put(self._key(file_name), content)
+        return content
+
+    def _names_to_try(self, file_name: str) -> _FileNames:
+        """Return the full name, and the base name where that repeats the folder ("suv/suv_0001.jpg").
+
+        The car photographs are in folders in the project's own zip, but side by side at their web address. A base name
+        that says its folder cannot be mistaken for another picture; any other base name is not tried.
+        """
+        path = PurePosixPath(file_name)
+        names = [file_name]
+        if path.name.startswith(f"{path.parent.name}_"):
+            names.insert(0 if self._is_flat else 1, path.name)
+        return names
+
+    def _first_found(self, file_name: str, deadline: float) -> bytes:
+        missing: OSError | None = None
+        for name in self._names_to_try(file_name):
+            try:
+                content = self._reader.read(name, seconds=max(deadline - time.monotonic(), 0))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                missing = error
+            except ImageSourceError:
+                raise
+            except Exception as error:  # zipfile raises many kinds
+                reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+                raise ImageSourceError(
+                    f"{name} under {self.root} cannot be read ({reason}).", path=file_name
+                ) from error
+            else:
+                self._is_flat = name != file_name
+                return content
+        raise ImageSourceError(f"There is no {file_name} under {self.root}.", path=file_name) from missing
+
+    def _key(self, file_name: str) -> str:
+        return hashlib.sha256(f"{self.root}\n{file_name}".encode()).hexdigest()
