@@ -23,7 +23,7 @@ from visim_models.cleaning.local_pictures import local_thumbnails
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
 from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.near_duplicates import near_duplicate_groups
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
 from visim_models.gallery import Gallery
 
 __all__ = ["copy_rows", "leak_rows", "like_rows", "named", "recall_at_precision", "recalls"]
@@ -155,7 +155,7 @@ def copy_rows(scale: Scale) -> Iterator[Row]:
         for each in ([content for _, _, content in copies], files)
     ]
     by_hash = nearest_by_hash(*hashes)
-    groups = torch.tensor(near_duplicate_groups(gallery.thumbnails))
+    groups = torch.tensor(near_duplicate_groups(gallery.thumbnails.numpy(), threshold=SAME_PHOTOGRAPH))
     truth = groups[torch.tensor([index for index, _, _ in copies])]
     right, right_by_hash = groups[found] == truth, groups[by_hash[1]] == truth
     for kind in (None, *COPIES):

@@ -8,7 +8,7 @@ import torch
 from lab.data import ImageSet
 from lab.split_file import HELD_OUT, Split
 from visim_models.errors import DataError
-from visim_models.galleries.near_duplicates import near_duplicate_groups
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
 
 __all__ = ["Shares", "deal", "keep_one_of_each_group", "learned_beside", "not_held_out", "split_images"]
 
@@ -47,7 +47,8 @@ def split_images(
         labels.setdefault(sha256, label)
     hashes = sorted(labels)
     index_of = {sha256: index for index, sha256 in enumerate(images.sha256)}
-    numbers = near_duplicate_groups(images.pixels[[index_of[sha256] for sha256 in hashes]])
+    pixels = images.pixels[[index_of[sha256] for sha256 in hashes]]  # (N, 3, S, S)
+    numbers = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
     copies = dict(zip(hashes, numbers, strict=True))
     together = kept_together or {}
     names = {sha256: together.get(name) for name, sha256 in zip(images.file_names, images.sha256, strict=True)}
@@ -147,7 +148,8 @@ def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[in
     Raises:
         DataError: no picture of the gallery is left.
     """
-    groups = near_duplicate_groups(torch.cat([gallery.pixels, held_out.pixels]))
+    pixels = torch.cat([gallery.pixels, held_out.pixels])  # (N, 3, S, S)
+    groups = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
     alike = set(groups[len(gallery) :])
     left_out = {
         *split.indices(gallery.sha256, HELD_OUT, with_copies=True),
@@ -170,6 +172,7 @@ def learned_beside(gallery: ImageSet, images: ImageSet, split: Split, *, at_most
     shown = set(gallery.sha256)
     others = [index for index in split.indices(images.sha256, ["train"]) if images.sha256[index] not in shown]
     chosen = images.subset(others[:: max(1, -(-len(others) // at_most))])
-    groups = near_duplicate_groups(torch.cat([gallery.pixels, chosen.pixels]))
+    pixels = torch.cat([gallery.pixels, chosen.pixels])  # (N, 3, S, S)
+    groups = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
     alike = set(groups[: len(gallery)])
     return chosen.subset([index for index, group in enumerate(groups[len(gallery) :]) if group not in alike])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from visim_models.errors import DataError
 from visim_models.galleries.embedded import EmbeddedPictures
-from visim_models.galleries.near_duplicates import near_duplicates_of
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicates_of
 from visim_models.galleries.vectors import VectorFolder
 from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
 from visim_models.search import SearchIndex
@@ -71,7 +71,8 @@ def _others(
     others = [(cosine, name) for cosine, name in zip(cosines, names, strict=True) if name != file_name]
     if not others:
         return torch.full((NEIGHBOURS,), -torch.inf)
-    same = near_duplicates_of(thumbnail, torch.stack([thumbnails[name] for _, name in others])).tolist()
+    shown = torch.stack([thumbnails[name] for _, name in others]).numpy()  # (N, 3, S, S)
+    same = near_duplicates_of(thumbnail.numpy(), shown, threshold=SAME_PHOTOGRAPH).tolist()
     kept = [cosine for (cosine, _), is_same in zip(others, same, strict=True) if not is_same]
     row = torch.full((NEIGHBOURS,), -torch.inf)
     nearest = torch.tensor(kept[:NEIGHBOURS])

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from visim_models.errors import DataError
 from visim_models.galleries.embedded import EmbeddedPictures
-from visim_models.galleries.near_duplicates import near_duplicate_groups
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
 from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
 from visim_models.ood import OutOfDistributionDetector
 
@@ -88,7 +88,7 @@ def leave_one_out(pictures: EmbeddedPictures, *, most: int | None = None, progre
 def _near_duplicates(pictures: EmbeddedPictures) -> list[list[int]]:
     """Return the indices of each picture's near-duplicates, its own among them."""
     members: dict[int, list[int]] = defaultdict(list)
-    groups = near_duplicate_groups(pictures.thumbnails)
+    groups = near_duplicate_groups(pictures.thumbnails.numpy(), threshold=SAME_PHOTOGRAPH)
     for index, group in enumerate(groups):
         members[group].append(index)
     if len(members) < 2:
