@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from hub.export import export_repo
 from lab.data import ImageSet, load_images, load_source, local_paths
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.outlier_data import left_out_labels, load_outliers
@@ -14,14 +13,15 @@ from lab.record import ABOUT_KEYS, read_about
 from lab.run import TrainingRun
 from lab.split_file import HELD_OUT, Split
 from lab.splits import learned_beside, not_held_out
-from visim_models import Gallery, ImageProcessor
+from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
 from visim_models.models.embedding import keep_freed_memory, prepared
-from visim_models.repo_folder import RepoFolder, check_output
-from visim_models.repo_folder.manifest import CONFIG
+from visim_models.repo_folder import RepoFolder, check_output, drafting
+from visim_models.repo_folder.manifest import CONFIG, LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
+from visim_models.search.match_probability import MatchProbability
 
-__all__ = ["export_run", "main"]
+__all__ = ["export_repo", "export_run", "main"]
 
 _DESCRIPTION: Final = """\
 Turn a training run into a repo folder: weights, processor, gallery, detector, split and record of the training.
@@ -130,6 +130,51 @@ def export_run(
         losses=run.losses,
         inputs=inputs,
     )
+
+
+def export_repo(
+    folder: Path,
+    *,
+    model: PretrainedModel,
+    processor: ImageProcessor,
+    gallery: Gallery,
+    ood: OutOfDistributionDetector,
+    split: str,
+    training: Mapping[str, Any],
+    match_probability: MatchProbability | None = None,
+    losses: Path | None = None,
+    inputs: Sequence[Path] = (),
+) -> None:
+    """Write a repo folder in one step; the same parts give the same bytes.
+
+    Figures and plots of an older repo in the folder go, since they are not of these parts. A card and a description of
+    the gallery that a person wrote stay.
+
+    Args:
+        folder: a new or empty folder, or a repo.
+        model: the network.
+        processor: makes its input.
+        gallery: embedded by the two.
+        ood: calibrated for the three.
+        split: content of split.csv.
+        training: content of training.json.
+        match_probability: of the gallery's labels.
+        losses: the losses.csv of the training.
+        inputs: folders and files that the parts were made from.
+
+    Raises:
+        OutputError: the folder has files and is no repo, or is, holds or is in one of the inputs.
+        VisimError: the parts do not fit together.
+        RepositoryError: the folder cannot be written.
+    """
+    similarity = VisualSimilarity(model, processor, gallery, ood, match_probability=match_probability)
+    with drafting(folder, inputs=inputs) as draft:
+        draft.drop(METRICS, *PLOTS, LOSSES, SKIPPED, MEASUREMENTS)
+        similarity.write_files(draft)
+        draft.write_text(SPLIT, split)
+        draft.write_json(TRAINING, training)
+        if losses is not None:
+            draft.write_text(LOSSES, losses.read_text(encoding="utf-8"))
 
 
 def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hub.export import export_repo
 from lab.data import ImageSet, load_images
+from lab.export import export_repo
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.split_file import Split
 from visim_models import (
