@@ -17,7 +17,7 @@ MCP_ON := $(filter-out 0,$(MCP))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check train export bench soak
+.PHONY: help demo test check train export bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -88,9 +88,6 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')
 	$(BIN)/python -m benchmarks --data '$(DATA)' $(ARGS)
-
-soak: $(VENV)/.dev-stamp  ## five minutes of many users, hostile uploads, attacks, kill -9 and full disks (ARGS=)
-	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 $(VENV)/.venv-stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -6,35 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.building import build_rows
-from benchmarks.cleaning import copy_rows, leak_rows, like_rows
-from benchmarks.cleaning_speed import group_rows, speed_rows
-from benchmarks.conditions import conditions
-from benchmarks.embedding_runners import runner_rows
+from benchmarks.cleaning import copy_rows, group_rows, leak_rows, like_rows, speed_rows
+from benchmarks.demo import serving_rows, startup_rows, user_rows
 from benchmarks.engines import engine_rows
 from benchmarks.exact_search import search_rows
-from benchmarks.folder import folder_rows
 from benchmarks.galleries import gallery_rows
-from benchmarks.pictures import DATA
-from benchmarks.queries import car_query_rows, cifar10_query_rows
-from benchmarks.scale import Scale
-from benchmarks.serving import serving_rows, user_rows
-from benchmarks.startup import startup_rows
-from benchmarks.table import Row, as_text, write_json
-from benchmarks.timm_networks import timm_rows
+from benchmarks.measuring import Row, as_text, conditions, write_json
+from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows
+from benchmarks.runners import runner_rows
+from benchmarks.scale import DATA, Scale
 
 __all__ = ["ROWS", "main"]
 
 ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "cars": car_query_rows,
     "cifar10": cifar10_query_rows,
-    "folder": folder_rows,
     "search": search_rows,
     "demo": serving_rows,
     "users": user_rows,
     "start": startup_rows,
     "build": build_rows,
-    "timm": timm_rows,
     "galleries": gallery_rows,
     "cleaning-leaks": leak_rows,
     "cleaning-copies": copy_rows,

@@ -1,5 +1,6 @@
-"""Run the demo in a process of its own, started as its users start it: `python demo/app.py`."""
+"""Run the demo in a process of its own, as its users start it, and ask its endpoints by plain HTTP."""
 
+import json
 import os
 import socket
 import subprocess
@@ -7,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 import httpx
 
-__all__ = ["PROJECT", "DemoProcess", "running_demo"]
+__all__ = ["PROJECT", "DemoProcess", "RefusedError", "Visitor", "running_demo"]
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -87,3 +89,70 @@ def _wait_until_healthy(demo: DemoProcess, app: "subprocess.Popen[bytes]", deadl
         except httpx.HTTPError:
             time.sleep(0.05)
     raise RuntimeError(f"The demo did not start:\n{demo.log.read_text(encoding='utf-8', errors='replace')}")
+
+
+_API = "gradio_api"
+
+
+class RefusedError(Exception):
+    """The demo answered a query with an error; the message is the demo's."""
+
+
+@dataclass
+class Visitor:
+    """One visitor, with a connection of its own.
+
+    Args:
+        url: of the demo, with a slash at the end.
+        timeout: longest wait for an answer, in seconds.
+    """
+
+    url: str
+    timeout: float = 60.0
+    _client: httpx.Client = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Over plain http there is nothing to verify, and loading the authorities takes longer than a query.
+        self._client = httpx.Client(base_url=self.url, timeout=self.timeout, verify=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def search(self, picture: bytes, *, tab: str, top_k: int = 4) -> dict[str, Any]:
+        """Upload a picture, search with it, and return the answer of `/search_<tab>`.
+
+        Args:
+            picture: the bytes of its file.
+            tab: the tab to search in.
+            top_k: how many matches to ask for.
+
+        Raises:
+            RefusedError: the demo refuses the upload or the query.
+            httpx.HTTPError: it does not answer as a server does.
+        """
+        upload = self._client.post(f"{_API}/upload", files={"files": ("picture", picture)})
+        if upload.status_code != 200:
+            raise RefusedError(upload.text)
+        file = {"path": upload.json()[0], "meta": {"_type": "gradio.FileData"}}
+        call = self._client.post(f"{_API}/call/search_{tab}", json={"data": [file, top_k]})
+        if call.status_code != 200:
+            raise RefusedError(call.text)
+        return self._result(f"{_API}/call/search_{tab}/{call.json()['event_id']}")
+
+    def _result(self, path: str) -> dict[str, Any]:
+        """Follow the server-sent events of a query to the answer."""
+        event = ""
+        with self._client.stream("GET", path) as stream:
+            for line in stream.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data" and event == "complete":
+                    answer: dict[str, Any] = json.loads(value)[0]
+                    return answer
+                elif name == "data" and event == "error":
+                    raise RefusedError(value)
+        raise RefusedError("the demo ended its answer without a result")

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from benchmarks.pictures import DATA, jpegs
+from benchmarks.scale import DATA, jpegs
 from visim_models import decode_image
 
-__all__ = ["COPIES", "copy_of", "draw_interior", "draw_placeholder", "main", "write_dirty_set"]
+__all__ = ["COPIES", "copy_of", "draw_interior", "draw_placeholder", "jpeg", "main"]
 
 _WORDS = ("Photo coming soon", "No image available", "Pictures on their way", "Image not found", "Awaiting photos")
 COPIES = ("cropped", "half the size", "JPEG 40", "recoloured", "mirrored", "framed", "captioned")

@@ -8,10 +8,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from benchmarks.process_memory import peak_memory, reset_peak, resident_memory
+from benchmarks.measuring import (
+    Floor,
+    Row,
+    Work,
+    interleaved,
+    median,
+    medians,
+    peak_memory,
+    reset_peak,
+    resident_memory,
+)
 from benchmarks.scale import Scale
-from benchmarks.table import Floor, Row
-from benchmarks.timing import Work, interleaved, median, medians
 from visim_models import Gallery, MissingExtraError
 
 __all__ = ["check_same", "search_rows"]
@@ -102,7 +110,6 @@ def _memory_row(count: int, rounds: int) -> Row:
         unit="MB",
         baseline_name="its float32 matrix",
         baseline=matrix / 1e6,
-        ratio=memory / matrix,
         ratio_unit="of its size",
         target=f"<= {_MOST_MEMORY} of its size",
         met=memory / matrix <= _MOST_MEMORY,

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 import hub
+from benchmarks.measuring import Row, share_row
 from benchmarks.scale import Scale
-from benchmarks.table import Row
 from visim_models import VisualSimilarity
 from visim_models.galleries import build
 from visim_models.galleries.verdict_check import check_verdict
@@ -56,13 +56,15 @@ def gallery_rows(scale: Scale) -> Iterator[Row]:
         what = f"top {_TOP} of the query's kind: {kinds} kinds of Caltech-101, {len(shown):,} in the gallery"
         for baseline, value in others.items():
             met = share >= _TARGET if baseline == "raw pixels" else None
-            yield _row(what, share, baseline, value, target=f">= {_TARGET:g} %" if met is not None else "", met=met)
+            yield share_row(
+                what, share, baseline, value, target=f">= {_TARGET:g} %" if met is not None else "", met=met
+            )
         alarms = 100 * float(np.mean([result.ood.is_ood for result in found]))
         low, high = _ALARMS
-        yield _row("its own kinds' held-out pictures called strange", alarms, "set for", 5.0, target="3 to 8 %",
+        yield share_row("its own kinds' held-out pictures called strange", alarms, "set for", 5.0, target="3 to 8 %",
                    met=low <= alarms <= high)  # fmt: skip
         for figure in check_verdict(general):
-            yield _row(f"found: {figure.name.rpartition('_')[2]}", figure.value, "aimed at", _FOUND,
+            yield share_row(f"found: {figure.name.rpartition('_')[2]}", figure.value, "aimed at", _FOUND,
                        target=f">= {_FOUND:g} %", met=figure.value >= _FOUND)  # fmt: skip
         yield from _narrow_rows(scale, folder)
 
@@ -79,28 +81,11 @@ def _narrow_rows(scale: Scale, folder: Path) -> Iterator[Row]:
         )
         found = 100 * _called_strange(similarity, strangers)
         alarms = 100 * _called_strange(similarity, [own[name] for name in names[size:]] or [own[names[0]]])
-        yield _row(
+        yield share_row(
             f"photographs of other things found by a gallery of {min(size, len(names))} {what}",
             found, "aimed at", _FOUND, target=f">= {_FOUND:g} %", met=found >= _FOUND,
             note=f"own pictures that are not in it called strange: {alarms:.1f} %",
         )  # fmt: skip
-
-
-def _row(
-    what: str, measured: float, name: str, baseline: float, *, target: str, met: bool | None, note: str = ""
-) -> Row:
-    return Row(
-        what=what,
-        measured=measured,
-        unit="%",
-        baseline_name=name,
-        baseline=baseline,
-        ratio=measured / max(baseline, 1e-9),
-        ratio_unit="times as many",
-        target=target,
-        met=met,
-        note=note,
-    )
 
 
 def _kinds(data: Path, kinds: int, each: int) -> tuple[Files, Files]:

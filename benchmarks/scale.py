@@ -1,15 +1,65 @@
-"""The sizes that figures are stated for, and small ones that only exercise the code."""
+"""The sizes that figures are stated for, and the pictures to measure with: real ones, or drawn where there are none."""
 
-from collections.abc import Callable
+import io
+import zipfile
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchmarks.demo_process import DemoProcess, running_demo
-from benchmarks.pictures import DATA
+import numpy as np
+from PIL import Image
 
-__all__ = ["Scale"]
+from benchmarks.demo_process import PROJECT, DemoProcess, running_demo
+
+__all__ = ["DATA", "Scale", "are_photographs", "jpegs", "upload", "write_folder"]
+
+DATA = PROJECT.parent / "shared" / "data"
+
+_ARCHIVES = {"cars": "cars/photos.zip", "cifar10": "cifar10/test.zip"}
+_SIZES = {"cars": (320, 240), "cifar10": (32, 32)}
+
+
+def are_photographs(tab: str, *, data: Path = DATA) -> bool:
+    """Return whether the pictures of a tab, "cars" or "cifar10", are real ones: else they are drawn."""
+    return (data / _ARCHIVES[tab]).is_file()
+
+
+def jpegs(tab: str, count: int, *, data: Path = DATA) -> list[bytes]:
+    """Return `count` different JPEG files as the gallery of a tab holds them; of real ones no more than there are."""
+    if not are_photographs(tab, data=data):
+        return [_jpeg(_drawn(number, _SIZES[tab])) for number in range(count)]
+    with zipfile.ZipFile(data / _ARCHIVES[tab]) as file:
+        names = [name for name in file.namelist() if name.endswith(".jpg")]
+        return [file.read(names[number * len(names) // count]) for number in range(min(count, len(names)))]
+
+
+def upload(tab: str, *, data: Path = DATA) -> bytes:
+    """Return a visitor's picture: a JPEG of 640 x 480 pixels."""
+    with Image.open(io.BytesIO(jpegs(tab, 3, data=data)[1])) as picture:
+        return _jpeg(picture.convert("RGB").resize((640, 480), Image.Resampling.BICUBIC))
+
+
+def write_folder(pictures: Sequence[bytes], folder: Path) -> list[Path]:
+    """Write pictures into a new folder, and return their paths."""
+    folder.mkdir()
+    paths = [folder / f"{number:05d}.jpg" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        path.write_bytes(picture)
+    return paths
+
+
+def _drawn(number: int, size: tuple[int, int]) -> Image.Image:
+    """Draw smooth blotches of colour, different for each number and about as hard to encode as a photograph."""
+    coarse = np.random.default_rng(number).integers(0, 256, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def _jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=90)
+    return file.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +71,6 @@ class Scale:
         long_rounds: turns of each measurement that takes seconds.
         queries: queries in one turn.
         gallery_limit: most pictures of a gallery that a query is compared with; None for all.
-        cars: photographs in the folder that is embedded.
-        cifar10: small pictures in the folder that is embedded.
         built: photographs in the folder that a repo is built from.
         built_generally: the same for the general extractor, whose network is larger.
         searched: rows of the matrices that are searched.
@@ -45,8 +93,6 @@ class Scale:
     long_rounds: int = 3
     queries: int = 20
     gallery_limit: int | None = None
-    cars: int = 512
-    cifar10: int = 4096
     built: int = 7600
     built_generally: int = 1500
     searched: tuple[int, ...] = (10_000, 100_000, 1_000_000)
@@ -68,7 +114,7 @@ class Scale:
     def quick(cls, **others: Any) -> Self:
         """Return sizes that are small enough to run every row in seconds."""
         small: dict[str, Any] = {
-            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "cars": 20, "cifar10": 40, "built": 40,
+            "rounds": 1, "long_rounds": 1, "queries": 2, "gallery_limit": 20, "built": 40,
             "built_generally": 8,
             "searched": (300, 1_000),
             "indexed": (300,), "indexed_models": ("car-extractor",),

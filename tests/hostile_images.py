@@ -2,8 +2,7 @@
 
 `hostile_uploads()` gives them all. Each says what must come of it: a picture of a given size whose four quadrants have
 given colours, or (`picture is None`) an ImageDecodeError. Files that a decoder may settle either way are left out.
-tests/upload_costs.py measures the cost of each, and benchmarks/soak sends them to a running demo in their order: the
-costly ones come first, so that a short soak sends all of those.
+tests/upload_costs.py measures the cost of each; the costly ones come first.
 """
 
 import functools

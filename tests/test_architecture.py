@@ -77,7 +77,7 @@ KNOW_NO_BUNDLED_FOLDER = {"visim_models", "lab", "demo"}
 PATH_INTO_PRETRAINED = re.compile(r"(?:^|[/\\])pretrained(?:[/\\]|$)")
 IMPORTERS = {"import_module", "__import__", "find_spec", "run_module", "load_module"}
 # The articles' way of keeping features, in a temporary folder of the benchmark's own: the baseline that is measured.
-UNSAFE_BASELINES = {"benchmarks.article_work": ["torch.save() writes a pickle"] * 2}
+UNSAFE_BASELINES = {"benchmarks.article": ["torch.save() writes a pickle"] * 2}
 PICKLING_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 PICKLING_METHODS = {"read_pickle", "to_pickle"}
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import hub
-from benchmarks.article_networks import ArticleAutoencoder, ArticleCarExtractor
+from benchmarks.article import ArticleAutoencoder, ArticleCarExtractor
 from hub.locate import BUNDLED
 from tests.builders import drawn_pictures
 from visim_models import CarClassifier, ConvolutionalAutoencoder, ImageProcessor, VisualSimilarity

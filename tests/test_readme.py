@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.table import Floor, Row, as_text
+from benchmarks.measuring import Floor, Row, as_text
 from hub.locate import REPO_NAMES, locate
 from lab.summary import main, main_figures_table, targets_table, with_table
 from tests.builders import drawn_picture

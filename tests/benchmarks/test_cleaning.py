@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.cleaning import average_precision, copy_rows, leak_rows, like_rows, recall_at_precision, recalls
-from benchmarks.cleaning_speed import group_rows, speed_rows
+from benchmarks.cleaning import (
+    average_precision,
+    copy_rows,
+    group_rows,
+    leak_rows,
+    like_rows,
+    recall_at_precision,
+    recalls,
+    speed_rows,
+)
 from benchmarks.dirty_set import main
+from benchmarks.measuring import Row
 from benchmarks.scale import Scale
-from benchmarks.table import Row
 from tests.benchmarks.test_rows import assert_whole
 from tests.builders import tiny_repo
 

@@ -8,21 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import startup
+import hub
+from benchmarks import demo
 from benchmarks.__main__ import ROWS, main
-from benchmarks.building import build_rows
+from benchmarks.demo import Crowd, serving_rows, startup_rows, user_rows
+from benchmarks.demo_process import RefusedError, Visitor
 from benchmarks.exact_search import check_same, search_rows
-from benchmarks.folder import folder_rows
-from benchmarks.pictures import jpegs
-from benchmarks.queries import car_query_rows, cifar10_query_rows
-from benchmarks.scale import Scale
-from benchmarks.serving import Crowd, serving_rows, user_rows
-from benchmarks.startup import startup_rows
-from benchmarks.table import Floor, Row, as_text
-from benchmarks.timm_networks import timm_rows
-from benchmarks.visitor import RefusedError, Visitor
+from benchmarks.measuring import Floor, Row, as_text
+from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows, network_alone, query_parts, time_floors
+from benchmarks.scale import Scale, jpegs, upload
 from tests.milvus_servers import need
 from tests.processes import run_module
+from visim_models import decode_image
 
 QUERY_FLOORS = ["decoding", "one forward pass", "one pass over the matrix", "sum"]
 
@@ -50,26 +47,12 @@ def test_one_query(scale: Scale) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_embedding_a_folder(scale: Scale) -> None:
-    pytest.importorskip("cv2", reason="opencv-python-headless is not installed: it is in the extra 'dev'")
-    rows = list(folder_rows(scale))
-    assert_whole(rows, 4, floors=["decoding alone", "network alone", "one after the other"])
-    for row in rows[1::2]:
-        assert row.baseline == row.floors[1].value
-
-
 def test_building_a_repo(scale: Scale) -> None:
     rows = list(build_rows(scale))
     assert_whole(rows, 2, floors=["decoding alone", "network alone", "sum"])
     assert rows[0].what == "40 drawn pictures, from files to a repo folder, car-extractor"
     assert rows[1].what == "8 drawn pictures, from files to a repo folder, visim-general-extractor"
     assert rows[0].met == (rows[0].ratio <= 1.25)
-
-
-def test_networks_of_timm(scale: Scale) -> None:
-    rows = list(timm_rows(scale))
-    assert_whole(rows, 2)
-    assert rows[0].measured > rows[1].measured  # 224 pixels and 518
 
 
 def test_exact_search(scale: Scale) -> None:
@@ -103,8 +86,8 @@ def test_many_users(served: Scale) -> None:
 
 
 def test_a_start(served: Scale, monkeypatch: pytest.MonkeyPatch) -> None:
-    lighter = startup._IMPORTS.replace("torch, gradio", "json")  # these take ten seconds
-    monkeypatch.setattr(startup, "_IMPORTS", lighter)
+    lighter = demo._IMPORTS.replace("torch, gradio", "json")  # these take ten seconds
+    monkeypatch.setattr(demo, "_IMPORTS", lighter)
     assert_whole(list(startup_rows(served)), 2)
 
 
@@ -150,3 +133,41 @@ def test_rows_of_engines_are_whole(tmp_path: Path) -> None:
     embedded = [row for row in rows if row not in searched]
     assert_whole(embedded, len(embedded))
     assert embedded[0].what.endswith("to Parquet, this process")
+
+
+def test_the_sum_of_times() -> None:
+    floors = time_floors({"a": 1.5, "b": 2.0, "other": 9.0}, ["a", "b"])
+    assert [(floor.name, floor.value) for floor in floors] == [("a", 1.5), ("b", 2.0), ("sum", 3.5)]
+
+
+def test_the_parts_of_a_query(scale: Scale) -> None:
+    similarity, calls = hub.load(dict(scale.repos)["cars"]), []
+    similarity.model.register_forward_pre_hook(lambda *_: calls.append("forward"))
+    embed = similarity.model.embed
+    similarity.model.embed = lambda pixels: calls.append(tuple(pixels.shape)) or embed(pixels)  # type: ignore
+    parts = query_parts(similarity, upload("cars", data=scale.data))
+    assert list(parts) == ["decoding", "one forward pass", "one pass over the matrix"]
+    parts["decoding"]()
+    assert calls == []
+    parts["one forward pass"]()
+    assert calls == [(1, 3, 100, 100)]
+    total = parts["one pass over the matrix"]()
+    assert calls == [(1, 3, 100, 100)]
+    assert float(total) == pytest.approx(similarity.gallery.embeddings.sum(), rel=1e-4)  # type: ignore[arg-type]
+
+
+def test_the_network_alone_embeds_as_a_folder_is_embedded(scale: Scale) -> None:
+    similarity = hub.load(dict(scale.repos)["cifar10"])
+    pictures = jpegs("cifar10", 5, data=scale.data)
+    pixels = torch.stack([similarity.processor(picture) for picture in pictures])
+    np.testing.assert_allclose(
+        network_alone(similarity.model, pixels).numpy(), similarity.embed_batch(pictures), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("tab", ["cars", "cifar10"])
+def test_the_pictures(tab: str, tmp_path: Path) -> None:
+    drawn = jpegs(tab, 5, data=tmp_path)
+    assert len(set(drawn)) == 5
+    assert len({decode_image(picture).size for picture in drawn}) == 1
+    assert decode_image(upload(tab, data=tmp_path)).size == (640, 480)

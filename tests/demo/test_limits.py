@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import demo.app
-from benchmarks.visitor import RefusedError, Visitor
+from benchmarks.demo_process import RefusedError, Visitor
 from demo.collection import Collection
 from demo.search import QUERIES
 from demo.settings import Settings

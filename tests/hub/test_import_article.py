@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import hub
-from benchmarks.article_networks import ArticleAutoencoder, ArticleCarExtractor
+from benchmarks.article import ArticleAutoencoder, ArticleCarExtractor
 from hub.__main__ import main
 from hub.import_article import import_article
 from tests.builders import files_of, write_pictures

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.article_networks import ArticleAutoencoder
+from benchmarks.article import ArticleAutoencoder
 from tests.builders import TINY_NETWORK, tiny_autoencoder
 from visim_models import ConfigurationError, ConvolutionalAutoencoder, Decoder, Encoder
 from visim_models.measurements import measure_network

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.article_networks import ArticleCarExtractor
+from benchmarks.article import ArticleCarExtractor
 from visim_models import CAR_CLASSES, CarClassifier, CarFeatureExtractor, ConfigurationError
 
 

@@ -1,15 +1,15 @@
-"""The table and the JSON hold every figure of a row, and the conditions that it was measured under."""
+"""Works are timed in turns; the table and the JSON hold every figure of a row, and the conditions of a run."""
 
 import datetime
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks.conditions import conditions
+from benchmarks.measuring import Floor, Row, as_text, conditions, interleaved, median, medians, percentile, write_json
 from benchmarks.scale import Scale
-from benchmarks.table import Floor, Row, as_text, write_json
 from tests.test_architecture import MACHINE_PATH
 
 ROW = Row(
@@ -68,3 +68,33 @@ def test_only_quick_sizes_say_so(quick: bool) -> None:
     scale = Scale.quick() if quick else Scale()
     assert scale.is_quick is quick
     assert (scale.built == 7600) is not quick
+
+
+def test_turns_are_taken_and_the_first_is_not_timed() -> None:
+    calls: list[str] = []
+    seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=2, each={"a": 2})
+    assert "".join(calls) == "aab" * 3
+    assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 2}
+
+
+def test_long_works_need_no_untimed_turn() -> None:
+    calls: list[str] = []
+    interleaved({"a": lambda: calls.append("a")}, rounds=2, warm_ups=0)
+    assert calls == ["a", "a"]
+
+
+def test_the_time_is_that_of_the_work() -> None:
+    seconds = interleaved({"long": lambda: time.sleep(0.02), "short": lambda: None}, rounds=2, warm_ups=0)
+    assert min(seconds["long"]) >= 0.02 > max(seconds["short"])
+
+
+def test_medians_by_hand() -> None:
+    assert median([9, 1, 2]) == 2
+    assert median([4, 1]) == 2.5
+    assert medians({"a": [0.003, 0.001, 0.1], "b": [1.0]}, scale=1e3) == {"a": 3.0, "b": 1000.0}
+
+
+def test_percentiles_by_hand() -> None:
+    assert percentile([3, 1, 2], 0.5) == 2
+    assert percentile(list(range(1, 101)), 0.95) == 95
+    assert percentile([7], 0.95) == 7

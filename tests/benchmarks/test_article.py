@@ -10,10 +10,9 @@ import pytest
 import torch
 
 import hub
-from benchmarks.article_work import Article, CarArticle, Cifar10Article
-from benchmarks.pictures import upload
+from benchmarks.article import Article, CarArticle, Cifar10Article
 from benchmarks.queries import check_same_ranking
-from benchmarks.scale import Scale
+from benchmarks.scale import Scale, upload
 from visim_models import VisualSimilarity
 
 pytest.importorskip("cv2", reason="opencv-python-headless is not installed: it is in the extra 'dev'")
