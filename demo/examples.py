@@ -67,7 +67,7 @@ def _refused(collection: Collection) -> tuple[Image.Image, str]:
 
 
 def _synthetic(kind: str, side: int) -> Image.Image:
-    return Image.fromarray(synthetic_outliers(kind, 1, side, seed=_SEED)[0].permute(1, 2, 0).numpy())
+    return Image.fromarray(synthetic_outliers(kind, 1, side, seed=_SEED)[0].transpose(1, 2, 0))
 
 
 def _own_pictures(collection: Collection, folder: Path) -> list[Example]:

@@ -194,7 +194,7 @@ def _draw_tiles(similarity: VisualSimilarity, file: Path) -> None:
 
 def _draw_reconstructions(model: ConvolutionalAutoencoder, similarity: VisualSimilarity, file: Path) -> None:
     size = similarity.processor.size
-    drawn = torch.cat([synthetic_outliers(kind, 1, size, seed=7) for kind in SYNTHETIC_KINDS])
+    drawn = torch.from_numpy(np.concatenate([synthetic_outliers(kind, 1, size, seed=7) for kind in SYNTHETIC_KINDS]))
     with torch.inference_mode():
         rebuilt = similarity.processor.denormalize(model(similarity.processor.normalize(drawn)))
     draw_reconstructions(drawn, rebuilt, file)

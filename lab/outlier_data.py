@@ -100,7 +100,7 @@ def load_outliers(
         rows.append({"source": os.fspath(source), "part": part, "pictures": len(found)})
     for index, kind in enumerate(SYNTHETIC_KINDS if part == "fit" else ()):
         count = min(_PER_KIND, limit or _PER_KIND)
-        pixels.append(synthetic_outliers(kind, count, size, seed=seed + index))
+        pixels.append(torch.from_numpy(synthetic_outliers(kind, count, size, seed=seed + index)))
         kinds += [f"drawn: {kind}"] * count
         rows.append({"source": f"drawn: {kind}", "part": part, "pictures": count})
     empty = torch.empty(0, 3, size, size, dtype=torch.uint8)

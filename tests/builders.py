@@ -125,9 +125,14 @@ def _with_gallery(
     gallery = Gallery(names, labels, embeddings.half().float(), image_root=root)
     others = drawn_pictures(60, seed=7)
     held_out = torch.stack([processor.resize(Image.fromarray(picture)) for picture in others])
-    strange = torch.cat([synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS])
+    drawn = [synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS]
     detector = DetectorFit.measure(
-        gallery, model, processor, fit=held_out[:30], calibration=held_out[30:], outliers=strange
+        gallery,
+        model,
+        processor,
+        fit=held_out[:30],
+        calibration=held_out[30:],
+        outliers=torch.from_numpy(np.concatenate(drawn)),
     ).detector()
     return VisualSimilarity(model, processor, gallery, detector)
 

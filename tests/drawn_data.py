@@ -94,7 +94,7 @@ def _write_repo(
     gallery = Gallery(shown.file_names, shown.labels, embed_images(model, processor, shown.pixels))
     known = [index for index, sha256 in enumerate(shown.sha256) if split.part_of(sha256) in (None, "train")]
     parts = {part: trained_on.pixels[split.indices(trained_on.sha256, [part])] for part in ("fit", "calibration")}
-    outliers = synthetic_outliers("noise", 8, processor.size, seed=0)
+    outliers = torch.from_numpy(synthetic_outliers("noise", 8, processor.size, seed=0))
     queries = trained_on.subset(split.indices(trained_on.sha256, ["fit"]))
     export_repo(
         folder,

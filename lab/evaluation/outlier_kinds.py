@@ -61,7 +61,7 @@ def outliers_of(repo: EvaluatedRepo) -> Iterator[tuple[str, Tensor]]:
         yield "animals", sample.subset(data.limited(animals)).pixels
     for offset, kind in enumerate(SYNTHETIC_KINDS):
         count = min(_PER_KIND, data.limit or _PER_KIND)
-        yield kind, synthetic_outliers(kind, count, processor.size, seed=_SYNTHETIC_SEED + offset)
+        yield kind, torch.from_numpy(synthetic_outliers(kind, count, processor.size, seed=_SYNTHETIC_SEED + offset))
 
 
 def _other_kinds(repo: EvaluatedRepo, file: str) -> Tensor:

@@ -97,7 +97,7 @@ def known() -> Gallery:
     return Gallery([f"{index}.png" for index in range(40)], ["x"] * 40, embeddings)
 
 
-NOISE = synthetic_outliers("noise", 40, TINY_SIZE, seed=0)
+NOISE = torch.from_numpy(synthetic_outliers("noise", 40, TINY_SIZE, seed=0))
 
 
 def test_the_calibration_scores_are_those_of_the_calibration_pictures(known: Gallery) -> None:
@@ -129,11 +129,11 @@ def test_calibration_pictures_decide_over_nothing_but_the_p_values(known: Galler
 
 
 def test_strange_pictures_score_higher(known: Gallery) -> None:
-    model, pages = tiny_autoencoder(), synthetic_outliers("text", 80, TINY_SIZE, seed=0)
+    model, pages = tiny_autoencoder(), torch.from_numpy(synthetic_outliers("text", 80, TINY_SIZE, seed=0))
     detector = DetectorFit.measure(
         known, model, PROCESSOR, fit=pictures(60, seed=2), calibration=pictures(60, seed=3), outliers=pages
     ).detector()
-    fresh = synthetic_outliers("text", 40, TINY_SIZE, seed=77)
+    fresh = torch.from_numpy(synthetic_outliers("text", 40, TINY_SIZE, seed=77))
     strange = detector.verdicts(measure_against(known, model, PROCESSOR, fresh))
     usual = detector.verdicts(measure_against(known, model, PROCESSOR, pictures(60, seed=5)))
     assert sum(verdict.is_ood for verdict in strange) >= 20  # of 40: the network is untrained

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
+import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -57,13 +59,13 @@ def check_verdict(similarity: VisualSimilarity, *, progress: bool = False) -> li
 def _drawn(size: int) -> Iterator[tuple[str, Tensor]]:
     """Draw the pictures, a kind and (B, 3, S, S) uint8 at a time; the next kinds while one is tried."""
 
-    def draw(kind: str) -> Tensor:
+    def draw(kind: str) -> np.ndarray:
         return synthetic_outliers(kind, _A_KIND, size, seed=_SEED)
 
     for group in decode_ahead(_NAMES, draw, at_once=1):
         for kind, pictures in group:
-            assert isinstance(pictures, Tensor)
-            for batch in pictures.split(pictures_at_once(size)):
+            assert isinstance(pictures, np.ndarray)
+            for batch in torch.from_numpy(pictures).split(pictures_at_once(size)):
                 yield kind, batch
 
 
