@@ -39,12 +39,24 @@ from visim_models.images.containers.tiff import reduce_tiff
 from visim_models.images.containers.webp import reduce_webp
 from visim_models.images.conversion import to_rgb, turned
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "TOO_LARGE", "ImageSource", "decode_image"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "STRANGER_BYTES",
+    "STRANGER_PIXELS",
+    "TOO_LARGE",
+    "ImageSource",
+    "check_bytes",
+    "decode_image",
+]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 
 MAX_BYTES: Final = 32 * 2**20
 MAX_PIXELS: Final = 25_000_000  # a 24 megapixel camera's picture; at most 12 bytes of memory a pixel
+
+STRANGER_BYTES: Final = MAX_BYTES
+STRANGER_PIXELS: Final = MAX_PIXELS
 
 TOO_LARGE: Final = "is too large"
 """What an error says of a picture that is beyond a limit of size, and may be a good one."""
@@ -99,7 +111,7 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
         if isinstance(source, np.ndarray):
             return _from_array(source, max_pixels)
         if isinstance(source, bytes | bytearray | memoryview):
-            _check_bytes(memoryview(source).nbytes, name, max_bytes)
+            check_bytes(memoryview(source).nbytes, name, max_bytes)
             return _from_bytes(bytes(source), name, max_pixels)
         if isinstance(source, str | os.PathLike):
             name, path = f"{os.fspath(source)!r}", source
@@ -123,7 +135,12 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _check_bytes(size: int, name: str, max_bytes: int) -> None:
+def check_bytes(size: int, name: str, max_bytes: int) -> None:
+    """Check the size of a file.
+
+    Raises:
+        ImageDecodeError: It is empty, or larger than the limit.
+    """
     if size == 0:
         raise ImageDecodeError(f"{name} is empty (0 bytes): nothing was uploaded or saved. Choose the picture again.")
     if size > max_bytes:
@@ -153,7 +170,7 @@ def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
             raise ImageDecodeError(f"{name} is a folder. Give the path of one picture in it.")
         if not stat.S_ISREG(status.st_mode):  # a pipe or a device could block forever
             raise ImageDecodeError(f"{name} is not a plain file. Give the path of a picture, or its bytes.")
-        _check_bytes(status.st_size, name, max_bytes)
+        check_bytes(status.st_size, name, max_bytes)
         with open(path, "rb") as file:
             # Asked for all that the limit allows, Python would fetch 32 MiB of memory for a picture of 1 kB.
             data = file.read(min(os.fstat(file.fileno()).st_size, max_bytes) + 1)
@@ -161,7 +178,7 @@ def _read(path: str | os.PathLike[str], name: str, max_bytes: int) -> bytes:
         raise ImageDecodeError(f"there is no file {name}. Check the path, and the folder it starts from.") from error
     except (OSError, ValueError) as error:
         raise ImageDecodeError(f"{name} cannot be read ({_reason(error)}). Check the path and permissions.") from error
-    _check_bytes(len(data), name, max_bytes)  # the file may have grown since
+    check_bytes(len(data), name, max_bytes)  # the file may have grown since
     return data
 
 
