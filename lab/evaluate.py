@@ -11,18 +11,52 @@ give it labelled pictures of its kinds, in a folder or zip of label/name.jpg; th
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from hub.locate import REPO_NAMES, local_folder, locate
 from lab.evaluation import evaluate
-from lab.evaluation.report import format_report
-from lab.record import command_line
+from lab.run import command_line
 from visim_models.errors import ConfigurationError, VisimError
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import METRICS
-from visim_models.repo_folder.metrics import Metrics, differences
+from visim_models.repo_folder.metrics import Figure, Metrics, differences, is_met
 
 __all__ = ["command_for", "main"]
+
+_HEADINGS: Final = ("figure", "value", "95 % interval", "tolerance", "pictures", "target", "")
+_VERDICTS: Final = {None: "", True: "met", False: "MISSED"}
+
+
+def format_report(metrics: Metrics) -> str:
+    """Format figures, then baselines, one a line, then the command that measured them."""
+    tables = [
+        f"{heading}\n{_figure_table(figures)}"
+        for heading, figures in (("Figures", metrics.figures), ("Baselines", metrics.baselines))
+        if figures
+    ]
+    return "\n\n".join([*tables, f"Measured with: {metrics.command}"])
+
+
+def _figure_table(figures: Sequence[Figure]) -> str:
+    rows = [_HEADINGS, *(_figure_cells(figure) for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _figure_cells(figure: Figure) -> tuple[str, ...]:
+    return (
+        figure.title,
+        figure.formatted(),
+        figure.formatted_interval(),
+        f"{figure.tolerance:.2g}",
+        str(figure.n),
+        figure.formatted_target(),
+        _VERDICTS[is_met(figure)],
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lab.data import ImageSet, load_images, load_source, local_paths
+from lab.data import ImageSet, left_out_labels, load_images, load_outliers, load_source, local_paths
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
-from lab.outlier_data import left_out_labels, load_outliers
-from lab.record import ABOUT_KEYS, read_about
-from lab.run import TrainingRun
-from lab.split_file import HELD_OUT, Split
-from lab.splits import learned_beside, not_held_out
+from lab.run import ABOUT_KEYS, TrainingRun, read_about
+from lab.splits import HELD_OUT, Split, learned_beside, not_held_out
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
@@ -21,7 +18,7 @@ from visim_models.repo_folder import RepoFolder, check_output, drafting
 from visim_models.repo_folder.manifest import CONFIG, LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
 from visim_models.search.match_probability import MatchProbability
 
-__all__ = ["export_repo", "export_run", "main"]
+__all__ = ["export_repo", "main"]
 
 _DESCRIPTION: Final = """\
 Turn a training run into a repo folder: weights, processor, gallery, detector, split and record of the training.

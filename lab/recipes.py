@@ -84,7 +84,7 @@ class ClassifierRecipe(Recipe):
     """Recipes of `python -m lab.train car-classifier` and `cifar10-classifier`.
 
     Attributes:
-        network: a name of `lab.training.networks`.
+        network: a name of `lab.training.classifier`.
         label_smoothing: share of the probability that is spread over all labels.
         cut_mix: share of the pictures that get a rectangle of another one pasted in (Yun et al. 2019).
         outlier_share: outliers for each picture of a class in a batch (outlier exposure, Hendrycks et al. 2019); 0 for

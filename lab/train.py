@@ -12,13 +12,19 @@ import torch
 from torch import Tensor
 
 from hub.plots import new_figure
-from lab.data import CIFAR10_DOWNLOAD, ImageSet, load_source, local_paths, read_column
-from lab.outlier_data import Outliers, left_out_labels, load_outliers
+from lab.data import (
+    CIFAR10_DOWNLOAD,
+    ImageSet,
+    Outliers,
+    left_out_labels,
+    load_outliers,
+    load_source,
+    local_paths,
+    read_column,
+)
 from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
-from lab.record import TrainingRecord, command_line, source_row
-from lab.run import TrainingRun
-from lab.split_file import Split
-from lab.splits import split_images
+from lab.run import TrainingRecord, TrainingRun, command_line, source_row
+from lab.splits import Split, split_images
 from lab.training.autoencoder import AutoencoderObjective
 from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, indices_of_classes
 from lab.training.loop import Objective, fit

@@ -13,7 +13,7 @@ from PIL import Image
 from lab.data import ImageSet, load_images
 from lab.export import export_repo
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
-from lab.split_file import Split
+from lab.splits import Split
 from visim_models import (
     CAR_CLASSES,
     CarFeatureExtractor,

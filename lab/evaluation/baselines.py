@@ -1,98 +1,187 @@
-"""Baselines of retrieval and reconstruction: raw pixels, and the principal components of the training pictures."""
+"""What is measured of a repo and of its baselines alike."""
 
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
-__all__ = ["COMPONENTS", "PrincipalComponents", "nearest", "raw_pixels"]
+from lab.data import ImageSet
+from lab.evaluation.cars import wild_figures
+from lab.evaluation.classification import accuracy, class_probabilities
+from lab.evaluation.evaluated_repo import CARS, EvaluatedRepo
+from lab.evaluation.outliers import MeasuredParts, outlier_figures, outliers_of
+from lab.evaluation.reconstruction import PrincipalComponents, reconstruction_errors, reconstruction_figures
+from lab.evaluation.retrieval import (
+    RAW_PIXELS,
+    pixel_retrieval,
+    retrieval_figures,
+)
+from lab.fitting import embed_images, measure_images
+from lab.run import TrainingRecord
+from lab.training.autoencoder import principal_components_
+from visim_models.gallery import Gallery
+from visim_models.measurements import Measured
+from visim_models.models import Classifier, ConvolutionalAutoencoder
+from visim_models.ood import OutOfDistributionDetector
+from visim_models.repo_folder.manifest import TRAINING
+from visim_models.repo_folder.metrics import Figure
 
-COMPONENTS: Final = 1000
-"""As many as the autoencoder's code has numbers."""
+__all__ = [
+    "every_file",
+    "find_matches",
+    "general_baselines",
+    "main_figures",
+    "measure_parts",
+    "picture_baselines",
+    "sibling_baselines",
+]
 
-_BLOCK: Final = 512
-_OVERSAMPLING: Final = 100
-_POWER_ITERATIONS: Final = 4
-_PIXEL_SIDE: Final = 32
+_MATCHES: Final = 10
 
 
-@dataclass(frozen=True)
-class PrincipalComponents:
-    """Principal component analysis of pictures on the scale from -1 to 1.
+def measure_parts(
+    repo: EvaluatedRepo,
+    test: ImageSet,
+    outliers: Mapping[str, Tensor],
+    *,
+    refitted: Mapping[str, OutOfDistributionDetector],
+) -> MeasuredParts:
+    """Measure all that detectors are judged by.
 
-    Attributes:
-        mean: (P,) of the pictures that it was fitted to.
-        basis: (P, C) orthonormal columns, C at most `COMPONENTS`.
+    Args:
+        repo: the repo, or another network's view of its pictures.
+        test: the held-out pictures that nothing was fitted to.
+        outliers: kind -> (M, 3, S, S) uint8 pictures.
+        refitted: kind -> the repo's detector, fitted again without it.
     """
 
-    mean: Tensor
-    basis: Tensor
+    def measured(pixels: Tensor) -> Measured:
+        return measure_images(repo.similarity, pixels, gallery=repo.known)
 
-    @classmethod
-    def fit(cls, images: Tensor) -> Self:
-        """Fit the leading components to (N, 3, S, S) uint8 pictures.
-
-        They are exact where a picture has fewer numbers than there are pictures; else they are found by randomised
-        iterations (Halko et al. 2011), whose random start is fixed and leaves the global generator alone.
-        """
-        count, width = len(images), images[0].numel()
-        components = min(COMPONENTS, width, max(count - 1, 1))
-        blocks = images.split(_BLOCK)
-        mean = torch.stack([_scaled(block).sum(dim=0) for block in blocks]).sum(dim=0) / count  # (P,)
-        if width <= count:
-            moments = torch.zeros(width, width)
-            for block in tqdm(blocks, desc="principal components", leave=False):
-                rows = _scaled(block) - mean  # (B, P)
-                moments.addmm_(rows.T, rows)
-            return cls(mean, torch.linalg.eigh(moments).eigenvectors[:, -components:].contiguous())
-        rows = torch.cat([_scaled(block) - mean for block in blocks])  # (N, P)
-        wanted = min(components + _OVERSAMPLING, count, width)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            basis = torch.svd_lowrank(rows, q=wanted, niter=_POWER_ITERATIONS)[2]  # (P, wanted)
-        return cls(mean, basis[:, :components].contiguous())
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return the (N, C) components of (N, 3, S, S) uint8 pictures."""
-        return torch.cat([(_scaled(block) - self.mean) @ self.basis for block in images.split(_BLOCK)])
-
-    def errors(self, images: Tensor) -> Tensor:
-        """Return the (N,) mean squared errors, on the scale from -1 to 1, of (N, 3, S, S) uint8 pictures rebuilt."""
-        parts = []
-        for block in images.split(_BLOCK):
-            rows = _scaled(block) - self.mean  # (B, P)
-            parts.append((rows - rows @ self.basis @ self.basis.T).square().mean(dim=1))
-        return torch.cat(parts)
-
-
-def raw_pixels(images: Tensor) -> Tensor:
-    """Return the pixels at 32 x 32, (N, 3072), of (N, 3, S, S) uint8 pictures; larger ones are averaged over areas."""
-    return torch.cat(
-        [F.interpolate(block.float(), size=_PIXEL_SIDE, mode="area").flatten(1) for block in images.split(_BLOCK)]
+    return MeasuredParts(
+        calibration=measured(every_file(repo, "calibration").pixels),
+        test=measured(test.pixels),
+        test_groups=repo.groups(test),
+        kinds={kind: measured(pixels) for kind, pixels in outliers.items()},
+        refitted=refitted,
     )
 
 
-def nearest(queries: Tensor, rows: Tensor, *, top_k: int) -> Tensor:
-    """Find the rows with the smallest Euclidean distance from each query.
+def every_file(repo: EvaluatedRepo, part: str) -> ImageSet:
+    """Return the pictures of a part, of all files that the split divides."""
+    return ImageSet.concatenate([repo.part(part, file=file) for file in repo.divided_files(part)])
 
-    Args:
-        queries: (Q, P).
-        rows: (N, P).
-        top_k: how many to find.
 
-    Returns:
-        (Q, k) int64 indices of the rows, nearest first.
+def find_matches(repo: EvaluatedRepo, measured: Measured) -> tuple[Tensor, Tensor]:
+    """Find the ten nearest of each of Q queries in the known gallery: (Q, 10) scores and indices."""
+    scores, indices = repo.known.search(measured.embeddings, top_k=min(_MATCHES, len(repo.known)))
+    return torch.from_numpy(scores), torch.from_numpy(indices)
+
+
+def main_figures(
+    repo: EvaluatedRepo, test: ImageSet, measured: Measured, *, method: str = "", beat: Sequence[Figure] = ()
+) -> list[Figure]:
+    """Measure reconstruction, accuracy and retrieval, as far as the repo's network has them."""
+    figures: list[Figure] = []
+    model = repo.similarity.model
+    if isinstance(model, ConvolutionalAutoencoder):
+        images, groups = reconstructed(repo, test)
+        errors = reconstruction_errors(model, repo.similarity.processor, images.pixels)
+        figures += reconstruction_figures(errors, repo.benchmark, groups=groups, method=method)
+    if isinstance(model, Classifier):
+        figures.append(_accuracy(repo, model, test, measured.embeddings, method=method))
+    raw = [figure for figure in beat if figure.method == RAW_PIXELS]
+    return figures + retrieval_figures(test, find_matches(repo, measured)[1], repo, method=method, beat=raw)
+
+
+def _accuracy(repo: EvaluatedRepo, model: Classifier, test: ImageSet, features: Tensor, *, method: str) -> Figure:
+    """Measure the accuracy on the held-out cars, or on all of CIFAR-10's validation pictures."""
+    images, groups = reconstructed(repo, test)
+    if images is not test:
+        features = embed_images(repo.similarity.model, repo.similarity.processor, images.pixels)
+    is_cars = repo.benchmark is CARS
+    return accuracy(
+        class_probabilities(model, features),
+        images.targets(model.class_names),
+        pictures="held-out dealers' photographs" if is_cars else "the validation pictures",
+        at_least=95.0 if is_cars else 94.0,
+        groups=groups,
+        method=method,
+    )
+
+
+def reconstructed(repo: EvaluatedRepo, test: ImageSet) -> tuple[ImageSet, list[int] | None]:
+    """Return the pictures that reconstructions and classes are measured on, and their groups of near-duplicates.
+
+    These are the held-out cars, or all of CIFAR-10's validation pictures, which no network here was trained on.
     """
-    centre = rows.mean(dim=0)  # (P,); distances between centred rows are smaller numbers, with more exact differences
-    queries, rows = queries - centre, rows - centre
-    lengths = rows.square().sum(dim=1)  # (N,)
-    found = [(lengths - 2 * block @ rows.T).topk(top_k, largest=False).indices for block in queries.split(_BLOCK)]
-    return torch.cat(found)
+    return (test, repo.groups(test)) if repo.benchmark is CARS else (repo.gallery_images(), None)
 
 
-def _scaled(images: Tensor) -> Tensor:
-    """Convert (B, 3, S, S) uint8 to (B, P) floats on the scale from -1 to 1."""
-    return images.flatten(1).float() / 127.5 - 1
+_SIBLINGS: Final = {"car-extractor": "car-autoencoder", "car-autoencoder": "car-extractor"}
+"""Repo -> the repo beside it, in the same folder, that answers the same queries by another network."""
+_GENERAL: Final = "general-extractor"
+
+
+def general_baselines(repo: EvaluatedRepo) -> list[Figure]:
+    """Measure the general extractor on the same pictures, where the repo's network is a classifier."""
+    if not isinstance(repo.similarity.model, Classifier):
+        return []
+    seen = repo.seen_by(_GENERAL)
+    test = seen.part("test")
+    parts = measure_parts(seen, test, dict(outliers_of(seen)), refitted={})
+    figures = retrieval_figures(test, find_matches(seen, parts.test)[1], seen, method=_GENERAL)
+    return [*figures, *wild_figures(seen, method=_GENERAL), *outlier_figures(seen, parts, method=_GENERAL)]
+
+
+def picture_baselines(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:
+    """Measure raw pixels; and principal components, where the repo's network is an autoencoder."""
+    figures = pixel_retrieval(test, repo)
+    if isinstance(repo.similarity.model, ConvolutionalAutoencoder):
+        figures += _start(repo, test)
+        components = PrincipalComponents.fit(repo.part("train").pixels)
+        method = f"PCA, {components.basis.shape[1]} components"
+        images, groups = reconstructed(repo, test)
+        errors = components.errors(images.pixels)
+        figures += reconstruction_figures(errors, repo.benchmark, groups=groups, method=method)
+        known = repo.known_images
+        codes = Gallery(known.file_names, known.labels, components.encode(known.pixels))
+        top_k = min(max(repo.benchmark.ranks), len(codes))
+        indices = torch.from_numpy(codes.search(components.encode(test.pixels), top_k=top_k)[1])
+        figures += retrieval_figures(test, indices, repo, method=method)
+    return figures
+
+
+def _start(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:
+    """Measure the reconstructions of the network as its training began, where that was by principal components."""
+    record, processor = TrainingRecord.read(repo.repo / TRAINING), repo.similarity.processor
+    if not record.settings.get("principal_components"):
+        return []
+    config = repo.similarity.model.config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(record.seed)
+        model = ConvolutionalAutoencoder(**config)
+        pixels = processor.normalize(repo.part("train").pixels)
+        principal_components_(
+            model,
+            pixels,
+            share=record.settings.get("components_share", 0.9),
+            paired_share=record.settings.get("paired_share", 1.0),
+            mirrored=record.settings.get("mirrored_components", False),
+        )
+    images, groups = reconstructed(repo, test)
+    errors = reconstruction_errors(model.eval(), processor, images.pixels)
+    return reconstruction_figures(errors, repo.benchmark, groups=groups, method="its start, before training")
+
+
+def sibling_baselines(repo: EvaluatedRepo, names: set[str]) -> list[Figure]:
+    """Measure the repo beside this one that answers the same queries, by those of its figures that this one has too."""
+    sibling = _SIBLINGS.get(repo.name)
+    folder = repo.repo.path.resolve().parent / f"visim-{sibling}"
+    if sibling is None or not folder.is_dir():
+        return []
+    other = EvaluatedRepo.load(folder, repo.data)
+    test = other.part("test")
+    measured = measure_images(other.similarity, test.pixels, gallery=other.known)
+    return [figure for figure in main_figures(other, test, measured, method=sibling) if figure.name in names]

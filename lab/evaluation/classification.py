@@ -1,17 +1,28 @@
-"""How well a classifier tells its classes."""
+"""How well a classifier tells its classes, and the worst mistakes of its verdict."""
 
+import base64
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from hub.locate import BUNDLED, REPO_NAMES
 from lab.data import ImageSet
+from lab.evaluation.evaluated_repo import CARS, Benchmark
 from lab.evaluation.figures import share_figure
-from visim_models.models import Classifier
+from lab.evaluation.outliers import MeasuredParts
+from visim_models.models import Classifier, ConvolutionalAutoencoder
+from visim_models.ood import OutOfDistributionDetector
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.metrics import Figure
 
-__all__ = ["accuracy", "class_probabilities", "classification_tables"]
+__all__ = ["accuracy", "class_probabilities", "classification_tables", "failures_table"]
 
 _SURE: Final = 0.9
 """Probability of another body type from which on a label is suspected to be wrong."""
@@ -78,3 +89,56 @@ def classification_tables(images: ImageSet, probabilities: Tensor, class_names: 
         "confusion": {"classes": list(class_names), "counts": counts.tolist()},
         "suspected_labels": suspected,
     }
+
+
+_SHOWN: Final = 8
+_DRAWN_BY: Final = {True: "car-autoencoder", False: "cifar10-autoencoder"}
+
+
+def failures_table(
+    benchmark: Benchmark, detector: OutOfDistributionDetector, parts: MeasuredParts, test: Tensor, others: Tensor
+) -> dict[str, Any]:
+    """Draw the worst mistakes.
+
+    Args:
+        benchmark: whose autoencoder draws.
+        detector: the repo's own.
+        parts: what it judges.
+        test: (N, 3, S, S) uint8 held-out pictures, those of `parts.test`.
+        others: (M, 3, S, S) uint8 pictures of other kinds, those of `parts.kinds["other_kinds"]`.
+
+    Returns:
+        `false_alarms` and `misses`, the worst first: tiles as PNG in base64, with their p-values. {} without a bundled
+        autoencoder.
+    """
+    folder = BUNDLED / REPO_NAMES[_DRAWN_BY[benchmark is CARS]]
+    if not folder.is_dir():
+        return {}
+    alarms, misses = (detector.verdicts(part) for part in (parts.test, parts.kinds["other_kinds"]))
+    worst_alarms = sorted(range(len(alarms)), key=lambda index: -alarms[index].score)[:_SHOWN]
+    worst_misses = sorted(range(len(misses)), key=lambda index: misses[index].score)[:_SHOWN]
+    return {
+        name: [
+            {"p_value": round(verdicts[index].p_value, 4), "tile": tile}
+            for index, tile in zip(chosen, _tiles(folder, pixels[chosen]), strict=True)
+        ]
+        for name, verdicts, chosen, pixels in (
+            ("false_alarms", alarms, worst_alarms, test),
+            ("misses", misses, worst_misses, others),
+        )
+    }
+
+
+def _tiles(folder: Path, pixels: Tensor) -> list[str]:
+    """Encode and decode (N, 3, S, S) uint8 pictures: N PNG files in base64."""
+    repo = RepoFolder(folder)
+    model, processor = ConvolutionalAutoencoder.from_pretrained(repo), ImageProcessor.load(repo)
+    small = F.interpolate(pixels.float(), size=processor.size, mode="bilinear", antialias=True)
+    with torch.inference_mode():
+        drawn = processor.denormalize(model(processor.normalize(small)))  # (N, 3, s, s) uint8
+    tiles = []
+    for tile in drawn:
+        file = io.BytesIO()
+        Image.fromarray(tile.permute(1, 2, 0).numpy()).save(file, "PNG")
+        tiles.append(base64.b64encode(file.getvalue()).decode())
+    return tiles

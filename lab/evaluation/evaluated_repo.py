@@ -1,36 +1,181 @@
 """The repo that is evaluated: its pipeline, its held-out pictures, and the gallery that they may be compared with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from hub.locate import locate
-from lab.data import ImageSet
-from lab.evaluation.benchmark import CIFAR10, Benchmark, benchmark_for
-from lab.evaluation.data_folder import DataFolder
+from lab.data import ImageSet, load_images
 from lab.fitting import embed_images, measure_against
-from lab.split_file import HELD_OUT, PARTS, Split
-from lab.splits import not_held_out
+from lab.splits import HELD_OUT, PARTS, Split, not_held_out
 from visim_models import (
     CarFeatureExtractor,
     Gallery,
-    ImageProcessor,
     OutOfDistributionDetector,
     VisualSimilarity,
 )
-from visim_models.errors import DataError
-from visim_models.models import load_model
+from visim_models.errors import DataError, VisimError
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import pictures_at_once
+from visim_models.models import CAR_CLASSES, CIFAR10_CLASSES, load_model
 from visim_models.models.embedding import prepared
 from visim_models.ood import Weighting
+from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING
+from visim_models.sources.store import ImageStore
 
-__all__ = ["EvaluatedRepo"]
+__all__ = ["CARS", "CIFAR10", "Benchmark", "DataFolder", "EvaluatedRepo"]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The pictures that a kind of repo is measured on, and how many matches are looked at.
+
+    Attributes:
+        name: of the benchmark.
+        labels: the labels that a gallery may have.
+        split_files: files of the data folder that split.csv may divide; the first has the pictures that the figures are
+            of, the others are sources of another kind.
+        gallery_file: file of the data folder that the gallery shows.
+        outlier_files: files of the data folder with other things, a folder a kind.
+        label_name: what a label is called in a sentence.
+        ranks: the numbers of matches that retrieval is measured at.
+    """
+
+    name: str
+    labels: frozenset[str]
+    split_files: tuple[str, ...]
+    gallery_file: str
+    outlier_files: tuple[str, ...]
+    label_name: str
+    ranks: tuple[int, ...]
+
+
+CARS: Final = Benchmark(
+    name="cars",
+    labels=frozenset(CAR_CLASSES),
+    split_files=("cars/photos.zip", "cars/wild.zip"),
+    gallery_file="cars/photos.zip",
+    outlier_files=("not_cars/caltech101.zip", "not_cifar10/tiny_imagenet.zip"),
+    label_name="body type",
+    ranks=(4,),
+)
+CIFAR10: Final = Benchmark(
+    name="cifar10",
+    labels=frozenset(CIFAR10_CLASSES),
+    split_files=("cifar10/train.zip",),
+    gallery_file="cifar10/test.zip",
+    outlier_files=("not_cifar10/tiny_imagenet.zip",),
+    label_name="class",
+    ranks=(1, 10),
+)
+
+
+def benchmark_for(labels: Collection[str]) -> Benchmark:
+    """Return the benchmark of a gallery with these labels.
+
+    Raises:
+        DataError: there is none.
+    """
+    for benchmark in (CARS, CIFAR10):
+        if set(labels) <= benchmark.labels:
+            return benchmark
+    raise DataError(
+        f"The gallery has the labels {sorted(set(labels))[:5]}: only those of the cars' body types or of CIFAR-10's "
+        "classes can be measured."
+    )
+
+
+class DataFolder:
+    """Reads the zips of a data folder at the size that a network takes.
+
+    Args:
+        path: the folder, laid out like the project's own data.
+        limit: use at most so many pictures of each part, evenly spaced; None for all.
+
+    Attributes:
+        counts: file -> how many pictures were read from it.
+    """
+
+    def __init__(self, path: Path, *, limit: int | None = None) -> None:
+        self.path, self.limit = path, limit
+        self.counts: dict[str, int] = {}
+        self._read: dict[tuple[str, int | None, ImageProcessor], ImageSet] = {}
+
+    def read(
+        self,
+        file: str,
+        processor: ImageProcessor,
+        *,
+        at_most: int | None = None,
+        choose: Callable[[str], bool] | None = None,
+    ) -> ImageSet:
+        """Read the pictures of a file, resized.
+
+        Args:
+            file: path in the folder.
+            processor: whose `resize` makes the squares.
+            at_most: read only so many, evenly spaced over the sorted names; None for all.
+            choose: whether a picture counts, by its name; such a choice is read again each time.
+
+        Raises:
+            DataError: it is not there, or holds no picture.
+        """
+        key = (file, at_most, processor)
+        if choose or key not in self._read:
+            found = load_images(self.path / file, processor, limit=at_most, choose=choose)
+            self.counts[file] = max(self.counts.get(file, 0), len(found))
+            if choose:
+                return found
+            self._read[key] = found
+        return self._read[key]
+
+    def read_named(self, file: str, names: Sequence[str], processor: ImageProcessor) -> Tensor:
+        """Read some pictures of a file: (N, 3, S, S) uint8, in the order of the names.
+
+        Raises:
+            VisimError: one of them cannot be read.
+        """
+        store, found = ImageStore(self.path / file), []
+        for batch in store.decode_many(names, processor, at_once=pictures_at_once(processor.size)):
+            for _, result in batch:
+                if isinstance(result, VisimError):
+                    raise result
+                found.append(result[0])
+        return torch.stack(found)
+
+    def read_changed(
+        self,
+        file: str,
+        names: Sequence[str],
+        processor: ImageProcessor,
+        change: Callable[[Image.Image], Image.Image | bytes],
+    ) -> Tensor:
+        """Read some pictures of a file, and change each before it is resized: (N, 3, S, S) uint8.
+
+        Args:
+            file: path in the folder.
+            names: of the pictures.
+            processor: whose `resize` makes the squares.
+            change: RGB picture at its own size -> picture, or the bytes of a file.
+        """
+        store = ImageStore(self.path / file)
+        return torch.stack([processor.resize(decode_image(change(decode_image(store.read(name))))) for name in names])
+
+    def limited(self, indices: Sequence[int]) -> list[int]:
+        """Return the indices, or `limit` of them, evenly spaced."""
+        if self.limit is None or len(indices) <= self.limit:
+            return list(indices)
+        return [indices[at] for at in np.linspace(0, len(indices) - 1, self.limit).astype(int)]
+
 
 _NAMES_SHOWN: Final = 3
 _NEIGHBOURS: Final = "neighbour_distance"

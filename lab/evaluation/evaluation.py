@@ -7,28 +7,29 @@ The tables of the metrics: `match_scores` and `reliability` (see `retrieval.py`)
 
 from pathlib import Path
 
-from lab.data import ImageSet
-from lab.evaluation.alterations import alteration_figures
-from lab.evaluation.benchmark import CARS
-from lab.evaluation.classification import class_probabilities, classification_tables
-from lab.evaluation.data_folder import DataFolder
-from lab.evaluation.evaluated_repo import EvaluatedRepo
-from lab.evaluation.failures import failures_table
+from lab.data import ImageSet, left_out_labels, load_outliers
+from lab.evaluation.baselines import (
+    every_file,
+    find_matches,
+    general_baselines,
+    main_figures,
+    measure_parts,
+    picture_baselines,
+    sibling_baselines,
+)
+from lab.evaluation.cars import alteration_figures, same_model_chance, wild_figures
+from lab.evaluation.classification import class_probabilities, classification_tables, failures_table
+from lab.evaluation.evaluated_repo import CARS, DataFolder, EvaluatedRepo
 from lab.evaluation.labelled import evaluate_labelled
-from lab.evaluation.main_figures import every_file, find_matches, main_figures, measure_parts
-from lab.evaluation.match_calibration import match_calibration
-from lab.evaluation.outlier_kinds import outliers_of
-from lab.evaluation.outliers import outlier_baselines, outlier_figures, strangeness_table
-from lab.evaluation.repo_baselines import general_baselines, picture_baselines, sibling_baselines
+from lab.evaluation.outliers import outlier_baselines, outlier_figures, outliers_of, strangeness_table
 from lab.evaluation.retrieval import (
     decorated_retrieval,
+    match_calibration,
     match_tables,
     paint_around,
 )
-from lab.evaluation.wild import same_model_chance, wild_figures
 from lab.fitting import DetectorFit, measure_images
-from lab.outlier_data import left_out_labels, load_outliers
-from lab.record import TrainingRecord
+from lab.run import TrainingRecord
 from lab.splits import learned_beside
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.models import Classifier

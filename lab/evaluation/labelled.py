@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from lab.data import ImageSet, load_images
-from lab.evaluation.baselines import nearest, raw_pixels
-from lab.evaluation.figures import share_figure
-from lab.evaluation.measures import label_share
-from lab.evaluation.retrieval import RAW_PIXELS
+from lab.evaluation.figures import label_share, share_figure
+from lab.evaluation.retrieval import RAW_PIXELS, nearest, raw_pixels
 from lab.fitting import measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
 from visim_models.errors import DataError, VisimError

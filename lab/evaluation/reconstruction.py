@@ -1,22 +1,81 @@
-"""How much of a picture an autoencoder's code keeps."""
+"""How much of a picture an autoencoder's code keeps, and how much its principal components do."""
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lab.evaluation.benchmark import CARS, Benchmark
-from lab.evaluation.figures import error_figures
-from lab.evaluation.measures import squared_errors
+from lab.evaluation.evaluated_repo import CARS, Benchmark
+from lab.evaluation.figures import error_figures, squared_errors
 from visim_models.models import ConvolutionalAutoencoder
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.metrics import Figure
 
-__all__ = ["reconstruction_errors", "reconstruction_figures"]
+__all__ = ["PrincipalComponents", "reconstruction_errors", "reconstruction_figures"]
 
-_BLOCK: Final = 128
+COMPONENTS: Final = 1000
+"""As many as the autoencoder's code has numbers."""
+
+_BLOCK: Final = 512
+_OVERSAMPLING: Final = 100
+_POWER_ITERATIONS: Final = 4
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """Principal component analysis of pictures on the scale from -1 to 1.
+
+    Attributes:
+        mean: (P,) of the pictures that it was fitted to.
+        basis: (P, C) orthonormal columns, C at most `COMPONENTS`.
+    """
+
+    mean: Tensor
+    basis: Tensor
+
+    @classmethod
+    def fit(cls, images: Tensor) -> Self:
+        """Fit the leading components to (N, 3, S, S) uint8 pictures.
+
+        They are exact where a picture has fewer numbers than there are pictures; else they are found by randomised
+        iterations (Halko et al. 2011), whose random start is fixed and leaves the global generator alone.
+        """
+        count, width = len(images), images[0].numel()
+        components = min(COMPONENTS, width, max(count - 1, 1))
+        blocks = images.split(_BLOCK)
+        mean = torch.stack([_scaled(block).sum(dim=0) for block in blocks]).sum(dim=0) / count  # (P,)
+        if width <= count:
+            moments = torch.zeros(width, width)
+            for block in tqdm(blocks, desc="principal components", leave=False):
+                rows = _scaled(block) - mean  # (B, P)
+                moments.addmm_(rows.T, rows)
+            return cls(mean, torch.linalg.eigh(moments).eigenvectors[:, -components:].contiguous())
+        rows = torch.cat([_scaled(block) - mean for block in blocks])  # (N, P)
+        wanted = min(components + _OVERSAMPLING, count, width)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            basis = torch.svd_lowrank(rows, q=wanted, niter=_POWER_ITERATIONS)[2]  # (P, wanted)
+        return cls(mean, basis[:, :components].contiguous())
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the (N, C) components of (N, 3, S, S) uint8 pictures."""
+        return torch.cat([(_scaled(block) - self.mean) @ self.basis for block in images.split(_BLOCK)])
+
+    def errors(self, images: Tensor) -> Tensor:
+        """Return the (N,) mean squared errors, on the scale from -1 to 1, of (N, 3, S, S) uint8 pictures rebuilt."""
+        parts = []
+        for block in images.split(_BLOCK):
+            rows = _scaled(block) - self.mean  # (B, P)
+            parts.append((rows - rows @ self.basis @ self.basis.T).square().mean(dim=1))
+        return torch.cat(parts)
+
+
+def _scaled(images: Tensor) -> Tensor:
+    """Convert (B, 3, S, S) uint8 to (B, P) floats on the scale from -1 to 1."""
+    return images.flatten(1).float() / 127.5 - 1
 
 
 def reconstruction_errors(model: ConvolutionalAutoencoder, processor: ImageProcessor, images: Tensor) -> Tensor:

@@ -1,29 +1,64 @@
-"""How often the matches of a held-out picture have its label: by the repo's own search, and by other ways to search."""
+"""How often the matches of a held-out picture have its label, and whether their stated probability is right."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lab.data import ImageSet
-from lab.evaluation.baselines import nearest, raw_pixels
 from lab.evaluation.evaluated_repo import EvaluatedRepo
-from lab.evaluation.figures import loss_figure, share_figure
-from lab.evaluation.measures import histogram, label_share
+from lab.evaluation.figures import histogram, label_share, loss_figure, share_figure
+from lab.fitting import measure_images
 from lab.training.augmentation import paint_decorations
 from visim_models.gallery import Gallery
 from visim_models.repo_folder.metrics import Figure
 
 __all__ = [
     "RAW_PIXELS",
+    "calibration_error",
     "decorated_retrieval",
+    "match_calibration",
     "match_tables",
+    "nearest",
     "paint_around",
     "pixel_retrieval",
+    "raw_pixels",
     "retrieval_figures",
     "retrieval_shares",
 ]
+
+_BLOCK: Final = 512
+_PIXEL_SIDE: Final = 32
+
+
+def raw_pixels(images: Tensor) -> Tensor:
+    """Return the pixels at 32 x 32, (N, 3072), of (N, 3, S, S) uint8 pictures; larger ones are averaged over areas."""
+    return torch.cat(
+        [F.interpolate(block.float(), size=_PIXEL_SIDE, mode="area").flatten(1) for block in images.split(_BLOCK)]
+    )
+
+
+def nearest(queries: Tensor, rows: Tensor, *, top_k: int) -> Tensor:
+    """Find the rows with the smallest Euclidean distance from each query.
+
+    Args:
+        queries: (Q, P).
+        rows: (N, P).
+        top_k: how many to find.
+
+    Returns:
+        (Q, k) int64 indices of the rows, nearest first.
+    """
+    centre = rows.mean(dim=0)  # (P,); distances between centred rows are smaller numbers, with more exact differences
+    queries, rows = queries - centre, rows - centre
+    lengths = rows.square().sum(dim=1)  # (N,)
+    found = [(lengths - 2 * block @ rows.T).topk(top_k, largest=False).indices for block in queries.split(_BLOCK)]
+    return torch.cat(found)
+
 
 RAW_PIXELS: Final = "raw pixels, Euclidean"
 
@@ -173,3 +208,85 @@ def match_tables(labels: Sequence[str], scores: Tensor, indices: Tensor, gallery
             ],
         },
     }
+
+
+_CALIBRATION_BINS: Final = 10
+_TARGET: Final = 2.0
+_RESAMPLES: Final = 200
+_TOLERANCE: Final = 0.1
+
+
+def match_calibration(repo: EvaluatedRepo) -> tuple[list[Figure], dict[str, Any]]:
+    """Measure the error of `Match.probability` over the ten nearest of each test query with a label of the gallery.
+
+    Returns:
+        The figure and its table; nothing where the repo states no probability.
+    """
+    probability = repo.similarity.match_probability
+    if probability is None:
+        return [], {}
+    stated, true = [], []
+    for file in repo.divided_files("test"):
+        images = repo.part("test", file=file)
+        own = images.subset([index for index, label in enumerate(images.labels) if label in repo.benchmark.labels])
+        embeddings = measure_images(repo.similarity, own.pixels, gallery=repo.known).embeddings
+        scores, indices = repo.known.search(embeddings, top_k=min(_MATCHES, len(repo.known)))
+        stated += [[probability(float(score)) for score in row] for row in scores]
+        true += [
+            [repo.known.labels[index] == label for index in row] for label, row in zip(own.labels, indices, strict=True)
+        ]
+    told, is_true = torch.tensor(stated), torch.tensor(true).float()  # (Q, k)
+    error, rows = calibration_error(told.flatten(), is_true.flatten())
+    low, high = _interval(told, is_true)
+    figure = Figure(
+        name="match_calibration_error",
+        value=100 * error,
+        unit="points",
+        n=len(told),
+        what=f"Expected calibration error of a match's probability, in {_CALIBRATION_BINS} bins of equal numbers.",
+        tolerance=_TOLERANCE,
+        interval=(min(low, 100 * error), max(high, 100 * error)),
+        target={"at_most": _TARGET},
+    )
+    return [figure], {"match_probability": {"stated": [row[0] for row in rows], "true": [row[1] for row in rows]}}
+
+
+def calibration_error(stated: Tensor, is_true: Tensor) -> tuple[float, list[tuple[float, float]]]:
+    """Compute the expected calibration error (Naeini et al. 2015) in bins of equal numbers.
+
+    Args:
+        stated: (M,) probabilities.
+        is_true: (M,) ones where they came true.
+
+    Returns:
+        The mean distance of the stated and the true share, and both shares of each bin.
+    """
+    order = stated.argsort(stable=True)
+    rows: list[tuple[float, float]] = []
+    error = 0.0
+    for part in _equal_bins(stated[order]):
+        chosen = order[part]
+        row = stated[chosen].double().mean().item(), is_true[chosen].double().mean().item()
+        rows.append((round(row[0], 4), round(row[1], 4)))
+        error += abs(row[0] - row[1]) * len(chosen) / len(stated)
+    return error, rows
+
+
+def _equal_bins(ordered: Tensor) -> Sequence[slice]:
+    """Split rising values into bins of about equal numbers; equal values stay together."""
+    cuts = {0, len(ordered)}
+    for edge in np.linspace(0, len(ordered), _CALIBRATION_BINS + 1).astype(int)[1:-1]:
+        cuts.add(int(torch.searchsorted(ordered, ordered[edge])))
+    edges = sorted(cuts)
+    return [slice(low, high) for low, high in pairwise(edges)]
+
+
+def _interval(stated: Tensor, is_true: Tensor) -> tuple[float, float]:
+    """Return the 2.5 and 97.5 percentiles over queries drawn again, in points (bootstrap, Efron 1979)."""
+    generator = torch.Generator().manual_seed(0)
+    errors = []
+    for _ in range(_RESAMPLES):
+        rows = torch.randint(len(stated), (len(stated),), generator=generator)
+        errors.append(100 * calibration_error(stated[rows].flatten(), is_true[rows].flatten())[0])
+    low, high = np.percentile(errors, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,7 +1,7 @@
 """Train a classifier on classes of pictures, with outlier exposure, further kinds, and a teacher."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -9,15 +9,126 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hub.locate import locate
 from hub.plots import draw_confusion
 from lab.data import ImageSet
 from lab.recipes import ClassifierRecipe
-from lab.training.networks import NETWORKS
-from lab.training.views import Views
+from lab.training.augmentation import abstract, cut_mix
 from visim_models.errors import DataError
-from visim_models.models import CAR_CLASSES, CarClassifier, Classifier, PretrainedModel
+from visim_models.models import CAR_CLASSES, CarClassifier, Cifar10Classifier, Classifier, PretrainedModel, load_model
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoFolder
 
-__all__ = ["ClassifierObjective", "all_labels_of", "class_names_of", "indices_of_classes"]
+__all__ = ["NETWORKS", "ClassifierObjective", "all_labels_of", "class_names_of", "indices_of_classes"]
+
+_WHITENED: Final = 5000
+"""Pictures of which the first layer of a small network takes the principal components."""
+
+
+class FineTunedBackbone(PretrainedModel):
+    """The general extractor and a linear layer: a teacher, which no repo holds.
+
+    Args:
+        class_names: C names, in the order of the outputs.
+    """
+
+    model_type = "fine-tuned-backbone"
+
+    def __init__(self, *, class_names: Sequence[str]) -> None:
+        super().__init__({"class_names": list(class_names)})
+        self.backbone = load_model(RepoFolder(locate("general-extractor")))
+        self.embedding_dim = self.backbone.embedding_dim
+        self.head = nn.Linear(self.embedding_dim, len(class_names))
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Embed pictures: (N, 3, S, S) pixels -> (N, D) features."""
+        return self.backbone.embed(pixels)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Classify embeddings: (N, D) features -> (N, C) log-probabilities, in the order of `class_names`."""
+        return F.log_softmax(self.head(features), dim=1)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Return the C names of the classes, in the order of the outputs."""
+        return list(self.config["class_names"])
+
+
+class _WideCifar10Classifier(Cifar10Classifier):
+    """Four times the weights of the one that is shipped: its teacher."""
+
+    widths = (128, 512, 512)
+
+
+def _whitened(
+    network: type[Cifar10Classifier],
+) -> Callable[[Sequence[str], ImageSet, ImageProcessor], Cifar10Classifier]:
+    def build(class_names: Sequence[str], train: ImageSet, processor: ImageProcessor) -> Cifar10Classifier:
+        model = network(class_names=class_names)
+        sample = train.pixels[:: max(1, len(train) // _WHITENED)].float()
+        model.whiten_(processor.normalize(sample))
+        return model
+
+    return build
+
+
+NetworkBuilder = Callable[
+    [Sequence[str], ImageSet, ImageProcessor], CarClassifier | Cifar10Classifier | FineTunedBackbone
+]
+
+NETWORKS: Final[Mapping[str, NetworkBuilder]] = {
+    "car-classifier": lambda names, *_: CarClassifier(class_names=names),
+    "cifar10-classifier": _whitened(Cifar10Classifier),
+    "wide-cifar10-classifier": _whitened(_WideCifar10Classifier),
+    "general-extractor": lambda names, *_: FineTunedBackbone(class_names=names),
+}
+"""`network` of a recipe -> what builds it: class names, pictures to learn from, processor -> network."""
+
+
+class Views:
+    """Changed pictures without end: B of labels and O outliers in a batch.
+
+    Args:
+        train: pictures to learn from, at the recipe's `load_size`.
+        outliers: (M, 3, load_size, load_size) uint8 pictures of other things; may be empty if the recipe uses none.
+        labels: K labels, of which each picture has one.
+        recipe: the settings.
+        device: where the pictures are held and changed.
+
+    Attributes:
+        outliers_in_batch: O.
+        steps: batches in an epoch.
+    """
+
+    def __init__(
+        self, train: ImageSet, outliers: Tensor, labels: Sequence[str], recipe: ClassifierRecipe, device: torch.device
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        self.pixels, self.outliers = train.pixels.to(device), outliers.to(device)
+        self.targets = F.one_hot(train.targets(labels), len(labels) + 1).float().to(device)  # (N, K + 1)
+        self.outliers_in_batch = round(recipe.outlier_share * recipe.batch_size)
+        self.steps = max(1, len(train) // recipe.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, in random order.
+
+        Yields:
+            (B + O, 3, V, V) views, 0 to 255, and their (B + O, K + 1) probabilities; outliers are last in both.
+        """
+        recipe, size = self.recipe, self.recipe.view_size
+        order = torch.randperm(len(self.pixels)).to(self.device)
+        for chosen in order.split(recipe.batch_size)[: self.steps]:
+            views, targets = recipe.augmentation(self.pixels[chosen], size), self.targets[chosen]
+            if recipe.cut_mix:
+                views, targets = cut_mix(views, targets, recipe.cut_mix)
+            if self.outliers_in_batch:
+                some = torch.randint(len(self.outliers), (self.outliers_in_batch,)).to(self.device)
+                others = abstract(self.outliers[some].float(), recipe.abstract_share)
+                views = torch.cat([views, recipe.augmentation(others, size)])
+                targets = F.pad(targets, (0, 0, 0, self.outliers_in_batch))
+                targets[-self.outliers_in_batch :, -1] = 1
+            yield views.contiguous(memory_format=torch.channels_last), targets
+
 
 _VALIDATION_BATCH: Final = 128
 _COSINE_SCALE: Final = 16.0

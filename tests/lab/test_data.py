@@ -1,4 +1,4 @@
-"""Pictures of a folder or zip become one tensor, with names, labels and hashes; unreadable ones are left out."""
+"""Pictures become one table; outliers come without the own kinds, each kind for one purpose."""
 
 import hashlib
 import io
@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from lab.data import ImageSet, load_images, load_source, local_paths
+from lab.data import (
+    ImageSet,
+    Outliers,
+    left_out_labels,
+    load_images,
+    load_outliers,
+    load_source,
+    local_paths,
+    outlier_part,
+)
 from tests.builders import drawn_pictures, write_pictures
-from visim_models import CAR_CLASSES, DataError, ImageProcessor, VisimError
+from visim_models import CAR_CLASSES, DataError, ImageProcessor, ImageSourceError, VisimError
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 
 SMALL = ImageProcessor(size=12)
 
@@ -167,3 +178,89 @@ def test_paths_on_this_machine() -> None:
 def test_the_real_zips(shared_data: Path) -> None:
     cars = load_images(shared_data / "cars" / "photos.zip", SMALL, limit=8, quiet=True)
     assert set(cars.labels) == set(CAR_CLASSES)
+
+
+DRAWN = len(SYNTHETIC_KINDS)
+KINDS = ["accordion", "anchor", "ant", "automobile", "barrel", "bass", "beaver", "binocular"]
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("things"), 4, classes=KINDS, size=16)
+
+
+@pytest.fixture(autouse=True)
+def _draw_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.data._PER_KIND", 3)
+
+
+def byte_rows(pixels: Tensor) -> set[bytes]:
+    return {picture.numpy().tobytes() for picture in pixels}
+
+
+def photographs(found: Outliers) -> set[bytes]:
+    """The pictures of the first source; what is drawn comes after them."""
+    return byte_rows(found.pixels[: found.sources[0]["pictures"]])
+
+
+def test_a_kind_is_for_one_purpose(things: Path) -> None:
+    parts = {part: load_outliers([things], 16, part=part, seed=0) for part in ("train", "fit", "report")}
+    kinds = {part: {kind for kind in found.kinds if not kind.startswith("drawn")} for part, found in parts.items()}
+    assert kinds == {part: {kind for kind in KINDS if outlier_part(kind) == part} for part in parts}
+    assert all(kinds.values())
+    assert sum(found.sources[0]["pictures"] for found in parts.values()) == 4 * len(KINDS)
+    assert not photographs(parts["train"]) & photographs(parts["fit"])
+
+
+def test_kinds_are_dealt_out_in_shares() -> None:
+    parts = [outlier_part(f"kind {number}") for number in range(4000)]
+    counts = {part: parts.count(part) for part in ("train", "fit", "report")}
+    assert counts["train"] == pytest.approx(2000, abs=150)
+    assert counts["fit"] == pytest.approx(1000, abs=120)
+    assert counts["report"] == pytest.approx(1000, abs=120)
+
+
+def test_pictures_in_no_folder_are_each_a_kind(things: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(sorted(things.rglob("*.png"))):
+        (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
+    found = {part: load_outliers([tmp_path], 16, part=part, seed=0) for part in ("train", "fit", "report")}
+    assert sum(each.sources[0]["pictures"] for each in found.values()) == 4 * len(KINDS)
+    assert all(each.sources[0]["pictures"] for each in found.values())
+
+
+def test_what_is_recorded(things: Path) -> None:
+    found = load_outliers([things], 16, part="fit", seed=0, limit=2)
+    assert found.sources[0] == {"source": str(things), "part": "fit", "pictures": 2}
+    assert found.sources[1:] == [
+        {"source": f"drawn: {kind}", "part": "fit", "pictures": 2} for kind in SYNTHETIC_KINDS
+    ]  # fmt: skip
+    assert len(found) == len(found.kinds) == 2 + 2 * DRAWN
+    assert found.pixels.shape[1:] == (3, 16, 16)
+
+
+def test_the_kinds_of_the_gallery_are_left_out(things: Path) -> None:
+    assert left_out_labels(["cat", "accordion"]) == {"cat", "accordion"}
+    assert left_out_labels(CAR_CLASSES) >= {*CAR_CLASSES, "automobile", "car_side"}
+    part = outlier_part("automobile")
+    every, others = (
+        load_outliers([things], 16, part=part, seed=0, leave_out=leave_out)
+        for leave_out in ((), left_out_labels(CAR_CLASSES))
+    )
+    assert others.sources[0]["pictures"] == every.sources[0]["pictures"] - 4
+
+
+def test_a_source_gives_at_most_so_many(things: Path) -> None:
+    assert load_outliers([things], 16, part="train", seed=0, per_source=3).sources[0]["pictures"] == 3
+
+
+def test_drawn_ones_are_for_the_fit_alone_and_follow_the_seed() -> None:
+    one, same, other = (load_outliers([], 16, part="fit", seed=seed, limit=3).pixels for seed in (0, 0, 1))
+    assert len(one) == 3 * DRAWN
+    assert byte_rows(one) == byte_rows(same)
+    assert byte_rows(one) != byte_rows(other)
+    assert len(load_outliers([], 16, part="train", seed=0)) == 0
+
+
+def test_a_source_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ImageSourceError, match="nothing"):
+        load_outliers([tmp_path / "nothing"], 16, part="fit", seed=0, limit=2)

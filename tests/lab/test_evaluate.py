@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from lab.evaluate import command_for, main
-from lab.evaluation.data_folder import DataFolder
-from lab.evaluation.evaluated_repo import EvaluatedRepo
-from lab.evaluation.repo_baselines import general_baselines
+from lab.evaluation.baselines import general_baselines
+from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
 from tests.builders import edit_json, files_of, tiny_repo
 from tests.processes import ROOT, run_module
 from visim_models.repo_folder import RepoFolder
@@ -79,7 +78,7 @@ def test_another_network_sees_the_same_pictures(
 ) -> None:
     """The general extractor is a baseline of the whole measurement; here a small network stands for it."""
     small = tiny_repo(tmp_path / "small")
-    monkeypatch.setattr("lab.evaluation.repo_baselines._GENERAL", str(small))
+    monkeypatch.setattr("lab.evaluation.baselines._GENERAL", str(small))
     repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data, limit=9))
     figures = {figure.name: figure for figure in general_baselines(repo)}
     assert {"retrieval_top_4", "wild_retrieval_top_4", "same_model_top_4", "ood_auroc_noise"} <= set(figures)

@@ -12,9 +12,8 @@ from PIL import Image
 from lab.data import load_images
 from lab.export import main
 from lab.fitting import measure_images
-from lab.record import TrainingRecord
-from lab.split_file import Split
-from lab.splits import not_held_out
+from lab.run import TrainingRecord
+from lab.splits import Split, not_held_out
 from lab.train import main as train
 from tests.builders import drawn_picture, edit_json, files_of, write_pictures
 from tests.processes import run_program
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("tiny_article")
 
 @pytest.fixture(autouse=True)
 def _draw_few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.outlier_data._PER_KIND", 5)
+    monkeypatch.setattr("lab.data._PER_KIND", 5)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def export(run: Path, gallery: Path, out: Path, *more: str) -> int:
 def repo(run: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("repos") / "repo"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.outlier_data._PER_KIND", 5)
+        patch.setattr("lab.data._PER_KIND", 5)
         assert export(run, pictures, out) == 0
     return out
 
@@ -259,7 +258,7 @@ def test_exporting_twice_gives_the_same_bytes(run: Path, pictures: Path, tmp_pat
     """Also in another process."""
     assert export(run, pictures, tmp_path / "one", "--limit", "4") == 0
     arguments = ["--limit", "4", "--run", str(run), "--gallery", str(pictures)]
-    code = "import lab.outlier_data as o, lab.export as e, sys; o._PER_KIND = 5; sys.exit(e.main())"
+    code = "import lab.data as o, lab.export as e, sys; o._PER_KIND = 5; sys.exit(e.main())"
     done = run_program(code, *arguments, "--out", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")

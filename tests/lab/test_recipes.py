@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
-from lab.training.networks import NETWORKS
+from lab.training.classifier import NETWORKS
 from visim_models import ConvolutionalAutoencoder, ImageProcessor
 
 ALL = {f"{task} {name}": recipe for task, recipes in RECIPES.items() for name, recipe in recipes.items()}

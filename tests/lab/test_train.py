@@ -10,9 +10,8 @@ import pytest
 
 from lab.data import load_images
 from lab.recipes import Recipe
-from lab.record import TrainingRecord
-from lab.run import TrainingRun
-from lab.split_file import HELD_OUT, PARTS, Split
+from lab.run import TrainingRecord, TrainingRun
+from lab.splits import HELD_OUT, PARTS, Split
 from lab.train import main
 from lab.training.loop import Objective, fit
 from tests.builders import files_of, write_pictures
@@ -29,7 +28,7 @@ def train(task: str, data: Path | str, out: Path, *more: str) -> int:
 
 @pytest.fixture(autouse=True)
 def _draw_few_outliers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.outlier_data._PER_KIND", 2)
+    monkeypatch.setattr("lab.data._PER_KIND", 2)
 
 
 @pytest.fixture(scope="module")

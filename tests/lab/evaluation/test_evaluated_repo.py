@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from lab.data import ImageSet
-from lab.evaluation.data_folder import DataFolder
-from lab.evaluation.evaluated_repo import EvaluatedRepo
-from lab.split_file import Split
+from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
+from lab.splits import Split
 from tests.builders import edit_json, tiny_repo
 from visim_models.errors import DataError
 

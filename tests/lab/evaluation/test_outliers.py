@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lab.evaluation.data_folder import DataFolder
-from lab.evaluation.evaluated_repo import EvaluatedRepo
-from lab.evaluation.outlier_kinds import outliers_of
-from lab.evaluation.outliers import MeasuredParts, outlier_figures, strangeness_table
-from lab.outlier_data import outlier_part
+from lab.data import outlier_part
+from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
+from lab.evaluation.outliers import MeasuredParts, outlier_figures, outliers_of, strangeness_table
 from visim_models import ImageProcessor, OutOfDistributionDetector
 from visim_models.measurements import Measured
 from visim_models.ood import Weighting

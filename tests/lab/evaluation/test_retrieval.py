@@ -1,9 +1,14 @@
-"""True and false matches are counted by hand, and painting on a query is the same each time."""
+"""Retrieval, reconstruction and classes are measured as by hand."""
 
+import pytest
 import torch
 
-from lab.evaluation.retrieval import match_tables, paint_around, retrieval_shares
-from visim_models import Gallery
+from lab.data import ImageSet
+from lab.evaluation.classification import accuracy, classification_tables
+from lab.evaluation.evaluated_repo import CARS, CIFAR10
+from lab.evaluation.reconstruction import PrincipalComponents, reconstruction_errors, reconstruction_figures
+from lab.evaluation.retrieval import match_tables, nearest, paint_around, raw_pixels, retrieval_shares
+from visim_models import CAR_CLASSES, ConvolutionalAutoencoder, Gallery, ImageProcessor
 
 
 def test_shares_of_the_first_matches() -> None:
@@ -32,3 +37,85 @@ def test_painting_is_the_same_each_time_and_leaves_the_global_generator_alone() 
     assert torch.equal(painted, paint_around(images))
     assert all((picture != 128).any() for picture in painted)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_nearest_is_euclidean() -> None:
+    rows = torch.tensor([[10.0, 0.0], [1.0, 1.0], [0.0, 2.0]])
+    # The cosine would put the first row first.
+    assert nearest(torch.tensor([[2.0, 0.0]]), rows, top_k=3).tolist() == [[1, 2, 0]]
+
+
+def test_nearest_tells_rows_apart_that_are_far_from_zero() -> None:
+    """The square of a length of 1e4 leaves no digit of a float32 for a distance of 1."""
+    rows = 1e4 + torch.tensor([[3.0], [2.0], [1.0], [0.0]]).repeat(1, 500)
+    assert nearest(rows[2:3] + 0.1, rows, top_k=4).tolist() == [[2, 1, 3, 0]]
+
+
+def test_raw_pixels_average_over_areas() -> None:
+    image = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    image[:, :, ::2] = 100
+    assert raw_pixels(image).shape == (1, 3072)
+    assert raw_pixels(image).unique().tolist() == [50.0]
+
+
+@pytest.mark.parametrize("size", [2, 8])
+def test_components_rebuild_the_plane_that_they_were_fitted_to(size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randint(0, 60, (2, 3, size, size), generator=generator)
+    weights = torch.randint(0, 3, (20, 2), generator=generator)
+    images = (weights[:, :1, None, None] * first + weights[:, 1:, None, None] * second).to(torch.uint8)
+    components = PrincipalComponents.fit(images)
+    gram = components.basis.T @ components.basis
+    assert torch.allclose(gram, torch.eye(len(gram)), atol=1e-4)
+    assert components.encode(images).shape == (20, min(3 * size * size, 19))
+    assert components.errors(images).max() < 1e-6
+    if size == 8:
+        assert components.errors(255 - images[:1]).item() > 1e-3
+
+
+def test_components_leave_the_global_generator_alone() -> None:
+    images = torch.randint(0, 255, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    before = torch.random.get_rng_state()
+    first, second = (PrincipalComponents.fit(images) for _ in range(2))
+    assert torch.equal(first.basis, second.basis)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_accuracy_confusion_and_suspected_labels() -> None:
+    probabilities = torch.tensor([[0.95, 0.05, 0, 0], [0.95, 0.05, 0, 0], [0.2, 0.6, 0.2, 0], [0, 0, 0.1, 0.9]])
+    labels = ["sedan", "suv", "sedan", "truck"]
+    names = ["a.png", "b.png", "c.png", "d.png"]
+    images = ImageSet(names, labels, torch.zeros(4, 3, 1, 1, dtype=torch.uint8), list("abcd"))
+    found = accuracy(probabilities, images.targets(CAR_CLASSES), pictures="cars", at_least=95.0, groups=[0, 1, 2, 3])
+    assert found.value == pytest.approx(50)
+    assert found.target == {"at_least": 95.0}
+    tables = classification_tables(images, probabilities, CAR_CLASSES)
+    assert tables["confusion"] == {
+        "classes": ["sedan", "coupe", "suv", "truck"],
+        "counts": [[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]],
+    }
+    assert tables["suspected_labels"] == [
+        {"file_name": "b.png", "label": "suv", "predicted": "sedan", "probability": 0.95}
+    ]
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.5, 0.5), (0.0, 1.0), (0.4, 0.2)])
+def test_errors_do_not_depend_on_the_networks_own_scale(mean: float, std: float) -> None:
+    class Black(ConvolutionalAutoencoder):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return processor.normalize(torch.zeros_like(pixels))
+
+    processor = ImageProcessor(size=32, image_mean=(mean,) * 3, image_std=(std,) * 3)
+    errors = reconstruction_errors(Black(), processor, torch.full((2, 3, 32, 32), 255, dtype=torch.uint8))
+    assert errors.tolist() == pytest.approx([4.0, 4.0])
+
+
+def test_a_baseline_has_no_target() -> None:
+    errors = torch.full((3,), 0.01)
+    mse, decibels = reconstruction_figures(errors, CIFAR10, groups=None)
+    assert (mse.target, decibels.target) == ({"at_most": 0.0063}, {"at_least": 30.0})
+    assert [figure.target for figure in reconstruction_figures(errors, CARS, groups=[0, 0, 1])] == [
+        None,
+        {"at_least": 26.4},
+    ]
+    assert [figure.target for figure in reconstruction_figures(errors, CIFAR10, groups=None, method="x")] == [None] * 2

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lab.training.initialization import principal_components_, xavier_
+from lab.training.autoencoder import principal_components_, xavier_
 from visim_models import CarClassifier, ConvolutionalAutoencoder
 
 

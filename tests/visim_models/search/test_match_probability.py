@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab.evaluation.match_calibration import calibration_error
+from lab.evaluation.retrieval import calibration_error
 from lab.fitting import isotonic
 from tests.builders import edit_json, tiny_repo
 from visim_models import ConfigurationError, VisualSimilarity
