@@ -10,12 +10,11 @@ from typing import Final
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
-from visim_models.galleries.card import escaped
 from visim_models.galleries.embedded import EmbeddedPictures
 from visim_models.gallery import Gallery
 from visim_models.images.decode_ahead import decode_ahead
 from visim_models.repo_folder import RepoFolder
-from visim_models.repo_folder.card_mark import mark_card
+from visim_models.repo_folder.card import escaped, mark_card
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import CARD, MEASUREMENTS, METADATA
 from visim_models.sources.file_names import is_picture_name
@@ -66,10 +65,10 @@ def stage_pictures(
         raise DataError(f"The gallery names files that are no pictures ({listed(strange)}): none is published.")
     store = ImageStore(pictures, trusted=True)
     known = EmbeddedPictures.load(repo, gallery).sha256 if repo.has(MEASUREMENTS) else {}
-    place = partial(_place, store, known, target)
+    put = partial(_put, store, known, target)
     failed: dict[str, str] = {}
     with tqdm(total=len(gallery), desc="gathering", unit="picture", disable=not progress) as bar:
-        for batch in decode_ahead(gallery.file_names, place, at_once=_FILES_AT_ONCE):
+        for batch in decode_ahead(gallery.file_names, put, at_once=_FILES_AT_ONCE):
             failed |= {name: str(result) for name, result in batch if isinstance(result, VisimError)}
             bar.update(len(batch))
     if failed:
@@ -89,7 +88,7 @@ def stage_pictures(
     (target / LISTING).write_text(lines, encoding="utf-8", newline="\n")
 
 
-def _place(store: ImageStore, known: Mapping[str, str], target: Path, name: str) -> None:
+def _put(store: ImageStore, known: Mapping[str, str], target: Path, name: str) -> None:
     """Put one picture into the data set: a link to its file where it has one, else its content."""
     content = store.read(name)
     if known.get(name, "") not in ("", hashlib.sha256(content).hexdigest()):

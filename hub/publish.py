@@ -6,20 +6,106 @@ publish only files that it publishes are replaced or deleted.
 """
 
 import argparse
+import os
+import re
+import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
 from huggingface_hub import HfApi
 
 import visim_models
-from hub.locate import BUNDLED
-from hub.publish_gallery import publish_gallery
-from hub.publish_plan import PARTS, PROJECT, SPACE, make_plan, zero_gpu_note
-from hub.publisher import COLLECTION, ZERO_GPU, Publisher
-from visim_models.errors import DataError
-from visim_models.repo_folder.upload import hub_client
+from hub.gallery_pictures import LISTING, stage_pictures
+from hub.locate import BUNDLED, REPO_NAMES
+from hub.space import (
+    GALLERY_SPACE_PATTERNS,
+    PROGRAM,
+    PROJECT,
+    SPACE_PATTERNS,
+    copy_files,
+    stage_gallery_space,
+    stage_space,
+    zero_gpu_note,
+)
+from visim_models import TimmBackbone, VisualSimilarity
+from visim_models.errors import DataError, RepositoryError
+from visim_models.repo_folder import RepoFolder, is_repo
+from visim_models.repo_folder.formats import read_header, write_tensors
+from visim_models.repo_folder.hub_repo import LEFT_OUT, ZERO_GPU, HubRepo, explaining, hub_client, root_warning
+from visim_models.repo_folder.manifest import (
+    CARD,
+    CONFIG,
+    EMBEDDINGS,
+    MANIFEST,
+    METADATA,
+    OOD,
+    OOD_TENSORS,
+    PROCESSOR,
+    SKIPPED,
+    WEIGHTS,
+    manifest_files,
+)
+from visim_models.sources.download import HUB_DATASETS
 
-__all__ = ["ZERO_GPU", "add_arguments", "publish", "run"]
+__all__ = ["PARTS", "RepoPlan", "add_arguments", "plan_gallery", "plan_own", "publish", "publish_gallery", "run"]
+
+SPACE: Final = "space"
+PARTS: Final = (*REPO_NAMES, SPACE)
+"""The values of `--only`: the short names of the model repos, and the Space."""
+
+_SPACE_NAME: Final = "visim"
+_PICTURES: Final = "pictures"
+_COLLECTION: Final = "visim: visual similarity"
+_DESCRIPTION: Final = "Find the pictures that look most like yours: small models, their galleries, and a demo."
+_FORMER_FILES: Final = ("held_out.csv",)  # of repos that earlier versions published
+_NEEDED_OF_A_MODEL: Final = {CONFIG, WEIGHTS, PROCESSOR, CARD}
+_NEEDED_OF_A_GALLERY: Final = {METADATA, EMBEDDINGS, OOD, OOD_TENSORS}
+_LONGEST_ID: Final = 96
+_NAME: Final = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?", re.ASCII)
+"""Name that the Hub takes for a repo. Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepoPlan:
+    """One repo of the Hub and a folder with the files that it gets.
+
+    Attributes:
+        repo_id: namespace/name.
+        kind: "model", "dataset" or "space", as the Hub calls them.
+        folder: the folder, which has these files and no others.
+        mark: the file by which a repo that visim published is known.
+        owned: the files that publishing may delete in the repo, as fnmatch reads them.
+        listing: the file that lists those that may be deleted, instead of `owned`; "" for none.
+        keeps_edited_card: whether a README.md that was edited on the Hub stays.
+        source: what the files are from, for people.
+    """
+
+    repo_id: str
+    kind: str
+    folder: Path
+    mark: str
+    owned: tuple[str, ...] = ()
+    listing: str = ""
+    keeps_edited_card: bool = False
+    source: Path
+
+    @property
+    def files(self) -> dict[str, int]:
+        """Return path -> size in bytes of each file, sorted."""
+        paths = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path.stat().st_size for path in paths}
+
+    def summary(self) -> str:
+        """Format what goes to the repo in one line."""
+        return f"{self.kind} {self.repo_id}: {len(self.files)} files, {self.size:,} bytes, from {self.source}"
+
+    @property
+    def size(self) -> int:
+        """Return the size of all files, in bytes."""
+        return sum(self.files.values())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +153,7 @@ def publish(
     project: Path = PROJECT,
     api: HfApi | None = None,
 ) -> list[str]:
-    """Publish the repos and the Space; return and print their addresses.
+    """Publish visim's own models and Space; return and print their addresses.
 
     Args:
         namespace: user or organisation.
@@ -82,20 +168,279 @@ def publish(
     Raises:
         RepositoryError: a folder lacks files, there is no token, or the Hub refuses a step. The message says which.
     """
-    plans = make_plan(namespace, only=only, pretrained=pretrained, project=project)
     version = f"v{visim_models.__version__}"
-    for plan in plans:
-        print("\n".join(plan.lines()) if dry_run else f"{plan.kind} {plan.repo_id}: {plan.size:,} bytes")
-    if plans[-1].part == SPACE and (hardware or ZERO_GPU) == ZERO_GPU and (note := zero_gpu_note(project)):
-        print(note)
-    if dry_run:
-        where = hardware or f"{ZERO_GPU} if it is new"
-        print(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {COLLECTION!r}")
-        print(f"dry run: {sum(plan.size for plan in plans):,} bytes in {len(plans)} repos; nothing was sent")
-        return []
-    publisher = Publisher(api or hub_client(), namespace, private=private)
-    addresses = [publisher.send(plan, version=version, hardware=hardware) for plan in plans]
-    addresses.append(publisher.collect(plans))
-    for address in addresses:
-        print(address)
+    with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
+        plans = plan_own(namespace, Path(work), only=only, pretrained=pretrained, project=project)
+        has_space = plans[-1].kind == SPACE
+        notes = [zero_gpu_note(project)] if has_space and (hardware or ZERO_GPU) == ZERO_GPU else []
+        if dry_run:
+            where = hardware or f"{ZERO_GPU} if it is new"
+            notes.append(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {_COLLECTION!r}")
+        _show(plans, notes, dry_run=dry_run)
+        if dry_run:
+            return []
+        client = api or hub_client()
+        addresses = [_send(plan, client, tag=version, private=private, hardware=hardware) for plan in plans]
+    addresses.append(_collect(client, namespace, plans, private=private))
+    print("\n".join(addresses))
     return addresses
+
+
+def publish_gallery(
+    namespace: str,
+    gallery: Path,
+    *,
+    pictures: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    private: bool = False,
+    hardware: str | None = None,
+    dry_run: bool = False,
+    project: Path = PROJECT,
+    api: HfApi | None = None,
+) -> list[str]:
+    """Publish a gallery and a Space that shows just it; return and print their addresses.
+
+    Args:
+        namespace: user or organisation.
+        gallery: the folder, which `visim build` made. It stays as it is.
+        pictures: a folder or a zip with the gallery's pictures, which go into a data set; None sends no pictures.
+        name: of the gallery and the Space on the Hub; by default that of the folder.
+        private: make new repos private; those that exist stay as they are.
+        hardware: of the Space, as the Hub calls it. None: ZeroGPU for a new one, and an old one keeps its own.
+        dry_run: only print the files that would be sent.
+        project: the project's own folder.
+        api: a client with a token; by default one with the token that `hf auth login` left.
+
+    Raises:
+        RepositoryError: the folder is no gallery, the name is none for a repo, there is no token, or the Hub refuses.
+        DataError: `pictures` lacks a picture of the gallery.
+        VisimError: a file of the gallery is damaged.
+    """
+    repo_id = _repo_id(namespace, name or gallery.resolve().name)
+    client = None if dry_run else api or hub_client()
+    keeps = client is not None and pictures is None and _pictures_repo(client, repo_id).has(LISTING)
+    with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
+        plans = plan_gallery(repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project)
+        notes = _gallery_notes(plans, private=private)
+        if (hardware or ZERO_GPU) == ZERO_GPU:
+            notes.append(zero_gpu_note(project))
+        _show(plans, notes, dry_run=dry_run)
+        if client is None:
+            return []
+        addresses = [_send(plan, client, private=private, hardware=hardware) for plan in plans]
+    print("\n".join(addresses))
+    return addresses
+
+
+def plan_own(
+    namespace: str, work: Path, *, only: Sequence[str] = (), pretrained: Path = BUNDLED, project: Path = PROJECT
+) -> list[RepoPlan]:
+    """Gather the files of visim's own repos, models first: the Space's page shows links to them.
+
+    Args:
+        namespace: user or organisation on the Hub.
+        work: an empty folder, which gets the files.
+        only: some of `PARTS`; by default all.
+        pretrained: the folder with the repo folders.
+        project: the project's own folder, which is the Space.
+
+    Raises:
+        RepositoryError: a folder is missing, or lacks files.
+        ConfigurationError: the README's front matter is not that of a Space.
+    """
+    if unknown := set(only) - set(PARTS):
+        raise RepositoryError(f"There is nothing called {sorted(unknown)} to publish: choose from {list(PARTS)}.")
+    wanted = [part for part in PARTS if not only or part in only]
+    for part in wanted:
+        (work / part).mkdir()
+    plans = [
+        _model_plan(f"{namespace}/{REPO_NAMES[part]}", pretrained / REPO_NAMES[part], work / part)
+        for part in wanted
+        if part != SPACE
+    ]
+    if SPACE in wanted:
+        stage_space(project, work / SPACE, namespace=namespace)
+        plans.append(
+            RepoPlan(
+                repo_id=f"{namespace}/{_SPACE_NAME}",
+                kind="space",
+                folder=work / SPACE,
+                mark="demo/app.py",
+                owned=SPACE_PATTERNS,
+                source=project,
+            )
+        )
+    return plans
+
+
+def plan_gallery(
+    repo_id: str,
+    gallery: Path,
+    work: Path,
+    *,
+    pictures: str | os.PathLike[str] | None = None,
+    keeps_pictures: bool = False,
+    project: Path = PROJECT,
+) -> list[RepoPlan]:
+    """Gather the files of a gallery's repos in the order in which they are sent: a repo needs those before it.
+
+    Args:
+        repo_id: of the gallery and of its Space on the Hub, namespace/name.
+        gallery: the folder, which `visim build` made.
+        work: an empty folder, which gets the files.
+        pictures: a folder or a zip with the gallery's pictures, or None.
+        keeps_pictures: the data set of an earlier run is on the Hub: without `pictures`, a gallery of pictures on this
+            machine goes on naming it.
+        project: the project's own folder.
+
+    Raises:
+        RepositoryError: the folder is no gallery, or its files cannot be gathered.
+        DataError: `pictures` lacks a picture of the gallery.
+        VisimError: a file of the gallery is damaged.
+    """
+    if not is_repo(gallery) or not (gallery / EMBEDDINGS).is_file():
+        raise RepositoryError(f"{gallery} has no gallery: make one with visim build PICTURES --out {gallery}")
+    if pictures is not None and "://" in os.fspath(pictures):
+        raise RepositoryError(
+            f"{pictures} is no folder and no zip: pictures that are published already are named by visim build --out "
+            f"{gallery} --image-root {pictures}"
+        )
+    repo = RepoFolder(gallery)
+    similarity = VisualSimilarity.from_pretrained(repo)  # nothing is published that does not load
+    folders = {kind: work / kind for kind in ("dataset", "model", "space")}
+    for folder in folders.values():
+        folder.mkdir()
+    plans, datasets = [], []
+    if pictures is not None or (keeps_pictures and root_warning(similarity.gallery.image_root)):
+        datasets.append(f"{repo_id}-{_PICTURES}")
+    if pictures is not None:
+        folder, source = folders["dataset"], Path(pictures)
+        stage_pictures(repo, similarity.gallery, source, folder, gallery_id=repo_id)
+        plans.append(_gallery_plan("dataset", datasets[0], folder, source, mark=LISTING, listing=LISTING))
+    folder = folders["model"]
+    copy_files(gallery, folder, [name for name in manifest_files(gallery) if name != SKIPPED])  # it names files here
+    if datasets:
+        header = {**repo.header(EMBEDDINGS), "image_root": f"{HUB_DATASETS}{datasets[0]}"}
+        write_tensors(folder / EMBEDDINGS, repo.tensors(EMBEDDINGS), metadata=header)
+    plans.append(_gallery_plan("model", repo_id, folder, gallery, mark=METADATA, owned=tuple(MANIFEST)))
+    folder, needs_timm = folders["space"], isinstance(similarity.model, TimmBackbone)
+    about = similarity.gallery.about
+    stage_gallery_space(project, folder, gallery_id=repo_id, about=about, datasets=datasets, needs_timm=needs_timm)
+    plans.append(_gallery_plan("space", repo_id, folder, project, mark=PROGRAM, owned=GALLERY_SPACE_PATTERNS))
+    return plans
+
+
+def _model_plan(repo_id: str, source: Path, folder: Path) -> RepoPlan:
+    if not source.is_dir():
+        raise RepositoryError(f"There is no {source} to publish: make it with `python -m lab.export`.")
+    names = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    names = {name for name in names if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)}
+    # The general extractor, which builds galleries, has none.
+    has_gallery = OOD in names or any(name.startswith("gallery/") for name in names)
+    if missing := sorted((_NEEDED_OF_A_MODEL | (_NEEDED_OF_A_GALLERY if has_gallery else set())) - names):
+        raise RepositoryError(f"{source} lacks {missing}: it is not a whole repo; export it again.")
+    copy_files(source, folder, names)
+    mark = METADATA if has_gallery else PROCESSOR
+    owned = (*MANIFEST, *_FORMER_FILES)
+    return RepoPlan(repo_id=repo_id, kind="model", folder=folder, mark=mark, owned=owned, source=source)
+
+
+def _gallery_plan(
+    kind: str, repo_id: str, folder: Path, source: Path, *, mark: str, owned: tuple[str, ...] = (), listing: str = ""
+) -> RepoPlan:
+    return RepoPlan(
+        repo_id=repo_id,
+        kind=kind,
+        folder=folder,
+        mark=mark,
+        owned=owned,
+        listing=listing,
+        keeps_edited_card=kind != "model",
+        source=source,
+    )
+
+
+def _pictures_repo(api: HfApi, repo_id: str) -> HubRepo:
+    return HubRepo(api, f"{repo_id}-{_PICTURES}", kind="dataset")
+
+
+def _repo_id(namespace: str, name: str) -> str:
+    repo_id = f"{namespace}/{name}"
+    longest = len(repo_id) + len(_PICTURES) + 1
+    if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)) or longest > _LONGEST_ID or name.endswith(".git"):
+        raise RepositoryError(
+            f"{repo_id!r} is no name for a repo of the Hub, which has letters, digits, '-', '_' and '.': choose "
+            f"another {'with --name' if _NAME.fullmatch(namespace) else '--namespace'}."
+        )
+    if name in {_SPACE_NAME, *REPO_NAMES.values()}:
+        raise RepositoryError(f"{name!r} is the name of one of visim's own repos: choose another with --name.")
+    return repo_id
+
+
+def _gallery_notes(plans: Sequence[RepoPlan], *, private: bool) -> list[str]:
+    """Return what whoever publishes a gallery should know before others see it."""
+    (model,) = (plan for plan in plans if plan.kind == "model")
+    has_pictures = plans[0].kind == "dataset"
+    notes = []
+    root = read_header(model.folder / EMBEDDINGS).get("image_root", "")
+    if warning := root_warning(root):
+        notes.append(f"warning: {warning} Send the pictures, too: --pictures PATH.")
+    elif root == f"{HUB_DATASETS}{model.repo_id}-{_PICTURES}" and not has_pictures:
+        notes.append(f"note: the pictures stay those of {root}; to send new and changed ones, give --pictures PATH.")
+    if has_pictures:
+        notes.append(
+            "note: the pictures are sent as they are, with whatever their files say of the camera and the place. The "
+            f"gallery on the Hub looks for them under {root}; {model.source} stays as it is."
+        )
+    if private:
+        notes.append(
+            "note: the Space needs a secret HF_TOKEN that may read the private gallery, and shows pictures of a "
+            "private data set only where a variable VISIM_IMAGES_<KEY> names it: see docs/hosting.md."
+        )
+    return notes
+
+
+def _show(plans: Sequence[RepoPlan], notes: Sequence[str], *, dry_run: bool) -> None:
+    """Print the repos, in a dry run every file, and the notes that are not empty."""
+    for plan in plans:
+        print(plan.summary())
+        if dry_run:
+            print("\n".join(f"  {size:>12,}  {name}" for name, size in plan.files.items()))
+    print("".join(f"{note}\n" for note in notes if note), end="")
+    if dry_run:
+        print(f"dry run: {sum(plan.size for plan in plans):,} bytes in {len(plans)} repos; nothing was sent")
+
+
+def _send(plan: RepoPlan, api: HfApi, *, private: bool, hardware: str | None, tag: str = "") -> str:
+    repo = HubRepo(api, plan.repo_id, kind=plan.kind)
+    address = repo.send(
+        plan.folder,
+        mark=plan.mark,
+        owned=plan.owned,
+        listing=plan.listing,
+        keeps_edited_card=plan.keeps_edited_card,
+        message=f"visim {visim_models.__version__}",
+        tag=tag,
+        private=private,
+        hardware=hardware,
+    )
+    print("".join(f"note: {note}\n" for note in repo.notes), end="")
+    return address
+
+
+def _collect(api: HfApi, namespace: str, plans: Sequence[RepoPlan], *, private: bool) -> str:
+    """Put the repos into the collection, which is made where it is missing; return its address."""
+    with explaining(api, f"make the collection {_COLLECTION!r}", namespace=namespace):
+        mine = api.list_collections(owner=namespace, limit=100)
+        slug = next((item.slug for item in mine if item.title == _COLLECTION), None)
+        if slug is None:
+            made = api.create_collection(
+                _COLLECTION, namespace=namespace, description=_DESCRIPTION, private=private, exists_ok=True
+            )
+            slug = made.slug
+        there = {(item.item_type, item.item_id) for item in api.get_collection(slug).items}
+        for plan in plans:
+            if (plan.kind, plan.repo_id) not in there:
+                kind = "space" if plan.kind == "space" else "model"
+                api.add_collection_item(slug, plan.repo_id, kind, exists_ok=True)
+    return f"{api.endpoint}/collections/{slug}"

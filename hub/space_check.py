@@ -13,8 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.gallery_space import PROGRAM, stage_gallery_space
-from hub.publish_plan import PROJECT, check_space, read_front_matter, stage_space, zero_gpu_note
+from hub.space import PROGRAM, PROJECT, check_space, read_front_matter, stage_gallery_space, stage_space, zero_gpu_note
 from hub.space_probe import ENDPOINTS, Probe, probe_app
 from visim_models import TimmBackbone, VisualSimilarity
 from visim_models.errors import DataError

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from visim_models.errors import RepositoryError
 from visim_models.repo_folder import drafting
-from visim_models.repo_folder.card_mark import mark_card
-from visim_models.repo_folder.manifest import CARD, EMBEDDINGS, MANIFEST
-from visim_models.repo_folder.upload import HubRepo, explaining, hub_client, root_warning
+from visim_models.repo_folder.hub_repo import HubRepo, hub_client, root_warning
+from visim_models.repo_folder.manifest import EMBEDDINGS, MANIFEST
 
 if TYPE_CHECKING:
     from visim_models.stored_pipeline import StoredPipeline
@@ -38,19 +37,19 @@ def push_pipeline(pipeline: "StoredPipeline", repo_id: str, *, private: bool, to
     namespace, slash, name = repo_id.partition("/")
     if not (namespace and slash and name):
         raise RepositoryError(f"{repo_id!r} is no repo id: write 'namespace/name'.", key="repo_id")
-    api = hub_client(token)
-    repo = HubRepo(api, repo_id)
+    repo = HubRepo(hub_client(token), repo_id)
     with TemporaryDirectory(prefix="visim-push-") as temporary:
         folder = Path(temporary) / "repo"
         with drafting(folder) as draft:
             pipeline.write_files(draft)
-            draft.write_text(CARD, mark_card(card_text(pipeline.gallery, pipeline.ood, pipeline.model)))
+            draft.write_card(card_text(pipeline.gallery, pipeline.ood, pipeline.model))
         if warning := root_warning(pipeline.gallery.image_root):
             _log.warning("%s Set gallery.image_root to an address before you publish it.", warning)
-        with explaining(api, f"publish the model repo {repo_id}", namespace=namespace):
-            api.create_repo(repo_id, private=private, exist_ok=True)
-            repo.check_is_ours(EMBEDDINGS)
-            if repo.has_edited_card():
-                (folder / CARD).unlink()
-            repo.commit(folder, owned=set(MANIFEST) - {CARD}, message="Publish a gallery with visim")
-    return repo.address
+        return repo.send(
+            folder,
+            mark=EMBEDDINGS,
+            owned=tuple(MANIFEST),
+            keeps_edited_card=True,
+            message="Publish a gallery with visim",
+            private=private,
+        )

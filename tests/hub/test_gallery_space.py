@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo.settings import Settings
-from hub.gallery_space import PROGRAM, stage_gallery_space
-from hub.publish_plan import check_space, read_front_matter
+from hub.space import PROGRAM, check_space, read_front_matter, stage_gallery_space
 from hub.space_probe import probe_app
 from tests.builders import tiny_repo
 from tests.processes import ROOT

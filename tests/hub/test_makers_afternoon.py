@@ -12,8 +12,8 @@ from gradio_client import Client, handle_file
 from huggingface_hub import HfApi
 
 from benchmarks.demo_process import running_demo
-from hub.gallery_space import PROGRAM
-from hub.publish_gallery import publish_gallery
+from hub.publish import publish_gallery
+from hub.space import PROGRAM
 from hub.space_probe import probe_app
 from tests.builders import tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub

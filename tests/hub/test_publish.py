@@ -13,12 +13,13 @@ from huggingface_hub import HfApi, _upload_pipeline
 
 import visim_models
 from hub.locate import REPO_NAMES
-from hub.publish import ZERO_GPU, publish
-from hub.publish_plan import PARTS, make_plan, read_front_matter
+from hub.publish import PARTS, plan_own, publish
+from hub.space import read_front_matter
 from tests.builders import files_of, tiny_repo
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from tests.processes import ROOT, run_module
 from visim_models import ConfigurationError, RepositoryError
+from visim_models.repo_folder.hub_repo import ZERO_GPU
 
 # What goes by Xet, the client's usual way for large files, has servers and a protocol of its own: no test covers it.
 # The client's own LFS upload hands its HTTP library a file in a way that the library has deprecated.
@@ -86,7 +87,7 @@ def publish_to(server: RecordingHub, pretrained: Path, project: Path, *, token: 
     return Outcome(printed.getvalue(), error)
 
 
-def test_everything_is_published_once(server: RecordingHub, pretrained: Path, project: Path) -> None:
+def test_everything_is_published_once(server: RecordingHub, pretrained: Path, project: Path, tmp_path: Path) -> None:
     first = publish_to(server, pretrained, project)
     assert first.error == ""
     assert set(server.repos) == {*(f"models/someone/{name}" for name in REPO_NAMES.values()), "spaces/someone/visim"}
@@ -102,11 +103,10 @@ def test_everything_is_published_once(server: RecordingHub, pretrained: Path, pr
     assert space.settings["hardware"] == ZERO_GPU
     assert set(space.files) == {".gitattributes", "README.md", "LICENSE", "requirements.txt", "demo/app.py",
                                 "hub/__init__.py", "visim_models/__init__.py"}  # fmt: skip
-    for plan in make_plan("someone", pretrained=pretrained, project=project):
+    (tmp_path / "work").mkdir()
+    for plan in plan_own("someone", tmp_path / "work", pretrained=pretrained, project=project):
         sent = server.repos[f"{plan.kind}s/{plan.repo_id}"].files
-        assert {name: len(sent[name]) for name in sent.keys() - {".gitattributes"}} == {
-            name: plan.size_of(name) for name in plan.files
-        }
+        assert {name: len(sent[name]) for name in sent.keys() - {".gitattributes"}} == plan.files
     readme = space.files["README.md"].decode()
     assert "- someone/visim-car-extractor\n" in readme
     assert "# visim in NAMESPACE/ is text" in readme
@@ -265,18 +265,22 @@ def test_a_plan_that_must_be_paid_for_says_so(server: RecordingHub, pretrained: 
 
 
 def test_a_dry_run_lists_every_file_and_touches_nothing(
-    pretrained: Path, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pretrained: Path,
+    project: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it asked the network"))
     before = files_of(project.parent)
     assert publish("someone", dry_run=True, pretrained=pretrained, project=project) == []
     printed = capsys.readouterr().out
-    for plan in make_plan("someone", pretrained=pretrained, project=project):
-        for name in plan.files:
-            assert f"  {plan.size_of(name):>12,}  {name}" in printed
     assert "__pycache__" not in printed
     assert "tests/" not in printed
     assert files_of(project.parent) == before
+    (tmp_path / "work").mkdir()
+    for plan in plan_own("someone", tmp_path / "work", pretrained=pretrained, project=project):
+        assert all(f"  {size:>12,}  {name}\n" in printed for name, size in plan.files.items())
 
 
 def test_a_python_that_zero_gpu_does_not_have_is_noted(
@@ -296,9 +300,9 @@ def test_a_python_that_zero_gpu_does_not_have_is_noted(
 def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> None:
     (pretrained / "visim-car-extractor" / "README.md").unlink()
     with pytest.raises(RepositoryError, match=r"README\.md"):
-        make_plan("someone", pretrained=pretrained, project=project)
+        publish("someone", dry_run=True, pretrained=pretrained, project=project)
     with pytest.raises(RepositoryError, match="choose from"):
-        make_plan("someone", only=["everything"], pretrained=pretrained, project=project)
+        publish("someone", dry_run=True, only=["everything"], pretrained=pretrained, project=project)
     for wrong in (
         "sdk: docker",
         'app_file: "../app.py"',
@@ -310,14 +314,14 @@ def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> 
         lines = [wrong if line.startswith(f"{key}:") else line for line in FRONT_MATTER.splitlines()]
         (project / "README.md").write_text("\n".join(lines), encoding="utf-8")
         with pytest.raises(ConfigurationError, match=r"README\.md"):
-            make_plan("someone", only=["space"], pretrained=pretrained, project=project)
+            publish("someone", dry_run=True, only=["space"], pretrained=pretrained, project=project)
 
 
 def test_a_network_without_a_gallery_is_published(server: RecordingHub, pretrained: Path, project: Path) -> None:
     folder = pretrained / "visim-general-extractor"
     shutil.rmtree(folder / "gallery")
     with pytest.raises(RepositoryError, match=r"gallery/metadata\.csv"):
-        make_plan("someone", only=["general-extractor"], pretrained=pretrained, project=project)
+        publish("someone", dry_run=True, only=["general-extractor"], pretrained=pretrained, project=project)
     for name in ("ood.json", "ood.safetensors"):
         (folder / name).unlink()
     for _ in range(2):
@@ -327,9 +331,9 @@ def test_a_network_without_a_gallery_is_published(server: RecordingHub, pretrain
     assert len(repo.commits) == 1
 
 
-def test_the_project_itself_is_a_space() -> None:
+def test_the_project_itself_is_a_space(tmp_path: Path) -> None:
     front = read_front_matter(ROOT)
-    (plan,) = make_plan("someone", only=["space"])
+    (plan,) = plan_own("someone", tmp_path, only=["space"])
     assert {"README.md", "requirements.txt", front["app_file"], "hub/__init__.py", "visim_models/__init__.py"} <= set(
         plan.files
     )

@@ -13,14 +13,14 @@ from PIL import Image
 
 from hub.__main__ import main
 from hub.gallery_pictures import LISTING
-from hub.gallery_space import PROGRAM
-from hub.publish_gallery import publish_gallery
-from hub.publisher import ZERO_GPU
+from hub.publish import publish_gallery
+from hub.space import PROGRAM
 from tests.builders import drawn_picture, files_of, tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from visim_models import VisimError, VisualSimilarity
 from visim_models.galleries import Description, build
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.hub_repo import ZERO_GPU
 from visim_models.repo_folder.manifest import EMBEDDINGS, SKIPPED
 
 # As in test_publish.py.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from demo.zero_gpu import mark_for_zero_gpu
-from hub.publish_plan import check_space, read_front_matter, space_files, stage_space
+from hub.space import check_space, read_front_matter, space_files, stage_space
 from hub.space_check import SpaceReport, check, find_python
 from hub.space_probe import ENDPOINTS, Probe, probe_app
 from visim_models import ConfigurationError, DataError

@@ -85,7 +85,7 @@ def test_what_the_hub_refuses_is_explained(folder: Path, tmp_path: Path) -> None
         assert "has files that visim did not publish (pytorch_model.bin)" in errors
         assert EMBEDDINGS not in hub.repos["models/someone/mine"].files
     errors = push(hub, folder, tmp_path, "someone/mine")[2]
-    assert "RepositoryError: Could not publish the model repo someone/mine" in errors
+    assert "RepositoryError: Could not create the model repo someone/mine" in errors
 
 
 @pytest.mark.parametrize("repo_id", ["mine", "someone/", "/mine", ""])

@@ -1,49 +1,15 @@
 """The card of a gallery, written from the gallery itself."""
 
-import re
 from collections.abc import Sequence
 
 from visim_models.galleries.verdict_check import summary
 from visim_models.gallery import Gallery
 from visim_models.models import PretrainedModel, TimmBackbone
 from visim_models.ood import OutOfDistributionDetector
+from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.metrics import Figure
 
-__all__ = ["card_text", "escaped"]
-
-_CARD = """\
----
-library_name: visim-models
-pipeline_tag: image-feature-extraction
-tags:
-- visual-similarity
-- image-retrieval
-- visim
----
-
-# {title}
-
-{count} pictures{labels}, to be searched by visual similarity.
-
-They were embedded by the network of this repo, a {network} (`{model_type}`, weights `{weights}`){origin}.
-
-## Search it
-
-Install the library from a copy of its source code, or with `pip install git+ADDRESS` of its repository:
-
-    pip install {package}
-
-Then search with a picture of your own:
-
-    from visim_models import VisualSimilarity
-
-    similarity = VisualSimilarity.from_pretrained("path/to/this/repo")  # or "namespace/repo" on the Hub
-    similarity.search("photo.jpg", top_k=4)
-
-## The verdict
-
-{verdict}
-"""
+__all__ = ["card_text"]
 
 _VERDICT = """\
 A query is called of another kind where at most {rate} of this gallery's pictures look as strange. The comparison rests
@@ -64,27 +30,21 @@ def card_text(
         check: how many drawn pictures the verdict finds; none where that is unknown.
     """
     labels = set() if gallery.engine else set(gallery.labels) - {""}  # a sample does not have them all
-    verdict = _VERDICT if detector.can_reject else _NO_VERDICT
-    if check:
-        verdict += f"\n\n{summary(check)}"
-    return _CARD.format(
-        package='"./visim[timm]"' if isinstance(model, TimmBackbone) else "./visim",
-        title=escaped(gallery.about.title) or "A visim gallery",
-        count=f"{len(gallery):,}",
-        labels=f" with {len(labels):,} label{'s' * (len(labels) > 1)}" if labels else "",
-        network=type(model).__name__,
-        model_type=model.model_type,
-        origin=_origin(model),
-        weights=gallery.weights_sha256[:12],
-        verdict=verdict.format(
-            rate=f"{100 * detector.false_alarm_rate:.3g} %", size=f"{len(detector.calibration_scores):,}"
-        ),
+    shown = f" with {len(labels):,} label{'s' * (len(labels) > 1)}" if labels else ""
+    verdict = (_VERDICT if detector.can_reject else _NO_VERDICT).format(
+        rate=f"{100 * detector.false_alarm_rate:.3g} %", size=f"{len(detector.calibration_scores):,}"
     )
-
-
-def escaped(text: str) -> str:
-    """Escape a text that the gallery's owner wrote for one line of Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+    return model_card(
+        name="my-gallery",
+        introduction=[
+            f"# {escaped(gallery.about.title) or 'A visim gallery'}",
+            f"{len(gallery):,} pictures{shown}, to be searched by visual similarity.",
+            f"They were embedded by the network of this repo, a {type(model).__name__} (`{model.model_type}`, weights "
+            f"`{gallery.weights_sha256[:12]}`){_origin(model)}.",
+        ],
+        sections=[f"## The verdict\n\n{verdict}", summary(check) if check else ""],
+        extra="timm" if isinstance(model, TimmBackbone) else "",
+    )
 
 
 def _origin(model: PretrainedModel) -> str:

@@ -22,8 +22,8 @@ from visim_models.models.timm_backbone import TimmBackbone
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder, drafting
 from visim_models.repo_folder.formats import file_sha256, read_json, read_tensors
+from visim_models.repo_folder.hub_repo import download_snapshot
 from visim_models.repo_folder.manifest import CARD, CONFIG, WEIGHTS
-from visim_models.repo_folder.snapshot import download_snapshot
 
 __all__ = ["is_timm_name", "timm_repo"]
 

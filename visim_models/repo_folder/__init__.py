@@ -5,9 +5,16 @@ into a new or empty folder or into a repo, never into its own input. It never to
 manifest, and a process killed at any moment leaves the old repo or the new one.
 """
 
-from visim_models.repo_folder.output import check_apart, check_output, is_repo
 from visim_models.repo_folder.reader import RepoFolder
-from visim_models.repo_folder.writer import RepoDraft, Version, drafting, version_of
+from visim_models.repo_folder.writer import (
+    RepoDraft,
+    Version,
+    check_apart,
+    check_output,
+    drafting,
+    is_repo,
+    version_of,
+)
 
 __all__ = [
     "RepoDraft",

@@ -1,4 +1,4 @@
-"""Replace files of a folder in one step: a process killed at any moment leaves the old folder or the new one.
+"""Replace a file, or files of a folder, in one step: a kill at any moment leaves the old version or the new one.
 
 The new folder is built beside the old one. Files of the old folder that are kept are hard-linked into it, then the two
 folders change names in one step. Of the old folder only files that are also in the new one, or that the caller owns,
@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,12 +20,32 @@ from pathlib import Path
 from visim_models.errors import RepositoryError, VisimError
 from visim_models.repo_folder.formats import one_line
 
-__all__ = ["link_or_copy", "replacing_files"]
+__all__ = ["link_or_copy", "replacing_file", "replacing_files"]
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _ASIDE = ".old"
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Replace a file in one step. A process that is killed leaves the old file, and a hidden one beside it.
+
+    Yields a path beside the file to write to; it takes the file's name when the block ends well, and goes otherwise.
+
+    Args:
+        path: the file, which may not exist yet; its folder must.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    staged = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        yield staged
+        os.replace(staged, path)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from visim_models.errors import RepositoryError
 from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_shapes, read_tensors
+from visim_models.repo_folder.hub_repo import download_snapshot
 from visim_models.repo_folder.manifest import MANIFEST, PLOTS, manifest_files
-from visim_models.repo_folder.snapshot import download_snapshot
 
 __all__ = ["RepoFolder"]
 

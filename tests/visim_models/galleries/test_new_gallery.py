@@ -119,7 +119,7 @@ def test_the_card_says_what_was_used_and_needs_the_wheel_alone(model: Path, pict
     assert "16 pictures with 4 labels" in card
     assert "library_name: visim-models" in card
     assert "from visim_models import VisualSimilarity" in card
-    assert "pip install ./" in card
+    assert "pip install ./visim " in card
     assert "this gallery's 16 pictures are too few" in card.lower()
     for word in ("import hub", "CIFAR", "car photographs", "validation", str(tmp_path)):
         assert word not in card

@@ -16,7 +16,7 @@ from visim_models.galleries import build
 from visim_models.galleries.skipped import read_skipped
 from visim_models.gallery import Gallery
 from visim_models.repo_folder import RepoFolder
-from visim_models.repo_folder.upload import root_warning
+from visim_models.repo_folder.hub_repo import root_warning
 from visim_models.search.milvus import MilvusIndex
 
 

@@ -1,0 +1,242 @@
+"""The files of a Space: visim's own, which is the project itself, or one that shows a single gallery."""
+
+import re
+import shutil
+import tomllib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from huggingface_hub import SpaceCardData, metadata_load
+
+from visim_models.about import GalleryAbout
+from visim_models.errors import ConfigurationError, RepositoryError
+from visim_models.repo_folder.card import escaped, mark_card
+from visim_models.repo_folder.hub_repo import LEFT_OUT
+from visim_models.repo_folder.manifest import CARD
+
+__all__ = [
+    "GALLERY_SPACE_PATTERNS",
+    "PROGRAM",
+    "PROJECT",
+    "SPACE_PATTERNS",
+    "check_space",
+    "copy_files",
+    "read_front_matter",
+    "space_files",
+    "stage_gallery_space",
+    "stage_space",
+    "zero_gpu_note",
+]
+
+PROJECT: Final = Path(__file__).resolve().parents[1]
+PROGRAM: Final = "visim_app.py"
+"""File of a gallery's Space that the Hub starts."""
+
+_OF_THE_APP: Final = (CARD, "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*")
+SPACE_PATTERNS: Final = (*_OF_THE_APP, "docs/*.png")
+"""Files of visim's own Space, as fnmatch reads them: what the app needs to run, and what its README shows."""
+GALLERY_SPACE_PATTERNS: Final = (*_OF_THE_APP, PROGRAM)
+"""Files of a gallery's Space. Publishing may replace or delete these, and no others."""
+
+_PLACEHOLDER: Final = "NAMESPACE/"
+"""Stands in the README's front matter for the namespace that the models are published under."""
+_ZERO_GPU_PYTHONS: Final = ("3.10", "3.12")
+"""Those that ZeroGPU has. Asked for another one, it takes 3.10. Source: https://huggingface.co/docs/hub/spaces-zerogpu"""
+_NEEDED: Final = (
+    "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file",
+)  # fmt: skip
+_OF_THE_PROJECT: Final = ("sdk", "sdk_version", "python_version", "suggested_hardware", "license")
+"""Keys that a gallery's Space has from the project's own front matter."""
+_LONGEST_DESCRIPTION: Final = 60
+
+_SOURCE: Final = '''\
+"""Start the demo with this gallery alone. A variable in the Space's settings wins over one that is set here."""
+
+import os
+import runpy
+from pathlib import Path
+
+os.environ.setdefault("VISIM_GALLERIES", {gallery_id!r})
+os.environ.setdefault("VISIM_ONLY", "1")
+runpy.run_path(str(Path(__file__).resolve().parent / "demo" / "app.py"), run_name="__main__")
+'''
+_BODY: Final = """\
+# {title}
+
+{description}Give it a picture: it shows the pictures of the gallery [{gallery_id}](https://huggingface.co/{gallery_id})
+that look most like it, with a percentage, and says so when yours is not the kind of picture that it knows.
+
+Made with visim.
+"""
+
+
+def space_files(project: Path) -> list[str]:
+    """List the files of the project that its Space needs, sorted."""
+    found = []
+    for pattern in SPACE_PATTERNS:
+        top, _, rest = pattern.partition("/")
+        paths = [project / top] if not rest else sorted((project / top).rglob("*"))
+        names = [path.relative_to(project).as_posix() for path in paths if path.is_file()]
+        found += [name for name in names if fnmatchcase(name, pattern)]
+    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT))
+
+
+def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy files of a folder into another one.
+
+    Raises:
+        RepositoryError: a file cannot be read, or the folder not be written.
+    """
+    try:
+        for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, target / name)
+    except OSError as error:
+        raise RepositoryError(f"The files of {source} cannot be gathered in {target} ({error}).") from error
+
+
+def stage_space(project: Path, target: Path, *, namespace: str = "") -> None:
+    """Put the files of visim's own Space into an empty folder.
+
+    Args:
+        project: the project's own folder.
+        target: the folder.
+        namespace: that the front matter names the models of; "" leaves the placeholder there.
+
+    Raises:
+        ConfigurationError: the project's front matter is not that of a Space.
+        RepositoryError: a file cannot be read or written.
+    """
+    check_space(project)
+    copy_files(project, target, space_files(project))
+    if namespace:
+        _, front, body = (project / CARD).read_text(encoding="utf-8").split("---\n", 2)
+        _write(target / CARD, "---\n".join(["", front.replace(_PLACEHOLDER, f"{namespace}/"), body]))
+
+
+def stage_gallery_space(
+    project: Path,
+    target: Path,
+    *,
+    gallery_id: str,
+    about: GalleryAbout,
+    datasets: Sequence[str] = (),
+    needs_timm: bool = False,
+) -> None:
+    """Put the files of a gallery's Space into an empty folder.
+
+    Args:
+        project: the project's own folder.
+        target: the folder.
+        gallery_id: of the gallery on the Hub, or a folder.
+        about: how the gallery describes itself.
+        datasets: of the Hub that have the gallery's pictures.
+        needs_timm: whether the gallery's network is one of timm.
+
+    Raises:
+        ConfigurationError: the project's front matter is not that of a Space, or it names no version of timm.
+        RepositoryError: a file cannot be read or written.
+    """
+    check_space(project)
+    copy_files(
+        project, target, (name for name in space_files(project) if not name.startswith(("hub/pretrained/", "docs/")))
+    )
+    if needs_timm:
+        requirements = (project / "requirements.txt").read_text(encoding="utf-8")
+        _write(target / "requirements.txt", f"{requirements}{_timm_requirement(project)}\n")
+    _write(target / PROGRAM, _SOURCE.format(gallery_id=gallery_id))
+    _write(target / CARD, _gallery_readme(project, gallery_id, about, datasets))
+
+
+def read_front_matter(project: Path) -> dict[str, Any]:
+    """Read the settings of the Space from the top of the project's README.
+
+    Raises:
+        ConfigurationError: there is no README, or no front matter in it that can be read.
+    """
+    path = project / CARD
+    try:
+        found = metadata_load(path)
+    except Exception as error:  # no file, no YAML, YAML that is no mapping
+        raise ConfigurationError(f"The front matter of {path} cannot be read ({error}).") from error
+    if not found:
+        raise ConfigurationError(f"{path} has no front matter: a Space is configured by it.")
+    return found
+
+
+def check_space(project: Path) -> None:
+    """Check that the front matter makes the project a Gradio Space that can start.
+
+    Raises:
+        ConfigurationError: a setting is missing, or has a value that the Hub does not take.
+    """
+    front = read_front_matter(project)
+    path = project / CARD
+    if missing := [key for key in _NEEDED if key not in front]:
+        raise ConfigurationError(f"The front matter of {path} lacks {missing}.")
+    if not all(isinstance(front[key], str) for key in _NEEDED):
+        raise ConfigurationError(
+            f"The front matter of {path} needs quotes around its versions: 3.10 would be read as 3.1."
+        )
+    if front["sdk"] != "gradio":
+        raise ConfigurationError(f"{path}: sdk is {front['sdk']!r}, but the demo is a gradio Space.")
+    if front["app_file"] not in space_files(project):
+        raise ConfigurationError(f"{path}: app_file is {front['app_file']!r}, and no such file goes to the Space.")
+    if len(str(front.get("short_description", ""))) > _LONGEST_DESCRIPTION:
+        raise ConfigurationError(f"{path}: short_description is longer than the Hub's {_LONGEST_DESCRIPTION} letters.")
+
+
+def zero_gpu_note(project: Path) -> str:
+    """Say what to change before the Space runs on ZeroGPU, or "".
+
+    Raises:
+        ConfigurationError: the README's front matter cannot be read.
+    """
+    named = str(read_front_matter(project)["python_version"])
+    if ".".join(named.split(".")[:2]) in _ZERO_GPU_PYTHONS:
+        return ""
+    return (
+        f"note: README.md names Python {named}, which ZeroGPU does not have: it would build the Space with 3.10, and "
+        'visim needs 3.11. Write python_version: "3.12".'
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _gallery_readme(project: Path, gallery_id: str, about: GalleryAbout, datasets: Sequence[str]) -> str:
+    title = " ".join(about.title.split()) or gallery_id.rpartition("/")[2]
+    front = SpaceCardData(
+        title=title,
+        emoji="🔎",
+        colorFrom="green",
+        colorTo="blue",
+        app_file=PROGRAM,
+        models=[gallery_id],
+        datasets=list(datasets) or None,
+        tags=["visual-similarity", "image-retrieval", "visim"],
+        short_description="Find the pictures that look most like yours",
+        **{key: value for key, value in read_front_matter(project).items() if key in _OF_THE_PROJECT},
+    )
+    description = escaped(about.description)
+    body = _BODY.format(
+        title=escaped(title), description=f"{description}\n\n" if description else "", gallery_id=gallery_id
+    )
+    return mark_card(f"---\n{front.to_yaml()}\n---\n\n{body}")
+
+
+def _timm_requirement(project: Path) -> str:
+    """Return the line of requirements.txt for timm, as the project's extra of that name has it.
+
+    Raises:
+        ConfigurationError: there is no such extra.
+    """
+    path = project / "pyproject.toml"
+    try:
+        extras = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        return next(str(line) for line in extras["timm"] if re.match(r"timm\b", line))
+    except (OSError, KeyError, ValueError, StopIteration) as error:
+        raise ConfigurationError(f"{path} has no extra 'timm', which the gallery's Space needs.", path=path) from error
