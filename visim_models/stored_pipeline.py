@@ -104,6 +104,7 @@ class StoredPipeline:
             local_files_only=local_files_only,
             token=token,
         )
+        repo.check_gallery()
         model = load_model(repo)
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
         gallery = Gallery.load(

@@ -1,6 +1,5 @@
 """Tiny collections made with the real classes, and the demo served for them on a free port."""
 
-import importlib
 import io
 import json
 import random
@@ -36,6 +35,7 @@ from visim_models import (
     VisualSimilarity,
 )
 from visim_models.models.base import PretrainedModel
+from visim_models.repo_folder import RepoFolder
 from visim_models.search.match_probability import MatchProbability
 
 expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow, not wrong
@@ -133,7 +133,7 @@ def bundled(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The tiny repos in the place of the bundled ones."""
     for name, folder in repos.items():
         shutil.copytree(folder, tmp_path / f"visim-{name}")
-    monkeypatch.setattr(importlib.import_module("hub.locate"), "BUNDLED", tmp_path)
+    monkeypatch.setattr(RepoFolder, "bundles", [tmp_path])
     return tmp_path
 
 

@@ -5,7 +5,7 @@ import os
 import pickle
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.builders import edit_json, raw_safetensors, tiny_car_repo, tiny_repo
 from tests.hub.olah_server import commit, flaky_network, serving_checkouts
 from tests.hub.recording_hub import RecordingHub, serving
 from tests.processes import ROOT, run_program
-from visim_models import ImageSourceError, RepositoryError
+from visim_models import GalleryError, ImageSourceError, RepositoryError, VisualSimilarity
 from visim_models.sources.download import download, origin
 
 # In a process of its own: the client reads its address and its switches when it is imported.
@@ -261,6 +261,16 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     secret.rename(folder / "real.json")
     (folder / "config.json").symlink_to("real.json")
     assert len(hub.load(folder).gallery) == 12
+
+
+@pytest.mark.parametrize("load", [hub.load, VisualSimilarity.from_pretrained])
+def test_a_network_without_a_gallery_says_how_one_is_made(load: Callable[[str], object]) -> None:
+    with pytest.raises(GalleryError) as caught:
+        load("general-extractor")
+    message = str(caught.value)
+    assert message.startswith("general-extractor is a network without a gallery: make one")
+    assert "visim build PICTURES --model general-extractor --out FOLDER" in message
+    assert (message.count("general-extractor"), message.count("GalleryError")) == (3, 0)
 
 
 def test_an_image_root_that_redirects_to_a_local_address_is_refused() -> None:

@@ -1,22 +1,24 @@
 """Find a repo folder and read its files."""
 
+import functools
 import os
+import tomllib
 from collections.abc import Collection
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from torch import Tensor
 
-from visim_models.errors import RepositoryError
+from visim_models.errors import GalleryError, RepositoryError
 from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_shapes, read_tensors
 from visim_models.repo_folder.hub_repo import download_snapshot
-from visim_models.repo_folder.manifest import MANIFEST, PLOTS, manifest_files
+from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, METADATA, OOD, PLOTS, manifest_files
 
 __all__ = ["RepoFolder"]
 
-_REPOS_GROUP: Final = "visim.repos"
-"""Entry points of installed packages that bundle repos: each is a folder of `visim-<name>` folders."""
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+_OF_THE_WHEEL: Final = "bundled"
+"""Folder of this package with the repos that the wheel has: each is a folder `visim-<name>`."""
 _NAMESPACE_VARIABLE: Final = "VISIM_NAMESPACE"
 
 
@@ -26,12 +28,19 @@ class RepoFolder:
     Args:
         path: the folder.
 
+    Attributes:
+        name: what it was found by: the path of a folder, a short name or a Hub id.
+        bundles: folders of `visim-<name>` folders, which `find` knows by their short names. A package that has such
+            repos adds its own when it is imported, as `hub` does.
+
     Raises:
         RepositoryError: a file in it is a link to somewhere else.
     """
 
+    bundles: ClassVar[list[Path]] = []
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.name = path, str(path)
         _refuse_links_out(path)
 
     @classmethod
@@ -70,7 +79,7 @@ class RepoFolder:
             return cls(_inside(Path(source), subfolder))
         name = os.fspath(source)
         if revision is None and not force_download and (bundled := _bundled(name)):
-            return cls(_inside(bundled, subfolder))
+            return cls(_inside(bundled, subfolder))._called(name)
         namespace = os.environ.get(_NAMESPACE_VARIABLE)
         is_short = name.replace("-", "").isalnum()
         if is_short and namespace:
@@ -89,11 +98,29 @@ class RepoFolder:
             local_files_only=local_files_only,
             token=token,
         )
-        return cls(_inside(snapshot, subfolder))
+        return cls(_inside(snapshot, subfolder))._called(name)
+
+    def check_gallery(self) -> None:
+        """Check that there is a gallery to search, and not a network alone.
+
+        Raises:
+            GalleryError: there is none. The message says how one is made.
+        """
+        if self.has(CONFIG) and not any(self.has(name) for name in (METADATA, EMBEDDINGS, OOD)):
+            raise GalleryError(
+                f"{self.name} is a network without a gallery: make one of your pictures with `visim build PICTURES "
+                f"--model {self.name} --out FOLDER`, or with VisualSimilarity.from_pictures(PICTURES, "
+                f"model={self.name!r}).",
+                path=self.path,
+            )
 
     def __truediv__(self, name: str) -> Path:
         """Return the path of a file of the manifest."""
         return self.path / name
+
+    def _called(self, name: str) -> Self:
+        self.name = name
+        return self
 
     def has(self, name: str) -> bool:
         """Return whether the repo has this file."""
@@ -129,15 +156,22 @@ def _inside(folder: Path, subfolder: str) -> Path:
 
 
 def _bundled(name: str) -> Path | None:
-    """Find a short name among the repos that installed packages bundle."""
-    for point in entry_points(group=_REPOS_GROUP):
-        try:
-            folder = Path(point.load()) / f"visim-{name}"
-        except (ImportError, AttributeError):  # the wheel alone, without the checkout that has the repos
-            continue
-        if "/" not in name and folder.is_dir():
-            return folder
-    return None
+    """Find a short name among the repos that packages bring, the wheel has, or the checkout declares."""
+    if "/" in name:
+        return None
+    parents = (*RepoFolder.bundles, _PACKAGE / _OF_THE_WHEEL, *_of_the_checkout())
+    return next((folder for parent in parents if (folder := parent / f"visim-{name}").is_dir()), None)
+
+
+@functools.cache
+def _of_the_checkout() -> list[Path]:
+    """Return the folder of repos that the pyproject.toml beside this package declares: none where it is installed."""
+    project = _PACKAGE.parent
+    try:
+        settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        return [project / settings["tool"]["visim"]["repos"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _refuse_links_out(folder: Path) -> None:

@@ -1,14 +1,16 @@
 """Repos are found by folder, short name or Hub id, and only files of visim are asked for."""
 
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-import visim_models.repo_folder.reader as reader
-from tests.processes import run_program
+from tests.processes import ROOT, run_program
 from visim_models import RepositoryError
 from visim_models.models import MODEL_TYPES
 from visim_models.repo_folder import RepoFolder
@@ -60,28 +62,37 @@ def test_a_repo_that_is_not_cached(tmp_path: Path) -> None:
 
 
 def test_a_short_name_without_a_bundle_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "entry_points", lambda group: [])
     monkeypatch.delenv("VISIM_NAMESPACE", raising=False)
-    with pytest.raises(RepositoryError, match=r"VISIM_NAMESPACE .* visim-car-extractor"):
-        RepoFolder.find("car-extractor")
-
-
-class Bundle:
-    """An entry point of an installed package."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-
-    def load(self) -> Path:
-        if self._folder is None:
-            raise ModuleNotFoundError("the wheel alone")
-        return self._folder
+    with pytest.raises(RepositoryError, match=r"VISIM_NAMESPACE .* visim-fish-extractor"):
+        RepoFolder.find("fish-extractor")
 
 
 def test_a_short_name_is_a_bundled_repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "visim-tiny").mkdir()
-    monkeypatch.setattr(reader, "entry_points", lambda group: [Bundle(None), Bundle(tmp_path)])
+    monkeypatch.setattr(RepoFolder, "bundles", [tmp_path / "nowhere", tmp_path])
     assert RepoFolder.find("tiny").path == tmp_path / "visim-tiny"
+
+
+WITHOUT_HUB = """
+import sys
+from visim_models import VisimError, VisualSimilarity
+from visim_models.repo_folder import RepoFolder
+try:
+    print(RepoFolder.find("car-extractor").path.name, "hub" in sys.modules)
+except VisimError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_a_checkout_declares_its_repos_and_nothing_is_imported_from_there(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "visim_models", tmp_path / "visim_models", ignore=shutil.ignore_patterns("__pycache__"))
+    answers = []
+    for place in (ROOT, tmp_path):
+        program = [sys.executable, "-c", WITHOUT_HUB]
+        environment = {**os.environ, "PYTHONPATH": str(place)}
+        done = subprocess.run(program, cwd=tmp_path / "..", env=environment, capture_output=True, text=True, check=True)
+        answers.append(done.stdout.split())
+    assert answers == [["visim-car-extractor", "False"], ["RepositoryError"]]
 
 
 @pytest.mark.parametrize("name", ["config.json", "gallery/metadata.csv"])
