@@ -5,30 +5,45 @@ metrics.json; nothing else is known of a model of one's own. A README.md that wa
 """
 
 import argparse
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult
 
-from hub.card_facts import CardFacts
 from hub.card_figures import figures_section
-from hub.card_plots import draw_card_plots
-from hub.card_sections import introduction, limits, origin, training, use
 from hub.locate import local_folder
+from hub.plots import draw_card_plots
+from visim_models import VisualSimilarity
+from visim_models.errors import ConfigurationError
 from visim_models.repo_folder import RepoFolder, drafting
-from visim_models.repo_folder.manifest import CARD, PLOTS
-from visim_models.repo_folder.metrics import Figure
+from visim_models.repo_folder.card import ADDRESS, markdown_table, model_card
+from visim_models.repo_folder.manifest import ABOUT, CARD, METRICS, PLOTS, TRAINING, WEIGHTS
+from visim_models.repo_folder.metrics import Figure, Metrics
 
-__all__ = ["ADDRESS", "LIBRARY_NAME", "add_arguments", "run", "write_card"]
+__all__ = ["add_arguments", "run", "write_card"]
 
-ADDRESS: Final = "ADDRESS"
-"""Stands in the command that installs the library where the address of visim's repository is not given."""
-LIBRARY_NAME: Final = "visim-models"
-
-_TAGS: Final = ("visim", "visual-similarity", "image-retrieval", "out-of-distribution-detection", "pytorch")
+_TAGS: Final = ("out-of-distribution-detection", "pytorch")
 _PLOTS_FOLDER: Final = "plots"
+_LABELS_SHOWN: Final = 20
 _MAIN_FIGURES: Final = ("accuracy", "reconstruction_", "retrieval_", "decorat", "ood_auroc_", "ood_false_alarms_")
 _METRIC_TYPES: Final = {"reconstruction_mse": "mse", "reconstruction_psnr": "psnr", "accuracy": "accuracy"}
+_TRAINING_FORM: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "task": str,
+    "recipe": str,
+    "settings": dict,
+    "epochs": int,
+    "seed": int,
+    "limit": (int, type(None)),
+    "command": str,
+    "sources": list,
+    "outliers": list,
+    "split_sha256": str,
+    "about": dict,
+}
+"""Key of training.json -> type of its value. Every key may be missing: a card does not mention it then."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,53 +80,129 @@ def write_card(folder: Path, *, address: str = ADDRESS) -> bool:
         RepositoryError: the folder cannot be written.
     """
     repo = RepoFolder(folder)
-    facts = CardFacts.read(repo)
+    name = folder.resolve().name
+    training = _training(repo)
+    texts = CardTexts.from_dict(training.pop("about", {}), path=repo / TRAINING)
+    similarity, metrics = VisualSimilarity.from_pretrained(repo), _metrics(repo)
     with drafting(folder) as draft:
-        plots = draw_card_plots(
-            repo, facts.similarity, facts.metrics, lambda name: draft.path(f"{_PLOTS_FOLDER}/{name}")
+        plots = draw_card_plots(repo, similarity, metrics, lambda name: draft.path(f"{_PLOTS_FOLDER}/{name}"))
+        card = model_card(
+            name=name,
+            introduction=_introduction(name, repo, similarity, texts),
+            sections=[
+                _training_section(training),
+                figures_section(metrics) if metrics else "",
+                *(f"![{caption}]({_PLOTS_FOLDER}/{file})\n\n{caption}" for file, caption in plots.items()),
+                _limits(similarity, texts),
+                _origin(texts),
+            ],
+            address=address,
+            tags=[*_TAGS, *texts.tags],
+            **_metadata(name, texts, training, metrics),
         )
-        sections = [
-            f"---\n{_metadata(facts).to_yaml()}\n---",
-            introduction(facts),
-            use(facts, address=address),
-            training(facts),
-            figures_section(facts.metrics) if facts.metrics else "",
-            *(f"![{caption}]({_PLOTS_FOLDER}/{name})\n\n{caption}" for name, caption in plots.items()),
-            limits(facts),
-            origin(facts),
-        ]
-        is_written = draft.write_card("\n\n".join(section for section in sections if section) + "\n")
+        is_written = draft.write_card(card)
         if is_written:  # a card that is kept may show plots that are not drawn any more
             draft.drop(*PLOTS)
     return is_written
 
 
-def _metadata(facts: CardFacts) -> ModelCardData:
-    texts, metrics = facts.texts, facts.metrics
+@dataclass(frozen=True)
+class CardTexts:
+    """The hand-written texts of a card: "about" in training.json. A card leaves out the empty ones.
+
+    Attributes:
+        title: heading.
+        summary: what the network is, one paragraph.
+        purpose: what it is for, a point each.
+        misuse: what it is not for.
+        limits: what its users should know.
+        origin: sources of architecture, data and methods.
+        license: SPDX id of the weights' licence.
+        tags: of the card, beside visim's own.
+        datasets: ids of data sets on the Hub.
+        dataset_name: name of the data that the figures are of.
+    """
+
+    title: str = ""
+    summary: str = ""
+    purpose: Sequence[str] = ()
+    misuse: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    origin: Sequence[str] = ()
+    license: str = ""
+    tags: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    dataset_name: str = ""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, path: Path) -> Self:
+        """Read "about" of training.json.
+
+        Raises:
+            ConfigurationError: a key is unknown or has a wrong value.
+        """
+        form = cls.__dataclass_fields__
+        for key, value in values.items():
+            is_list = key in form and form[key].default == ()
+            texts = value if is_list else [value]
+            if key not in form or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise ConfigurationError(
+                    f"{path}: about.{key} is unknown, or has a value that does not fit.", path=path
+                )
+        return cls(**values)
+
+
+def _training(repo: RepoFolder) -> dict[str, Any]:
+    """Read training.json; {} where there is none."""
+    path = repo / TRAINING
+    values = repo.json(TRAINING) if repo.has(TRAINING) else {}
+    for key, value in values.items():
+        if key in _TRAINING_FORM and not isinstance(value, _TRAINING_FORM[key]):
+            raise ConfigurationError(f"{path}: {key} has a value that does not fit.", path=path)
+    for row in (*values.get("sources", []), *values.get("outliers", [])):
+        if not isinstance(row, dict) or not isinstance(row.get("source"), str):
+            raise ConfigurationError(f"{path} has a source without a name.", path=path)
+        if not all(isinstance(row.get(key, {}), dict) for key in ("classes", "parts")):
+            raise ConfigurationError(f"{path}: classes and parts must be objects.", path=path)
+    return {key: value for key, value in values.items() if key in _TRAINING_FORM}
+
+
+def _metrics(repo: RepoFolder) -> Metrics | None:
+    if not repo.has(METRICS):
+        return None
+    metrics = Metrics.read(repo)
+    if metrics.weights_sha256 != repo.sha256(WEIGHTS):
+        raise ConfigurationError(
+            f"{repo / METRICS} is of other weights than {WEIGHTS}: measure again with `{metrics.command} --write`, or "
+            "delete it.",
+            path=repo / METRICS,
+            key="weights_sha256",
+        )
+    return metrics
+
+
+def _metadata(name: str, texts: CardTexts, training: Mapping[str, Any], metrics: Metrics | None) -> dict[str, Any]:
     figures = [each for each in metrics.figures if each.name.startswith(_MAIN_FIGURES)] if metrics else []
-    sources = [str(row["source"]) for row in facts.training.get("sources", [])]
+    sources = [str(row["source"]) for row in training.get("sources", [])]
     results = [
         EvalResult(
             task_type="image-feature-extraction",
             task_name="Visual similarity search",
             dataset_type=texts.datasets[0] if texts.datasets else "custom",
-            dataset_name=texts.dataset_name or ", ".join(sources) or facts.name,
+            dataset_name=texts.dataset_name or ", ".join(sources) or name,
             metric_type=_metric_type(figure),
             metric_name=f"{figure.name} ({figure.unit})" if figure.unit else figure.name,
             metric_value=figure.to_dict()["value"],
         )
         for figure in figures
     ]
-    return ModelCardData(
-        license=texts.license or None,
-        library_name=LIBRARY_NAME,
-        pipeline_tag="image-feature-extraction",
-        tags=[*_TAGS, *texts.tags],
-        datasets=list(texts.datasets) or None,
-        metrics=sorted({_metric_type(figure) for figure in figures}) or None,
-        model_name=facts.name if results else None,
-        eval_results=results or None,
-    )
+    return {
+        "license": texts.license or None,
+        "datasets": list(texts.datasets) or None,
+        "metrics": sorted({_metric_type(figure) for figure in figures}) or None,
+        "model_name": name if results else None,
+        "eval_results": results or None,
+    }
 
 
 def _metric_type(figure: Figure) -> str:
@@ -119,3 +210,154 @@ def _metric_type(figure: Figure) -> str:
     if name in _METRIC_TYPES:
         return _METRIC_TYPES[name]
     return "roc_auc" if "auroc" in name else "false_alarm_rate" if "false_alarms" in name else "precision_at_k"
+
+
+def _introduction(name: str, repo: RepoFolder, similarity: VisualSimilarity, texts: CardTexts) -> list[str]:
+    """Return the heading, what the repo is, and what it is for."""
+    about = repo.json(ABOUT) if repo.has(ABOUT) else {}
+    title, description = (about.get(key, "") for key in ("title", "description"))
+    if not isinstance(title, str) or not isinstance(description, str):
+        raise ConfigurationError(f"{repo / ABOUT}: title and description must be texts.", path=repo / ABOUT)
+    return [
+        f"# {_line(texts.title or title or name)}",
+        texts.summary or _network(similarity),
+        description,
+        _gallery(similarity),
+        _listed("It is for", texts.purpose),
+        _listed("It is not for", texts.misuse),
+    ]
+
+
+def _network(similarity: VisualSimilarity) -> str:
+    model = similarity.model
+    size = model.image_size
+    text = (
+        f"A network of the type `{model.model_type}`. It turns a picture, resized to {size} x {size} pixels, into an "
+        f"embedding of {model.embedding_dim:,} numbers; pictures are compared by the cosine of their embeddings."
+    )
+    if classes := getattr(model, "class_names", None):
+        text += f" It tells these classes: {', '.join(map(_line, classes))}."
+    return text
+
+
+def _gallery(similarity: VisualSimilarity) -> str:
+    total = len(similarity.gallery)
+    named = sorted(Counter(label for label in similarity.gallery.labels if label).items())
+    text = f"The gallery has {total:,} picture{'s' if total > 1 else ''}"
+    if named:
+        text += f" with {len(named):,} label{'s' if len(named) > 1 else ''}: "
+        text += _shortened([f"{_line(label)} ({count:,})" for label, count in named], last=" and ")
+    return f"{text}. The repo holds their embeddings and file names, not the pictures."
+
+
+def _training_section(record: Mapping[str, Any]) -> str:
+    """Return what the weights were trained by, as training.json says it."""
+    if not record:
+        return "## Training\n\nThe repo does not say how its weights were trained."
+    command, settings = record.get("command"), list(_settings(record.get("settings", {})))
+    parts = [
+        "## Training",
+        _run(record),
+        f"```sh\n{command}\n```" if command else "",
+        _sources(record.get("sources", [])),
+        _outliers(record.get("outliers", [])),
+        f"Settings: {', '.join(settings)}." if settings else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _run(record: Mapping[str, Any]) -> str:
+    stated = [
+        f"recipe `{record['recipe']}`" if record.get("recipe") else "",
+        f"task {_line(record['task'])}" if record.get("task") else "",
+        f"{record['epochs']} epochs" if "epochs" in record else "",
+        f"seed {record['seed']}" if "seed" in record else "",
+    ]
+    text = ", ".join(part for part in stated if part)
+    if not text:
+        return ""
+    limit = record.get("limit")
+    trial = f" A trial on at most {limit} pictures of each source." if limit else ""
+    return f"{text[0].upper()}{text[1:]}.{trial}"
+
+
+def _sources(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        (_line(row["source"]), _count(row.get("pictures")), _counts(row.get("classes")), _counts(row.get("parts")))
+        for row in rows
+    ]
+    return markdown_table(("trained on", "pictures", "classes", "parts"), cells) if cells else ""
+
+
+def _outliers(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [(_line(row["source"]), _line(row.get("part", "-")), _count(row.get("pictures"))) for row in rows]
+    return markdown_table(("pictures of other things", "for", "pictures"), cells) if cells else ""
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    """Yield the plain settings, those of groups with the group's name in front."""
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{name} ")
+        elif isinstance(value, bool):
+            yield f"{name} {'yes' if value else 'no'}"
+        elif isinstance(value, int | float):
+            yield f"{name} {value:.4g}"
+        elif isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):
+            yield f"{name} {'/'.join(f'{each:.4g}' for each in value)}"
+        elif isinstance(value, str):
+            yield f"{name} {_line(value)}"
+
+
+def _limits(similarity: VisualSimilarity, texts: CardTexts) -> str:
+    """Return what users should know: of the repo, of the percentage, and of the verdict."""
+    detector = similarity.ood
+    meaning = (
+        "A search finds pictures of the gallery alone, and the percentage is a cosine of embeddings, not a probability."
+    )
+    size = len(detector.calibration_scores)
+    if detector.threshold is not None:
+        verdict = "The verdict is a fixed threshold: its rate of false alarms is unknown."
+    elif not detector.can_reject:
+        verdict = f"There is no verdict: {size:,} calibration pictures are too few for it."
+    else:
+        verdict = (
+            f"The verdict is set for {100 * detector.false_alarm_rate:g} % false alarms, by {size:,} calibration "
+            "pictures. On pictures of another source the rate is another one."
+        )
+    return _listed("## Limits\n", [*texts.limits, meaning, verdict])
+
+
+def _origin(texts: CardTexts) -> str:
+    """Return the licence and the sources, where they are named."""
+    parts = [
+        f"Licence of the weights: {texts.license}." if texts.license else "",
+        _listed("", texts.origin).lstrip(),
+    ]
+    title = "Licence and origin" if texts.license else "Origin"
+    return "\n\n".join([f"## {title}", *filter(None, parts)]) if any(parts) else ""
+
+
+def _counts(values: object) -> str:
+    if not isinstance(values, Mapping) or not values:
+        return "-"
+    return _shortened([f"{_line(name)} {_count(count)}" for name, count in values.items()], last=", and ")
+
+
+def _shortened(texts: Sequence[str], *, last: str) -> str:
+    more = len(texts) - _LABELS_SHOWN
+    return ", ".join(texts[:_LABELS_SHOWN]) + (f"{last}{more:,} more" if more > 0 else "")
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "-"
+
+
+def _listed(heading: str, points: Sequence[str]) -> str:
+    return "\n".join([heading, *(f"* {point}" for point in points)]) if points else ""
+
+
+def _line(text: object) -> str:
+    """Return a name that somebody chose as one line that cannot become markup."""
+    return " ".join(str(text).split()).replace("<", "&lt;").replace("`", "'")

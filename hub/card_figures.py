@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from visim_models.repo_folder.card import markdown_table
 from visim_models.repo_folder.metrics import Figure, Metrics, is_met
 
-__all__ = ["figures_section", "markdown_table"]
+__all__ = ["figures_section"]
 
 _AUROC: Final = "ood_auroc_"
 _FOUND: Final = "ood_found_at_"
@@ -27,12 +28,6 @@ def figures_section(metrics: Metrics) -> str:
         _suspected_labels(metrics),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _main_table(figures: Sequence[Figure], baselines: Sequence[Figure]) -> str:

@@ -17,7 +17,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from hub.__main__ import main
-from hub.card import LIBRARY_NAME, write_card
+from hub.card import write_card
 from hub.card_figures import figures_section
 from lab.evaluation import evaluate
 from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_similarity, write_part
@@ -27,6 +27,7 @@ from visim_models.errors import ConfigurationError
 from visim_models.galleries.card import card_text
 from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.card import LIBRARY_NAME
 from visim_models.repo_folder.metrics import Figure, Metrics
 
 ONE_NEIGHBOUR = {"top_distance": Weighting(1, 0, 1)}
