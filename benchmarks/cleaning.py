@@ -26,7 +26,6 @@ from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.galleries.model_parts import ModelParts
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.models.embedding import embed_pixels
 
 __all__ = [
     "average_precision",
@@ -314,11 +313,11 @@ def speed_rows(scale: Scale) -> Iterator[Row]:
 def _network_seconds(parts: ModelParts, paths: list[Path]) -> float:
     """Return the time that the network alone takes for as many pictures."""
     at_once = pictures_at_once(parts.processor.size)
-    pixels = torch.stack([parts.processor(path) for path in paths[:at_once]])  # (B, 3, S, S)
+    pixels = np.stack([parts.processor(path) for path in paths[:at_once]])  # (B, 3, S, S)
     blocks = max(len(paths) // at_once // 10, 1)
     start = time.perf_counter()
     for _ in range(blocks):
-        embed_pixels(parts.model, pixels)
+        parts.network.embed(pixels)
     return (time.perf_counter() - start) * len(paths) / (blocks * len(pixels))
 
 
@@ -329,7 +328,7 @@ def group_rows(scale: Scale) -> Iterator[Row]:
     rows = torch.randn(count, _WIDTH, generator=generator)
     planted = count // 20
     rows[:planted] = rows[planted : 2 * planted] + 0.1 * torch.randn(planted, _WIDTH, generator=generator)
-    gallery = Gallery([f"{index:06d}.jpg" for index in range(count)], [""] * count, rows)
+    gallery = Gallery([f"{index:06d}.jpg" for index in range(count)], [""] * count, rows.numpy())
     blocks = min(_TRIED_BLOCKS, count // _BLOCK) or 1
     start = time.perf_counter()
     for block in range(blocks):

@@ -22,8 +22,7 @@ import hub
 from benchmarks.measuring import Floor, Row, Work, interleaved, median, percentile, resident_memory
 from benchmarks.scale import Scale, jpegs
 from visim_models import EngineError, ImageProcessor
-from visim_models.models import load_model
-from visim_models.models.embedding import embed_pixels, prepared
+from visim_models.models import TorchNetwork, load_model
 from visim_models.repo_folder import RepoFolder
 from visim_models.search import ExactIndex, PictureTexts
 from visim_models.search.engine import EngineAddress, collection_name
@@ -161,7 +160,7 @@ def engine_rows(scale: Scale) -> Iterator[Row]:
                 break
             matrix = _repeated(real, count)
             queries = _repeated(real, max(scale.rounds * scale.queries, _TOGETHER), seed=1)
-            exact = ExactIndex(matrix)
+            exact = ExactIndex(matrix.numpy())
             for name, kind in _KINDS:
                 if package := missing_package(name):
                     print(f"not measured: {name} needs the package {package}", file=sys.stderr)
@@ -179,7 +178,7 @@ def _row(
     name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: Tensor, figures: _Figures, scale: Scale
 ) -> Row:
     works: dict[str, Work] = {
-        "exact": lambda: exact.search(queries[:1], top_k=_TOP_K),
+        "exact": lambda: exact.search(queries[:1].numpy(), top_k=_TOP_K),
         _MATRIX: matrix.sum,
     }
     times = {work: 1e3 * median(found) for work, found in interleaved(works, rounds=scale.rounds).items()}
@@ -226,14 +225,14 @@ def _measure(name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: T
         one, found = [], []
         for number in range(scale.rounds * scale.queries):
             begun = time.perf_counter()
-            _, indices = index.search(queries[number : number + 1], top_k=_TOP_K)
+            _, indices = index.search(queries[number : number + 1].numpy(), top_k=_TOP_K)
             one.append(time.perf_counter() - begun)
             found.append([positions[each] for each in indices[0].tolist()])
-        _, wanted = exact.search(queries[: len(found)], top_k=_TOP_K)
+        _, wanted = exact.search(queries[: len(found)].numpy(), top_k=_TOP_K)
         recall = float(
             np.mean([len({*row} & {*true}) / _TOP_K for row, true in zip(found, wanted.tolist(), strict=True)])
         )
-        together: dict[str, Work] = {"many": lambda: index.search(queries[:_TOGETHER], top_k=_TOP_K)}
+        together: dict[str, Work] = {"many": lambda: index.search(queries[:_TOGETHER].numpy(), top_k=_TOP_K)}
         many = interleaved(together, rounds=scale.rounds)["many"]
         figures = _Figures(one, many, recall, build, engine.disk, engine.memory)
         index.close()
@@ -248,12 +247,12 @@ def _filled(engine: EngineProcess, kind: str, matrix: Tensor) -> tuple[MilvusInd
     for start in range(0, len(matrix), _ADDED_AT_ONCE):
         part = matrix[start : start + _ADDED_AT_ONCE]
         names = [f"{number}.jpg" for number in range(start, start + len(part))]
-        indices = new.add(part, PictureTexts(names, ["car"] * len(part)))
+        indices = new.add(part.numpy(), PictureTexts(names, ["car"] * len(part)))
         positions |= dict(zip(indices.tolist(), range(start, start + len(part)), strict=True))
     new.publish(alias)
     new.close()
     index = MilvusIndex(engine.address, alias, width=matrix.shape[1], kind=kind, count=len(matrix), timeout=120)
-    index.search(matrix[:1], top_k=1)  # what is loaded at the first search is not what is measured
+    index.search(matrix[:1].numpy(), top_k=1)  # what is loaded at the first search is not what is measured
     return index, positions
 
 
@@ -262,9 +261,9 @@ def _real_embeddings(model: str, scale: Scale) -> Tensor:
     repo = RepoFolder(hub.locate(model))
     if repo.has("gallery/embeddings.safetensors"):
         return torch.from_numpy(hub.load(model).gallery.embeddings)
-    network, processor = prepared(load_model(repo)), ImageProcessor.load(repo)
+    network, processor = TorchNetwork(load_model(repo)), ImageProcessor.load(repo)
     pixels = (processor(picture)[None] for picture in jpegs("cars", scale.built_generally // 4, data=scale.data))
-    return torch.cat([embed_pixels(network, each) for each in pixels])
+    return torch.from_numpy(np.concatenate([network.embed(each) for each in pixels]))
 
 
 def _repeated(real: Tensor, count: int, *, seed: int = 0) -> Tensor:

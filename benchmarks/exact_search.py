@@ -83,11 +83,11 @@ def _times(gallery: Gallery, queries: Tensor, rounds: int) -> dict[str, float]:
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(_WIDTH)
     index.add(matrix)
-    ours = gallery.search(queries, top_k=_TOP_K)
+    ours = gallery.search(wanted, top_k=_TOP_K)
     check_same(ours, index.search(wanted, _TOP_K), matrix, wanted)
     check_same(ours, _sorted_in_full(matrix, wanted), matrix, wanted)
     works: dict[str, Work] = {
-        "visim": lambda: gallery.search(queries, top_k=_TOP_K),
+        "visim": lambda: gallery.search(wanted, top_k=_TOP_K),
         "faiss": lambda: index.search(wanted, _TOP_K),
         "numpy": lambda: _sorted_in_full(matrix, wanted),
         _MATRIX: torch.from_numpy(matrix).sum,
@@ -119,12 +119,12 @@ def _memory_row(count: int, rounds: int) -> Row:
 
 def _measure_memory(count: int) -> int:
     """Return the most bytes that making and searching a gallery adds to this process."""
-    _gallery(10).search(_queries(1), top_k=_TOP_K)  # the first search starts threads
+    _gallery(10).search(_queries(1).numpy(), top_k=_TOP_K)  # the first search starts threads
     before = resident_memory()
     reset_peak()
     gallery = _gallery(count)
-    gallery.search(_queries(1), top_k=_TOP_K)
-    gallery.search(_queries(_TOGETHER), top_k=_TOP_K)
+    gallery.search(_queries(1).numpy(), top_k=_TOP_K)
+    gallery.search(_queries(_TOGETHER).numpy(), top_k=_TOP_K)
     return peak_memory() - before
 
 
@@ -148,7 +148,7 @@ def _sorted_in_full(matrix: npt.NDArray[np.float32], queries: npt.NDArray[np.flo
 
 
 def _gallery(count: int) -> Gallery:
-    return Gallery([f"{number}.jpg" for number in range(count)], [""] * count, _unit_rows(count))
+    return Gallery([f"{number}.jpg" for number in range(count)], [""] * count, _unit_rows(count).numpy())
 
 
 def _unit_rows(count: int) -> Tensor:

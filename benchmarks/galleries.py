@@ -122,7 +122,9 @@ def _built(pictures: Files, folder: Path, model: str) -> VisualSimilarity:
 
 def _by_pixels(similarity: VisualSimilarity, shown: Files, asked: Files) -> list[list[str]]:
     def rows(files: Iterable[bytes]) -> torch.Tensor:
-        squares = torch.stack([similarity.processor.resize(decode_image(content)) for content in files]).float()
+        squares = torch.stack(
+            [torch.from_numpy(similarity.processor.resize(decode_image(content))) for content in files]
+        ).float()
         return F.interpolate(squares, size=_PIXEL_SIDE, mode="area").flatten(1)  # (N, 3 * 32 * 32)
 
     labels = [name.partition("/")[0] for name in shown]

@@ -14,11 +14,13 @@ import hub
 from benchmarks.article import Article, CarArticle, Cifar10Article
 from benchmarks.measuring import Floor, Row, Work, interleaved, medians, percentile
 from benchmarks.scale import Scale, are_photographs, jpegs, upload, write_folder
+from lab.tensors import embed_pixels
 from visim_models import ImageProcessor, VisualSimilarity
 from visim_models.galleries import build
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import PretrainedModel, load_model
-from visim_models.models.embedding import decode_pictures, embed_pixels, prepared
+from visim_models.models.torch_network import prepared
+from visim_models.pipeline import decode_pictures
 from visim_models.repo_folder import RepoFolder
 
 __all__ = [
@@ -44,7 +46,7 @@ def query_parts(similarity: VisualSimilarity, picture: bytes) -> dict[str, Work]
     They are: Pillow decoding the JPEG, with no check around it; the network on one picture; and reading every embedding
     of the gallery once.
     """
-    pixels = similarity.processor(picture)[None].to(similarity.device)  # (1, 3, S, S)
+    pixels = similarity.processor(picture)[None]  # (1, 3, S, S)
     matrix = torch.from_numpy(similarity.gallery.embeddings)  # (N, D)
 
     def decode() -> None:
@@ -53,7 +55,7 @@ def query_parts(similarity: VisualSimilarity, picture: bytes) -> dict[str, Work]
 
     return {
         "decoding": decode,
-        "one forward pass": lambda: similarity.embed_pixels(pixels),
+        "one forward pass": lambda: similarity.network.embed(pixels),
         "one pass over the matrix": matrix.sum,
     }
 
@@ -143,7 +145,7 @@ def check_same_ranking(similarity: VisualSimilarity, article: Article, picture: 
     Raises:
         RuntimeError: they do not.
     """
-    theirs = article.rank(similarity.processor(picture)[None])
+    theirs = article.rank(torch.from_numpy(similarity.processor(picture))[None])
     scores = dict(theirs)  # by name: copies of a picture in the gallery may have each other's rank
     for rank, match in enumerate(similarity.search(picture).matches):
         if abs(match.score - theirs[rank][1]) > 1e-3 or abs(match.score - scores[match.file_name]) > 1e-3:
@@ -162,7 +164,7 @@ def _build_row(scale: Scale, model: str, count: int) -> Row:
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         folder = Path(name)
         paths = write_folder(jpegs(_TAB, count, data=scale.data), folder / "pictures")
-        pixels = torch.stack([processor(path) for path in paths])  # (N, 3, S, S)
+        pixels = torch.stack([torch.from_numpy(processor(path)) for path in paths])  # (N, 3, S, S)
         outs = (folder / f"repo-{number}" for number in itertools.count())
         works = {
             "build": lambda: build(folder / "pictures", next(outs), model=repo, progress=False),

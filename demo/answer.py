@@ -106,7 +106,7 @@ class Answers:
         decoder = self._collection.decoder
         if decoder is None:
             return {}
-        seen = decoder.processor.resize(picture).permute(1, 2, 0).numpy()  # (S, S, 3)
+        seen = decoder.processor.resize(picture).transpose(1, 2, 0)  # (S, S, 3)
         return {
             self._parts.inside: gr.update(visible=True),
             self._parts.seen: self._files.keep_enlarged(Image.fromarray(seen)),

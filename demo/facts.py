@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from demo.texts import say
 from visim_models import GalleryAbout, Match
-from visim_models.about import is_link
+from visim_models.gallery import is_link
 
 __all__ = ["explain_facts", "fact_line", "link_to", "shortened"]
 

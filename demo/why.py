@@ -10,7 +10,7 @@ from demo.copies import Found
 from demo.highlight import highlighted, legend
 from demo.search import Search
 from demo.texts import say
-from visim_models.search.agreement import relative_agreement_map
+from visim_models.search.feedback import relative_agreement_map
 
 __all__ = ["Why", "explain_match"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -275,10 +274,9 @@ def _draw_tiles(similarity: VisualSimilarity, file: Path) -> None:
 
 
 def _draw_reconstructions(similarity: VisualSimilarity, file: Path) -> None:
-    processor, model = similarity.processor, similarity.model
+    processor, network = similarity.processor, similarity.network
     drawn = np.concatenate([synthetic_outliers(kind, 1, processor.size, seed=7) for kind in SYNTHETIC_KINDS])
-    with torch.inference_mode():
-        rebuilt = processor.denormalize(model(processor.normalize(torch.from_numpy(drawn))))  # (N, 3, S, S)
+    rebuilt = processor.denormalize(network.decode(network.embed(processor.normalize(drawn))))  # (N, 3, S, S)
     draw_reconstructions(drawn, rebuilt, file)
 
 

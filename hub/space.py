@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from huggingface_hub import SpaceCardData, metadata_load
 
-from visim_models.about import GalleryAbout
 from visim_models.errors import ConfigurationError, RepositoryError
+from visim_models.gallery import GalleryAbout
 from visim_models.repo_folder.card import escaped, mark_card
 from visim_models.repo_folder.hub_repo import LEFT_OUT
 from visim_models.repo_folder.manifest import CARD

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -128,7 +129,7 @@ def load_images(
     names = [names[index] for index in _evenly_spaced(len(names), limit)]
     if keep:
         names = [name for name in names if _is_kept(store, name, keep)]
-    found: list[tuple[str, Tensor, str]] = []
+    found: list[tuple[str, npt.NDArray[np.uint8], str]] = []
     left_out = len(store.unreadable)
     with tqdm(total=len(names), desc=f"reading {Path(source).name}", unit="picture", disable=quiet) as bar:
         for batch in store.decode_many(names, processor, at_once=pictures_at_once(processor.size)):
@@ -143,7 +144,7 @@ def load_images(
     return ImageSet(
         [name for name, *_ in found],
         [label_of(name) for name, *_ in found],
-        torch.stack([pixels for _, pixels, _ in found]) if found else empty,  # (N, 3, S, S)
+        torch.from_numpy(np.stack([pixels for _, pixels, _ in found])) if found else empty,  # (N, 3, S, S)
         [sha256 for *_, sha256 in found],
     )
 

@@ -13,7 +13,7 @@ from lab.splits import HELD_OUT, Split, learned_beside, not_held_out
 from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
 from visim_models.errors import DataError, ImageSourceError, VisimError
 from visim_models.models import MODEL_TYPES, PretrainedModel
-from visim_models.models.embedding import keep_freed_memory, prepared
+from visim_models.models.torch_network import keep_freed_memory, prepared
 from visim_models.repo_folder import RepoFolder, check_output, drafting
 from visim_models.repo_folder.manifest import CONFIG, LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
 from visim_models.search.match_probability import MatchProbability
@@ -99,7 +99,7 @@ def export_run(
     trained_on = _load_sources(sources, processor, split, limit=record.limit)
     held_out = trained_on.subset(split.indices(trained_on.sha256, HELD_OUT))
     known = not_held_out(shown, held_out, split)
-    embeddings = embed_images(model, processor, shown.pixels).half().float()  # as they are stored
+    embeddings = embed_images(model, processor, shown.pixels).half().float().numpy()  # as they are stored
     entries = Gallery(shown.file_names, shown.labels, embeddings, image_root=image_root)
     leave_out = left_out_labels({*shown.labels, *held_out.labels})
     others = load_outliers(outliers, processor.size, part="fit", seed=record.seed, leave_out=leave_out, limit=limit)

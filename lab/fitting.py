@@ -12,11 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lab.data import ImageSet
+from lab.tensors import Measured, embed_pixels, normalized
 from visim_models.gallery import Gallery
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.measurements import NEIGHBOURS, Measured, measure
-from visim_models.models import PretrainedModel
-from visim_models.models.embedding import embed_pixels
+from visim_models.measurements import NEIGHBOURS, measure
+from visim_models.models import PretrainedModel, TorchNetwork
 from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
 from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
@@ -61,11 +61,12 @@ def measure_against(gallery: Gallery, model: PretrainedModel, processor: ImagePr
         processor: of the model.
         images: the pictures.
     """
-    parts = []
-    for pixels in _batches(processor, images, "measuring"):
-        embeddings = embed_pixels(model, pixels)  # (B, D)
+    parts, network = [], TorchNetwork(model)
+    for batch in _batches(processor, images, "measuring"):
+        pixels = batch.numpy()
+        embeddings = network.embed(pixels)  # (B, D)
         scores, _ = gallery.search(embeddings, top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
-        parts.append(Measured(embeddings, measure(model, pixels, embeddings, torch.from_numpy(scores))))
+        parts.append(Measured.of_arrays(embeddings, measure(network, pixels, embeddings, scores)))
     return Measured.concatenate(parts)
 
 
@@ -133,7 +134,7 @@ class DetectorFit:
         outside = self.outside.subset([index for index, kind in enumerate(self.kinds) if kind != without or not kind])
         probe = fit_logistic(self.ours, outside.embeddings[::2], penalty=_PROBE_PENALTY)
         uncalibrated = _weighed(self.inside, outside.subset(slice(1, None, 2)), probe, false_alarm_rate)
-        return uncalibrated.calibrated(uncalibrated.score(self.calibration))
+        return uncalibrated.calibrated(uncalibrated.score(*self.calibration))
 
 
 def _weighed(
@@ -156,7 +157,7 @@ def _weighed(
         for index, name in enumerate(means)
     }
     return OutOfDistributionDetector(
-        weightings, threshold=0.0, false_alarm_rate=false_alarm_rate, probe_weight=weight, probe_bias=bias
+        weightings, threshold=0.0, false_alarm_rate=false_alarm_rate, probe_weight=weight.numpy(), probe_bias=bias
     )
 
 
@@ -178,7 +179,8 @@ def fit_match_probability(
     own = queries.subset([index for index, label in enumerate(queries.labels) if label in labels])
     if not len(own):
         return None
-    scores, indices = known.search(embed_images(model, processor, own.pixels), top_k=min(NEIGHBOURS, len(known)))
+    embeddings = embed_images(model, processor, own.pixels).numpy()  # (Q, D)
+    scores, indices = known.search(embeddings, top_k=min(NEIGHBOURS, len(known)))
     is_true = [[known.labels[index] == label for index in row] for label, row in zip(own.labels, indices, strict=True)]
     rising, probabilities = isotonic(scores.ravel(), np.ravel(is_true).astype(float))
     return MatchProbability(rising, probabilities, len(own))
@@ -254,5 +256,5 @@ def _batches(processor: ImageProcessor, images: Tensor, description: str) -> Ite
     """Split uint8 pictures into batches of the network's input, (B, 3, S, S) float32, with a progress bar."""
     with tqdm(total=len(images), desc=description, unit="picture", leave=False) as bar:
         for batch in images.split(pictures_at_once(processor.size)):
-            yield processor.normalize(batch)
+            yield normalized(processor, batch)
             bar.update(len(batch))

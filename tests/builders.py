@@ -21,6 +21,7 @@ from visim_models import (
     VisualSimilarity,
 )
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.models import TorchNetwork
 from visim_models.repo_folder import RepoDraft
 
 __all__ = [
@@ -117,14 +118,13 @@ def write_part(part: Any, folder: Path) -> None:
 def _with_gallery(
     model: ConvolutionalAutoencoder | CarFeatureExtractor, processor: ImageProcessor, count: int, *, root: str
 ) -> VisualSimilarity:
-    shown = torch.stack([processor.resize(Image.fromarray(picture)) for picture in drawn_pictures(count)])
-    with torch.inference_mode():
-        embeddings = model.embed(processor.normalize(shown))
+    shown = np.stack([processor.resize(Image.fromarray(picture)) for picture in drawn_pictures(count)])
+    embeddings = TorchNetwork(model).embed(processor.normalize(shown))
     names = [f"{CAR_CLASSES[place % 4]}/{place:04d}.png" for place in range(count)]
     labels = [CAR_CLASSES[place % 4] for place in range(count)]
-    gallery = Gallery(names, labels, embeddings.half().float(), image_root=root)
+    gallery = Gallery(names, labels, embeddings.astype(np.float16).astype(np.float32), image_root=root)
     others = drawn_pictures(60, seed=7)
-    held_out = torch.stack([processor.resize(Image.fromarray(picture)) for picture in others])
+    held_out = torch.from_numpy(np.stack([processor.resize(Image.fromarray(picture)) for picture in others]))
     drawn = [synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS]
     detector = DetectorFit.measure(
         gallery,

@@ -91,7 +91,7 @@ def _write_repo(
     about: Mapping[str, Any] | None,
 ) -> Path:
     split = Split({sha256: PARTS[index % len(PARTS)] for index, sha256 in enumerate(trained_on.sha256)})
-    gallery = Gallery(shown.file_names, shown.labels, embed_images(model, processor, shown.pixels))
+    gallery = Gallery(shown.file_names, shown.labels, embed_images(model, processor, shown.pixels).numpy())
     known = [index for index, sha256 in enumerate(shown.sha256) if split.part_of(sha256) in (None, "train")]
     parts = {part: trained_on.pixels[split.indices(trained_on.sha256, [part])] for part in ("fit", "calibration")}
     outliers = torch.from_numpy(synthetic_outliers("noise", 8, processor.size, seed=0))

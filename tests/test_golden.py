@@ -49,13 +49,16 @@ def bundled(name: str) -> VisualSimilarity:
     return VisualSimilarity.from_pretrained(folder)
 
 
+def tensor_of(processor: ImageProcessor) -> torch.Tensor:
+    return torch.from_numpy(np.stack([processor(picture) for picture in PICTURES]))
+
+
 def embedded(name: str) -> npt.NDArray[np.float64]:
     """The (4, D) embeddings of the drawn pictures, by the network of a repo with or without a gallery."""
     repo = RepoFolder(BUNDLED / hub.REPO_NAMES[name])
     model, processor = load_model(repo), ImageProcessor.load(repo)
-    pixels = torch.stack([processor(picture) for picture in PICTURES])
     with torch.inference_mode():
-        return model.embed(pixels).double().numpy()  # type: ignore[operator]
+        return model.embed(tensor_of(processor)).double().numpy()  # type: ignore[operator]
 
 
 def measured(name: str) -> dict[str, Any]:
@@ -83,8 +86,11 @@ def test_embeddings_are_golden(name: str) -> None:
     expected = json.loads(file.read_text(encoding="utf-8"))
     rows = embedded(name)
     assert rows.shape == (len(PICTURES), expected["width"])
-    assert close(np.linalg.norm(rows, axis=1), expected["norms"])
-    assert close(rows[:, expected["indices"]], expected["values"])
+    values = np.array(expected["values"])
+    found = rows[:, expected["indices"]]
+    cosines = (found * values).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(values, axis=1)
+    assert cosines.min() > 1 - TOLERANCE
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), expected["norms"], rtol=0.01)
     assert len(expected["indices"]) >= 20  # enough of them to notice a change
 
 
@@ -92,8 +98,8 @@ def test_embeddings_are_golden(name: str) -> None:
 def test_the_articles_class_gives_the_same_numbers(name: str) -> None:
     similarity, article = bundled(name), ARTICLE_CLASSES[name]().eval()
     weights = formats.read_tensors(BUNDLED / hub.REPO_NAMES[name] / "model.safetensors")
-    article.load_state_dict(weights, strict=True)
-    pixels = torch.stack([similarity.processor(picture) for picture in PICTURES])
+    article.load_state_dict({key: torch.from_numpy(each) for key, each in weights.items()}, strict=True)
+    pixels = tensor_of(similarity.processor)
     with torch.inference_mode():
         assert close(similarity.model(pixels), article(pixels))
         if isinstance(article, ArticleAutoencoder):
@@ -109,9 +115,9 @@ def test_our_weights_load_into_the_articles_class(name: str) -> None:
 def test_the_extractors_weights_classify_too() -> None:
     classifier = CarClassifier.from_pretrained(BUNDLED / hub.REPO_NAMES["car-extractor"])
     similarity = bundled("car-extractor")
-    pixels = torch.stack([similarity.processor(picture) for picture in PICTURES])
+    pixels = tensor_of(similarity.processor)
     with torch.inference_mode():
-        assert close(classifier.embed(pixels), similarity.embed_pixels(pixels))
+        assert close(classifier.embed(pixels), similarity.network.embed(pixels.numpy()))
         named = dict(zip(classifier.class_names, classifier(pixels)[0].exp().tolist(), strict=True))
     assert similarity.classify(PICTURES[0]) == pytest.approx(named, abs=1e-5)
 
@@ -125,7 +131,7 @@ def test_a_bundled_repo_is_whole(name: str) -> None:
     assert len(similarity.ood.calibration_scores) >= 100
     assert similarity.ood.false_alarm_rate == 0.05
     stored = {tensor.dtype for tensor in formats.read_tensors(folder / "model.safetensors").values()}
-    assert stored <= {torch.float16, torch.int64}
+    assert stored <= {np.dtype(np.float16), np.dtype(np.int64)}
     photographs = {".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif"}
     assert not [path for path in folder.rglob("*") if path.suffix.lower() in photographs]
 
@@ -156,7 +162,7 @@ def test_a_training_photograph_finds_itself_first(name: str, shared_data: Path) 
             assert result.matches[found].percent == 100, file_name
             own = similarity.processor(archive.read(file_name))
             for twin in result.matches[:found]:
-                assert torch.equal(similarity.processor(archive.read(twin.file_name)), own), twin.file_name
+                assert np.array_equal(similarity.processor(archive.read(twin.file_name)), own), twin.file_name
 
 
 def write_golden() -> None:

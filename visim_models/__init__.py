@@ -1,6 +1,8 @@
 """visim: visual similarity that people can share."""
 
-from visim_models.about import GalleryAbout
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from visim_models.errors import (
     ConfigurationError,
     DataError,
@@ -17,28 +19,36 @@ from visim_models.errors import (
     VisimError,
     WeightsError,
 )
-from visim_models.gallery import Gallery
+from visim_models.gallery import Gallery, GalleryAbout
 from visim_models.images.decode import ImageSource, decode_image
-from visim_models.models import (
-    CAR_CLASSES,
-    CarClassifier,
-    CarFeatureExtractor,
-    Cifar10Classifier,
-    ConvolutionalAutoencoder,
-    Decoder,
-    Encoder,
-    TimmBackbone,
-)
+from visim_models.models.network import Network
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
+from visim_models.repo_folder import RepoFolder
+from visim_models.search.index import SearchIndex
+from visim_models.search.match_probability import MatchProbability
 from visim_models.search.results import Match, SimilarityResult
 from visim_models.sources.store import ImageStore
+
+if TYPE_CHECKING:
+    from visim_models.models import (
+        CAR_CLASSES,
+        CIFAR10_CLASSES,
+        CarClassifier,
+        CarFeatureExtractor,
+        Cifar10Classifier,
+        ConvolutionalAutoencoder,
+        Decoder,
+        Encoder,
+        TimmBackbone,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CAR_CLASSES",
+    "CIFAR10_CLASSES",
     "CarClassifier",
     "CarFeatureExtractor",
     "Cifar10Classifier",
@@ -59,12 +69,16 @@ __all__ = [
     "ImageSourceError",
     "ImageStore",
     "Match",
+    "MatchProbability",
     "MissingExtraError",
+    "Network",
     "OODVerdict",
     "OutOfDistributionDetector",
     "OutputError",
     "QueryError",
+    "RepoFolder",
     "RepositoryError",
+    "SearchIndex",
     "SimilarityResult",
     "TimmBackbone",
     "VisimError",
@@ -72,3 +86,10 @@ __all__ = [
     "WeightsError",
     "decode_image",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a network of torch when it is asked for."""
+    if name in __all__:
+        return getattr(import_module("visim_models.models"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,15 +1,13 @@
-"""Convert an RGB image to the tensor that a network takes: one `ImageProcessor` for training, gallery and query."""
+"""Convert an RGB image to the array that a network takes: one `ImageProcessor` for training, gallery and query."""
 
-import platform
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
 from visim_models.errors import ConfigurationError
 from visim_models.images.decode import ImageSource, decode_image
@@ -18,8 +16,13 @@ from visim_models.repo_folder.manifest import PROCESSOR
 
 __all__ = ["ImageProcessor"]
 
-_RESAMPLE = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+_Bytes: TypeAlias = npt.NDArray[np.uint8]
+_Floats: TypeAlias = npt.NDArray[np.float32]
+
+_RESAMPLE: Final = {number: Image.Resampling(number) for number in (0, 2, 3)}
 """Pillow's numbers, which the field writes into preprocessor_config.json."""
+_CUBIC: Final = -0.75
+"""Of the cubic kernel that OpenCV and torch resize by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ class ImageProcessor:
                 "image_std and rescale_factor must be finite numbers of at least 1e-6, or below -1e-6."
             )
 
-    def __call__(self, image: ImageSource) -> Tensor:
+    def __call__(self, image: ImageSource) -> _Floats:
         """Process a picture (path, bytes, PIL image or (H, W, 3) uint8 array): (3, S, S) float32.
 
         Raises:
@@ -76,33 +79,34 @@ class ImageProcessor:
         """
         return self.normalize(self.resize(decode_image(image)))
 
-    def resize(self, image: Image.Image) -> Tensor:
+    def resize(self, image: Image.Image) -> _Bytes:
         """Resize an RGB picture: (3, S, S) uint8, RGB."""
         if self.center_crop is not None:
             image = _middle(image, self.center_crop)
-        pixels = torch.from_numpy(np.array(image)[None]).permute(0, 3, 1, 2)  # (1, 3, H, W)
-        if pixels.shape[2:] == (self.size, self.size):
-            return pixels[0].contiguous()
-        return _resize(pixels, self.size, _RESAMPLE[self.resample], antialias=self.antialias)[0]
+        side, resample = self.size, _RESAMPLE[self.resample]
+        if image.size == (side, side):
+            pixels = np.asarray(image)  # (S, S, 3)
+        elif self.antialias or resample is Image.Resampling.NEAREST:
+            pixels = np.asarray(image.resize((side, side), resample))
+        else:
+            pixels = _interpolated(np.asarray(image), side, resample)
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (3, S, S)
 
-    def normalize(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: _Bytes) -> _Floats:
         """Normalize (..., 3, S, S) RGB of 0 to 255 to float32 of the same shape, the network's input."""
-        mean, std = self._channel_constants(pixels.device)
         if self.do_flip_channel_order:
-            pixels = pixels.flip(-3)
-        values = pixels.to(torch.float32, copy=True)
-        return values.mul_(self.rescale_factor).sub_(mean).div_(std)
+            pixels = np.flip(pixels, -3)
+        values = pixels.astype(np.float32, order="C")
+        values *= np.float32(self.rescale_factor)
+        values -= _a_channel(self.image_mean)
+        values /= _a_channel(self.image_std)
+        return values
 
-    def denormalize(self, pixels: Tensor) -> Tensor:
+    def denormalize(self, pixels: _Floats) -> _Bytes:
         """Convert the network's input or output, (..., 3, S, S) float, to RGB, uint8, of the same shape."""
-        mean, std = self._channel_constants(pixels.device)
-        levels = ((pixels * std + mean) / self.rescale_factor).round().clamp(0, 255).to(torch.uint8)
-        return levels.flip(-3) if self.do_flip_channel_order else levels
-
-    def _channel_constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.image_mean, device=device).view(3, 1, 1)
-        std = torch.tensor(self.image_std, device=device).view(3, 1, 1)
-        return mean, std
+        values = (pixels * _a_channel(self.image_std) + _a_channel(self.image_mean)) / np.float32(self.rescale_factor)
+        levels = values.round().clip(0, 255).astype(np.uint8)
+        return np.ascontiguousarray(np.flip(levels, -3)) if self.do_flip_channel_order else levels
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of preprocessor_config.json, under the keys that the field uses."""
@@ -144,6 +148,20 @@ class ImageProcessor:
         return cls(**{**values, **tuples, "size": size["height"]}, center_crop=crop.get("crop_pct"))
 
     @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Any) -> Self:
+        """Load the processor of a folder or of a Hub repo.
+
+        Args:
+            source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
+            options: where to look for it, as `RepoFolder.find` takes them.
+
+        Raises:
+            RepositoryError: the folder or repo cannot be found or downloaded.
+            ConfigurationError: preprocessor_config.json is missing, or has a missing, unknown or wrong key.
+        """
+        return cls.load(RepoFolder.find(source, **options))
+
+    @classmethod
     def load(cls, repo: RepoFolder) -> Self:
         """Load the processor of a repo folder.
 
@@ -164,24 +182,36 @@ def _middle(image: Image.Image, share: float) -> Image.Image:
     return image.crop((left, top, left + side, top + side))
 
 
-def _resize(pixels: Tensor, size: int, mode: str, *, antialias: bool) -> Tensor:
-    """Resize (1, 3, H, W) uint8 to (1, 3, size, size) uint8, as `torchvision.transforms.v2.functional.resize` does.
-
-    Importing torchvision for it would take the demo 2.5 seconds of its start and 150 MB.
-    """
-    if mode == "nearest":
-        return F.interpolate(pixels, (size, size), mode=mode)
-    in_bytes = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512") or platform.machine() in (
-        "aarch64",
-        "arm64",
-    )
-    if mode == "bilinear" and not in_bytes:
-        return _interpolate(pixels.float(), size, mode, antialias).round_().to(torch.uint8)
-    return _interpolate(pixels, size, mode, antialias)
+def _interpolated(pixels: _Bytes, side: int, resample: Image.Resampling) -> _Bytes:
+    """Resize (H, W, 3) to (side, side, 3) by the nearest pixels alone, also where a picture shrinks, as OpenCV does."""
+    rows, row_weights = _taps(pixels.shape[0], side, resample)  # (side, t)
+    columns, column_weights = _taps(pixels.shape[1], side, resample)
+    taps = rows.shape[1]
+    picked = pixels[rows.ravel()[:, None], columns.ravel()].astype(np.float32)  # (side * t, side * t, 3)
+    grid = picked.reshape(side, taps, side, taps, 3)
+    mixed = np.einsum("rt,cu,rtcuk->rck", row_weights, column_weights, grid, optimize=True)  # (side, side, 3)
+    levels: _Bytes = mixed.round().clip(0, 255).astype(np.uint8)
+    return levels
 
 
-def _interpolate(pixels: Tensor, size: int, mode: str, antialias: bool) -> Tensor:
-    return F.interpolate(pixels, (size, size), mode=mode, align_corners=False, antialias=antialias)
+def _taps(length: int, side: int, resample: Image.Resampling) -> tuple[npt.NDArray[np.intp], _Floats]:
+    """Return which pixels of a line make each of `side` new ones, (side, t), and their weights, which sum to 1."""
+    centres = (np.arange(side) + 0.5) * length / side - 0.5
+    first = np.floor(centres).astype(np.intp)
+    beyond = centres - first  # (side,), 0 to 1
+    if resample is Image.Resampling.BILINEAR:
+        offsets, weights = np.array([0, 1]), np.stack([1 - beyond, beyond], axis=1)
+    else:
+        offsets = np.array([-1, 0, 1, 2])
+        near, far = np.stack([beyond, 1 - beyond], 1), np.stack([1 + beyond, 2 - beyond], 1)  # distances, (side, 2)
+        near = ((_CUBIC + 2) * near - (_CUBIC + 3)) * near**2 + 1
+        far = ((_CUBIC * far - 5 * _CUBIC) * far + 8 * _CUBIC) * far - 4 * _CUBIC
+        weights = np.stack([far[:, 0], near[:, 0], near[:, 1], far[:, 1]], axis=1)
+    return (first[:, None] + offsets).clip(0, length - 1), weights.astype(np.float32)
+
+
+def _a_channel(values: tuple[float, float, float]) -> _Floats:
+    return np.array(values, np.float32)[:, None, None]  # (3, 1, 1)
 
 
 def _is_finite_number(value: object) -> bool:

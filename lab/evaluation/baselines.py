@@ -19,9 +19,9 @@ from lab.evaluation.retrieval import (
 )
 from lab.fitting import embed_images, measure_images
 from lab.run import TrainingRecord
+from lab.tensors import Measured, normalized
 from lab.training.autoencoder import principal_components_
 from visim_models.gallery import Gallery
-from visim_models.measurements import Measured
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder.manifest import TRAINING
@@ -75,7 +75,7 @@ def every_file(repo: EvaluatedRepo, part: str) -> ImageSet:
 
 def find_matches(repo: EvaluatedRepo, measured: Measured) -> tuple[Tensor, Tensor]:
     """Find the ten nearest of each of Q queries in the known gallery: (Q, 10) scores and indices."""
-    scores, indices = repo.known.search(measured.embeddings, top_k=min(_MATCHES, len(repo.known)))
+    scores, indices = repo.known.search(measured.embeddings.numpy(), top_k=min(_MATCHES, len(repo.known)))
     return torch.from_numpy(scores), torch.from_numpy(indices)
 
 
@@ -146,9 +146,9 @@ def picture_baselines(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:
         errors = components.errors(images.pixels)
         figures += reconstruction_figures(errors, repo.benchmark, groups=groups, method=method)
         known = repo.known_images
-        codes = Gallery(known.file_names, known.labels, components.encode(known.pixels))
+        codes = Gallery(known.file_names, known.labels, components.encode(known.pixels).numpy())
         top_k = min(max(repo.benchmark.ranks), len(codes))
-        indices = torch.from_numpy(codes.search(components.encode(test.pixels), top_k=top_k)[1])
+        indices = torch.from_numpy(codes.search(components.encode(test.pixels).numpy(), top_k=top_k)[1])
         figures += retrieval_figures(test, indices, repo, method=method)
     return figures
 
@@ -162,7 +162,7 @@ def _start(repo: EvaluatedRepo, test: ImageSet) -> list[Figure]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(record.seed)
         model = ConvolutionalAutoencoder(**config)
-        pixels = processor.normalize(repo.part("train").pixels)
+        pixels = normalized(processor, repo.part("train").pixels)
         principal_components_(
             model,
             pixels,

@@ -15,7 +15,7 @@ from lab.evaluation.evaluated_repo import EvaluatedRepo
 from lab.evaluation.figures import share_figure
 from lab.evaluation.retrieval import retrieval_shares
 from lab.fitting import measure_images
-from visim_models.measurements import Measured
+from lab.tensors import Measured
 from visim_models.models import Classifier
 from visim_models.repo_folder.metrics import Figure
 
@@ -42,7 +42,7 @@ def wild_figures(repo: EvaluatedRepo, *, method: str = "") -> list[Figure]:
     models = read_column(repo.data.path / _TABLE, "model")
     groups = _numbers([models[name] for name in images.file_names])
     measured = measure_images(repo.similarity, images.pixels, gallery=repo.known)
-    verdicts = repo.similarity.ood.verdicts(measured)
+    verdicts = repo.similarity.ood.verdicts(*measured)
     figures = [
         share_figure(
             torch.tensor([float(verdict.is_ood) for verdict in verdicts]),
@@ -79,7 +79,7 @@ def _four_bodies(
                 method=method,
             )
         )
-    _, indices = repo.known.search(features, top_k=min(_TOP, len(repo.known)))
+    _, indices = repo.known.search(features.numpy(), top_k=min(_TOP, len(repo.known)))
     figures.append(
         share_figure(
             retrieval_shares(chosen.labels, torch.from_numpy(indices), repo.known, _TOP),
@@ -185,7 +185,7 @@ def alteration_figures(repo: EvaluatedRepo) -> list[Figure]:
             repo.data.read_changed(file, images.file_names, repo.similarity.processor, change)
             for file, images in parts.items()
         ]
-        verdicts = repo.similarity.ood.verdicts(measure_images(repo.similarity, torch.cat(pixels), gallery=repo.known))
+        verdicts = repo.similarity.ood.verdicts(*measure_images(repo.similarity, torch.cat(pixels), gallery=repo.known))
         figures.append(
             share_figure(
                 torch.tensor([float(verdict.is_ood) for verdict in verdicts]),

@@ -16,6 +16,7 @@ from lab.data import ImageSet
 from lab.evaluation.evaluated_repo import CARS, Benchmark
 from lab.evaluation.figures import share_figure
 from lab.evaluation.outliers import MeasuredParts
+from lab.tensors import denormalized, normalized
 from visim_models.models import Classifier, ConvolutionalAutoencoder
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
@@ -114,7 +115,7 @@ def failures_table(
     folder = BUNDLED / REPO_NAMES[_DRAWN_BY[benchmark is CARS]]
     if not folder.is_dir():
         return {}
-    alarms, misses = (detector.verdicts(part) for part in (parts.test, parts.kinds["other_kinds"]))
+    alarms, misses = (detector.verdicts(*part) for part in (parts.test, parts.kinds["other_kinds"]))
     worst_alarms = sorted(range(len(alarms)), key=lambda index: -alarms[index].score)[:_SHOWN]
     worst_misses = sorted(range(len(misses)), key=lambda index: misses[index].score)[:_SHOWN]
     return {
@@ -135,7 +136,7 @@ def _tiles(folder: Path, pixels: Tensor) -> list[str]:
     model, processor = ConvolutionalAutoencoder.from_pretrained(repo), ImageProcessor.load(repo)
     small = F.interpolate(pixels.float(), size=processor.size, mode="bilinear", antialias=True)
     with torch.inference_mode():
-        drawn = processor.denormalize(model(processor.normalize(small)))  # (N, 3, s, s) uint8
+        drawn = denormalized(processor, model(normalized(processor, small)))  # (N, 3, s, s) uint8
     tiles = []
     for tile in drawn:
         file = io.BytesIO()

@@ -25,7 +25,7 @@ from visim_models.errors import DataError, VisimError
 from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import CAR_CLASSES, CIFAR10_CLASSES, load_model
-from visim_models.models.embedding import prepared
+from visim_models.models.torch_network import prepared
 from visim_models.ood import Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
@@ -150,7 +150,7 @@ class DataFolder:
                 if isinstance(result, VisimError):
                     raise result
                 found.append(result[0])
-        return torch.stack(found)
+        return torch.from_numpy(np.stack(found))
 
     def read_changed(
         self,
@@ -168,7 +168,8 @@ class DataFolder:
             change: RGB picture at its own size -> picture, or the bytes of a file.
         """
         store = ImageStore(self.path / file)
-        return torch.stack([processor.resize(decode_image(change(decode_image(store.read(name))))) for name in names])
+        squares = [processor.resize(decode_image(change(decode_image(store.read(name))))) for name in names]
+        return torch.from_numpy(np.stack(squares))
 
     def limited(self, indices: Sequence[int]) -> list[int]:
         """Return the indices, or `limit` of them, evenly spaced."""
@@ -246,13 +247,13 @@ class EvaluatedRepo:
         other = RepoFolder(locate(name))
         model, processor = prepared(load_model(other)), ImageProcessor.load(other)
         pixels = self._pixels(self.benchmark.gallery_file, self.known_images, processor)
-        known = Gallery(self.known.file_names, self.known.labels, embed_images(model, processor, pixels))
+        known = Gallery(self.known.file_names, self.known.labels, embed_images(model, processor, pixels).numpy())
         calibration = [
             self._pixels(file, self._listed("calibration", file), processor)
             for file in self.divided_files("calibration")
         ]
         distances = measure_against(known, model, processor, torch.cat(calibration)).values[_NEIGHBOURS]
-        detector = OutOfDistributionDetector({_NEIGHBOURS: Weighting(1, 0, 1)}, calibration_scores=distances)
+        detector = OutOfDistributionDetector({_NEIGHBOURS: Weighting(1, 0, 1)}, calibration_scores=distances.numpy())
         return replace(self, similarity=VisualSimilarity(model, processor, known, detector), known=known)
 
     @property

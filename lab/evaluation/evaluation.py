@@ -33,7 +33,7 @@ from lab.run import TrainingRecord
 from lab.splits import learned_beside
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.models import Classifier
-from visim_models.models.embedding import keep_freed_memory
+from visim_models.models.torch_network import keep_freed_memory
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import SPLIT, TRAINING, WEIGHTS

@@ -56,8 +56,8 @@ def evaluate_labelled(folder: Path, pictures: Path, *, command: str, limit: int 
     if not is_new:
         raise DataError(f"All pictures of {pictures} are in the gallery: name others of its kinds.", path=pictures)
     queries, measured = images.subset(is_new), measured.subset(is_new)
-    _, found = gallery.search(measured.embeddings, top_k=min(max(_RANKS), len(gallery)))
-    verdicts = similarity.ood.verdicts(measured)
+    _, found = gallery.search(measured.embeddings.numpy(), top_k=min(max(_RANKS), len(gallery)))
+    verdicts = similarity.ood.verdicts(*measured)
     alarms = share_figure(
         torch.tensor([float(verdict.is_ood) for verdict in verdicts]),
         name="ood_false_alarms_at_5",
@@ -102,7 +102,7 @@ def _raw_pixels(queries: ImageSet, similarity: VisualSimilarity) -> list[Figure]
         for _, result in batch:
             if isinstance(result, VisimError):
                 raise result
-            shown.append(result[0])
+            shown.append(torch.from_numpy(result[0]))
     rows = raw_pixels(torch.stack(shown))
     indices = nearest(raw_pixels(queries.pixels), rows, top_k=min(max(_RANKS), len(gallery)))
     return _retrieval(queries, indices, gallery, method=RAW_PIXELS)

@@ -10,10 +10,10 @@ from torch import Tensor
 from lab.data import left_out_labels, outlier_part
 from lab.evaluation.evaluated_repo import CARS, EvaluatedRepo
 from lab.evaluation.figures import area_figure, histogram, share_figure
+from lab.tensors import Measured
 from visim_models.galleries.built_gallery import label_of
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.gallery import Gallery
-from visim_models.measurements import Measured
 from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.repo_folder.metrics import Figure
 
@@ -137,7 +137,7 @@ def outlier_baselines(repo: EvaluatedRepo, parts: MeasuredParts) -> list[Figure]
     )
     neighbour = OutOfDistributionDetector(
         {_NEIGHBOUR_DISTANCE: Weighting(weight=1, mean=0, std=1)},
-        calibration_scores=parts.calibration.values[_NEIGHBOUR_DISTANCE],
+        calibration_scores=parts.calibration.values[_NEIGHBOUR_DISTANCE].numpy(),
     )
     return figures + _figures(repo, neighbour, parts, method=f"distance to neighbour {_NEIGHBOUR}")
 
@@ -149,8 +149,8 @@ def strangeness_table(detector: OutOfDistributionDetector, parts: MeasuredParts)
         `edges` of the bins; `threshold`, the score above which a picture is out of distribution; and `counts`, kind ->
         pictures between the edges, "held-out" among the kinds. The end bins also hold the pictures beyond them.
     """
-    inside = detector.score(parts.test)
-    scores = {kind: detector.score(measured) for kind, measured in parts.kinds.items()}
+    inside = torch.from_numpy(detector.score(*parts.test))
+    scores = {kind: torch.from_numpy(detector.score(*measured)) for kind, measured in parts.kinds.items()}
     low = min(inside.min().item(), *(values.quantile(0.02).item() for values in scores.values()))
     high = max(values.quantile(0.5).item() for values in scores.values())
     high = max(high, inside.max().item(), low + 1e-6)
@@ -180,8 +180,8 @@ def _figures(
         area_target, found_target = (None, None) if method else _targets(repo, kind)
         figures.append(
             area_figure(
-                judge.score(parts.test),
-                judge.score(measured),
+                torch.from_numpy(judge.score(*parts.test)),
+                torch.from_numpy(judge.score(*measured)),
                 name=f"ood_auroc_{kind}",
                 what=f"Area under the ROC curve of held-out pictures against {DESCRIPTIONS[kind]}.",
                 target=area_target,
@@ -214,7 +214,7 @@ def _targets(repo: EvaluatedRepo, kind: str) -> tuple[Mapping[str, float] | None
 
 def _flagged(detector: OutOfDistributionDetector, measured: Measured, rate: float) -> Tensor:
     """Return (N,) ones where a picture is called strange at this rate, or by the detector's own threshold."""
-    verdicts = detector.verdicts(measured)
+    verdicts = detector.verdicts(*measured)
     if detector.threshold is not None:
         return torch.tensor([float(verdict.is_ood) for verdict in verdicts])
     return torch.tensor([float(verdict.p_value <= rate) for verdict in verdicts])
@@ -222,7 +222,7 @@ def _flagged(detector: OutOfDistributionDetector, measured: Measured, rate: floa
 
 def _with_neighbour(measured: Measured, known: Gallery) -> Measured:
     """Add the distance, 1 - cosine, of the 50th neighbour."""
-    scores, _ = known.search(measured.embeddings, top_k=min(_NEIGHBOUR, len(known)))
+    scores, _ = known.search(measured.embeddings.numpy(), top_k=min(_NEIGHBOUR, len(known)))
     distance = 1 - torch.from_numpy(scores[:, -1].copy())  # (N,)
     return Measured(measured.embeddings, {**measured.values, _NEIGHBOUR_DISTANCE: distance})
 
@@ -233,4 +233,4 @@ def _threshold(detector: OutOfDistributionDetector) -> float:
         return detector.threshold
     scores = detector.calibration_scores  # (n,), rising
     rank = max(int(detector.false_alarm_rate * (len(scores) + 1)), 1)
-    return scores[-min(rank, len(scores))].item()
+    return float(scores[-min(rank, len(scores))])

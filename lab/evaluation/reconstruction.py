@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lab.evaluation.evaluated_repo import CARS, Benchmark
 from lab.evaluation.figures import error_figures, squared_errors
+from lab.tensors import normalized
 from visim_models.models import ConvolutionalAutoencoder
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.metrics import Figure
@@ -85,7 +86,7 @@ def reconstruction_errors(model: ConvolutionalAutoencoder, processor: ImageProce
     parts = []
     with torch.inference_mode():
         for batch in tqdm(images.split(_BLOCK), desc="reconstructing", leave=False):
-            pixels = processor.normalize(batch)
+            pixels = normalized(processor, batch)
             parts.append(squared_errors(pixels * scale, model(pixels) * scale))
     return torch.cat(parts)
 

@@ -230,7 +230,7 @@ def match_calibration(repo: EvaluatedRepo) -> tuple[list[Figure], dict[str, Any]
         images = repo.part("test", file=file)
         own = images.subset([index for index, label in enumerate(images.labels) if label in repo.benchmark.labels])
         embeddings = measure_images(repo.similarity, own.pixels, gallery=repo.known).embeddings
-        scores, indices = repo.known.search(embeddings, top_k=min(_MATCHES, len(repo.known)))
+        scores, indices = repo.known.search(embeddings.numpy(), top_k=min(_MATCHES, len(repo.known)))
         stated += [[probability(float(score)) for score in row] for row in scores]
         true += [
             [repo.known.labels[index] == label for index in row] for label, row in zip(own.labels, indices, strict=True)

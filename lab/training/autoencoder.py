@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hub.plots import draw_reconstructions
 from lab.data import ImageSet
 from lab.recipes import AutoencoderRecipe
+from lab.tensors import denormalized, normalized
 from visim_models.models import ConvolutionalAutoencoder
 
 __all__ = ["AutoencoderObjective", "principal_components_", "xavier_"]
@@ -193,7 +194,7 @@ class AutoencoderObjective:
         self.shown = self.validation_pixels[one_of_each[:10]]
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
-            pixels = recipe.processor.normalize(self._resized(train.pixels))
+            pixels = normalized(recipe.processor, self._resized(train.pixels))
             principal_components_(
                 self.model,
                 pixels,
@@ -214,7 +215,7 @@ class AutoencoderObjective:
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             images = recipe.augmentation(self.train_pixels[chosen], recipe.processor.size)
-            pixels = recipe.processor.normalize(images).contiguous(memory_format=torch.channels_last)
+            pixels = normalized(recipe.processor, images).contiguous(memory_format=torch.channels_last)
             yield pixels, self.train_targets[chosen]
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
@@ -231,7 +232,7 @@ class AutoencoderObjective:
         """Compute the squared error of each batch, its mean, and the PSNR in dB on the scale of the pixels, [-1, 1]."""
         losses = []
         for images in self.validation_pixels.split(self.recipe.batch_size):
-            pixels = self.recipe.processor.normalize(images).to(next(model.parameters()).device)
+            pixels = normalized(self.recipe.processor, images).to(next(model.parameters()).device)
             losses.append(F.mse_loss(model(pixels), pixels).item())
         mean = sum(losses) / len(losses)
         return losses, {"validation_loss": mean, "psnr": 10 * torch.tensor(4 / mean).log10().item()}
@@ -239,8 +240,8 @@ class AutoencoderObjective:
     def picture(self, model: nn.Module, file: Path) -> None:
         """Draw one validation picture of each class above its reconstruction."""
         processor = self.recipe.processor
-        pixels = processor.normalize(self.shown).to(next(model.parameters()).device)
-        draw_reconstructions(processor.denormalize(pixels).cpu(), processor.denormalize(model(pixels)).cpu(), file)
+        pixels = normalized(processor, self.shown).to(next(model.parameters()).device)
+        draw_reconstructions(denormalized(processor, pixels), denormalized(processor, model(pixels)), file)
 
     def _resized(self, pixels: Tensor) -> Tensor:
         size = self.recipe.processor.size

@@ -13,6 +13,7 @@ from hub.locate import locate
 from hub.plots import draw_confusion
 from lab.data import ImageSet
 from lab.recipes import ClassifierRecipe
+from lab.tensors import normalized
 from lab.training.augmentation import abstract, cut_mix
 from visim_models.errors import DataError
 from visim_models.models import CAR_CLASSES, CarClassifier, Cifar10Classifier, Classifier, PretrainedModel, load_model
@@ -66,7 +67,7 @@ def _whitened(
     def build(class_names: Sequence[str], train: ImageSet, processor: ImageProcessor) -> Cifar10Classifier:
         model = network(class_names=class_names)
         sample = train.pixels[:: max(1, len(train) // _WHITENED)].float()
-        model.whiten_(processor.normalize(sample))
+        model.whiten_(normalized(processor, sample))
         return model
 
     return build
@@ -252,7 +253,7 @@ class ClassifierObjective:
 
     def _pixels(self, views: Tensor, recipe: ClassifierRecipe) -> Tensor:
         """Make a network's input of (N, 3, V, V) views."""
-        pixels = recipe.processor.normalize(_resized(views, recipe.processor.size))
+        pixels = normalized(recipe.processor, _resized(views, recipe.processor.size))
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def _smoothed(self, targets: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def save_checkpoint(
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
     tensors[_RANDOM_STATE] = torch.get_rng_state()
     with replacing_files(folder, owned={_STATE, _PROGRESS}.__contains__) as staged:
-        write_tensors(staged / _STATE, {key: value.clone() for key, value in tensors.items()})
+        write_tensors(staged / _STATE, {key: value.detach().cpu().numpy() for key, value in tensors.items()})
         write_json(staged / _PROGRESS, progress)
 
 
@@ -100,7 +100,7 @@ def load_checkpoint(
         DataError: there is no checkpoint, or it is of another network, recipe or split.
     """
     try:
-        tensors = read_tensors(folder / _STATE)
+        tensors = {key: torch.from_numpy(value) for key, value in read_tensors(folder / _STATE).items()}
         progress = read_json(folder / _PROGRESS)
         if progress["split_sha256"] != split_sha256:
             raise DataError("it is of another split")

@@ -29,7 +29,7 @@ def test_a_percent_is_said_in_words_no_surer_than_it_is(probability: float | Non
 
 
 def test_the_probability_is_said_of_usual_searches_alone() -> None:
-    known = OODVerdict(is_ood=False, score=0.0, p_value=0.5, false_alarm_rate=0.05, calibration_size=60)
+    known = OODVerdict(is_ood=False, can_tell=True, score=0.0, p_value=0.5, false_alarm_rate=0.05, calibration_size=60)
     strange = replace(known, is_ood=True)
     usual = Search(way="by body", embedding=None, matches=[], verdict=known)
     assert usual.is_usual

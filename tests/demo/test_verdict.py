@@ -13,7 +13,7 @@ CARS = Words("cars", "a car", "cars", is_own=False)
 
 def verdict(at_least_as_strange: int, *, size: int = 380, rate: float = 0.05) -> OODVerdict:
     p_value = (1 + at_least_as_strange) / (size + 1)
-    return OODVerdict(p_value <= rate, 1.5, p_value, rate, size)
+    return OODVerdict(p_value <= rate, True, 1.5, p_value, rate, size)
 
 
 def figure(name: str, value: float, n: int = 709) -> Figure:
@@ -68,7 +68,7 @@ def test_the_statistics_are_in_the_fold() -> None:
 
 
 def test_a_rule_without_calibration_says_so() -> None:
-    said = explain_verdict(OODVerdict(True, 0.7, 1.0, 0.05, 0), CARS)
+    said = explain_verdict(OODVerdict(True, True, 0.7, 1.0, 0.05, 0), CARS)
     assert "does not look like a car" in said
     assert "not calibrated on any pictures" in said
 

@@ -183,7 +183,7 @@ def test_the_code_in_the_card_runs_with_the_library_alone(own_repo: Path, tmp_pa
 def test_the_library_has_one_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     similarity = tiny_similarity()
-    of_a_gallery = ModelCard(card_text(similarity.gallery, similarity.ood, similarity.model))
+    of_a_gallery = ModelCard(card_text(similarity.gallery, similarity.ood, similarity.network))
     assert project["name"] == of_a_gallery.data.library_name == LIBRARY_NAME
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import tiny_repo, tiny_similarity
 from visim_models import ConfigurationError, GalleryAbout, GalleryError, VisualSimilarity
-from visim_models.about import is_link
+from visim_models.gallery import is_link
 from visim_models.repo_folder import RepoFolder
 
 MINE = GalleryAbout(title="Oak", one="a chair", many="chairs", description="From\n1960.", columns=("price",), link="x")

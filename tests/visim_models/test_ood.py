@@ -4,23 +4,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import edit_json, write_part
 from visim_models import ConfigurationError, OutOfDistributionDetector, QueryError, VisimError, WeightsError
-from visim_models.measurements import Measured
 from visim_models.ood import OODVerdict, Weighting
 from visim_models.repo_folder import RepoFolder, formats
 
 ONE = {"x": Weighting(weight=1, mean=0, std=1)}
-NOWHERE = torch.zeros(1, 1)  # embeddings that no term looks at
+NOWHERE = np.zeros((1, 1))  # embeddings that no term looks at
 
 
 def verdict(detector: OutOfDistributionDetector, value: float) -> OODVerdict:
-    return detector.verdicts(Measured(NOWHERE, {"x": torch.tensor([value])}))[0]
+    return detector.verdicts({"x": np.array([value])}, NOWHERE)[0]
 
 
 # --- p-values
@@ -30,7 +30,7 @@ def verdict(detector: OutOfDistributionDetector, value: float) -> OODVerdict:
     ("value", "at_least"), [(0.5, 9), (1, 9), (1.5, 8), (5, 5), (8.5, 1), (9, 1), (9.1, 0), (-100, 9), (1e6, 0)]
 )
 def test_p_values_by_hand(value: float, at_least: int) -> None:
-    detector = OutOfDistributionDetector(ONE, calibration_scores=torch.arange(1.0, 10), false_alarm_rate=0.2)
+    detector = OutOfDistributionDetector(ONE, calibration_scores=np.arange(1.0, 10), false_alarm_rate=0.2)
     found = verdict(detector, value)
     assert found.p_value == pytest.approx((1 + at_least) / 10)
     assert found.is_ood == (found.p_value <= 0.2)
@@ -38,27 +38,27 @@ def test_p_values_by_hand(value: float, at_least: int) -> None:
 
 
 def test_ties_count_as_at_least_as_strange() -> None:
-    detector = OutOfDistributionDetector(ONE, calibration_scores=torch.tensor([2.0, 1, 2, 2, 3]))
+    detector = OutOfDistributionDetector(ONE, calibration_scores=np.array([2.0, 1, 2, 2, 3]))
     assert verdict(detector, 2).p_value == pytest.approx(5 / 6)
     assert verdict(detector, 2.001).p_value == pytest.approx(2 / 6)
 
 
 def test_the_smallest_p_value_needs_enough_calibration() -> None:
     for size, is_ood in ((18, False), (19, True)):  # 1 / 20 is the first that 5 % reaches
-        detector = OutOfDistributionDetector(ONE, calibration_scores=torch.zeros(size))
+        detector = OutOfDistributionDetector(ONE, calibration_scores=np.zeros(size))
         assert verdict(detector, 9).is_ood is is_ood
 
 
 def test_what_is_no_number_is_strange() -> None:
-    detector = OutOfDistributionDetector(ONE, calibration_scores=torch.arange(99.0))
+    detector = OutOfDistributionDetector(ONE, calibration_scores=np.arange(99.0))
     assert verdict(detector, float("nan")).is_ood
     assert verdict(detector, float("inf")).is_ood
 
 
 def test_the_articles_rule() -> None:
     detector = OutOfDistributionDetector.top_score_rule()
-    top_scores = torch.tensor([0.49, 0.51, 1.0, -1.0])
-    found = detector.verdicts(Measured(torch.zeros(4, 1), {"top_distance": 1 - top_scores}))
+    top_scores = np.array([0.49, 0.51, 1.0, -1.0])
+    found = detector.verdicts({"top_distance": 1 - top_scores}, np.zeros((4, 1)))
     assert [one.is_ood for one in found] == [True, False, False, True]
     assert {one.p_value for one in found} == {1.0}
     assert found[0].score == pytest.approx(0.51)
@@ -71,20 +71,20 @@ def test_the_score_by_hand() -> None:
         "probe": Weighting(0.5, -1, 2),
     }
     detector = OutOfDistributionDetector(
-        weightings, calibration_scores=torch.zeros(9), probe_weight=torch.tensor([1.0, -2.0]), probe_bias=0.25
+        weightings, calibration_scores=np.zeros(9), probe_weight=np.array([1.0, -2.0]), probe_bias=0.25
     )
-    evidence = {"x": torch.tensor([3.0, 1]), "y": torch.tensor([1.0, 0]), "unused": torch.tensor([7.0, 7])}
-    embeddings = torch.tensor([[1.0, 1], [0, 0]])
+    evidence = {"x": np.array([3.0, 1]), "y": np.array([1.0, 0]), "unused": np.array([7.0, 7])}
+    embeddings = np.array([[1.0, 1], [0, 0]])
     expected = [2 * 2 / 4 - 1 / 0.5 + 0.5 * (-0.75 + 1) / 2, 0.5 * (0.25 + 1) / 2]
-    torch.testing.assert_close(detector.score(Measured(embeddings, evidence)), torch.tensor(expected))
+    np.testing.assert_allclose(detector.score(evidence, embeddings), expected, rtol=1e-6)
 
 
 def test_a_measurement_that_is_missing_or_of_another_width() -> None:
     with pytest.raises(QueryError, match="'x'"):
-        OutOfDistributionDetector(ONE, threshold=0.0).score(Measured(NOWHERE, {"y": torch.zeros(1)}))
-    probed = OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(3))
+        OutOfDistributionDetector(ONE, threshold=0.0).score({"y": np.zeros(1)}, NOWHERE)
+    probed = OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=np.ones(3))
     with pytest.raises(QueryError, match="width 3"):
-        probed.score(Measured(torch.zeros(1, 4), {}))
+        probed.score({}, np.zeros((1, 4)))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_measurement_that_is_missing_or_of_another_width() -> None:
         {"threshold": None},
         {"threshold": float("nan")},
         {"weightings": {"probe": Weighting(1, 0, 1)}},
-        {"probe_weight": torch.ones(2)},
+        {"probe_weight": np.ones(2)},
     ],
     ids=str,
 )
@@ -111,26 +111,44 @@ def test_detectors_that_cannot_be(arguments: dict[str, Any]) -> None:
         OutOfDistributionDetector(**{"weightings": ONE, "threshold": 0.5, **arguments})
 
 
+def test_a_verdict_is_one_of_three_words_and_its_ground_is_kept(tmp_path: Path) -> None:
+    """Too few pictures, or a trial that missed most of every kind, can tell nothing."""
+    detector = OutOfDistributionDetector(ONE, calibration_scores=np.arange(99.0))
+    assert [verdict(detector, value).word for value in (3, 1000)] == ["one of these", "not one of these"]
+    assert verdict(detector.calibrated(np.arange(18.0)), 1000).word == "cannot tell"
+    write_part(detector, tmp_path)
+    assert "check" not in json.loads((tmp_path / "ood.json").read_text())
+    for check, can_tell in (({"noise": 0.49, "text": 0.0}, False), ({"noise": 0.5, "text": 0.0}, True), ({}, True)):
+        write_part(detector.checked(check), tmp_path)
+        again = OutOfDistributionDetector.from_pretrained(tmp_path)
+        assert (again.check, again.can_tell) == (check, can_tell)
+        assert verdict(again, 1000).word == ("not one of these" if can_tell else "cannot tell")
+    assert verdict(again, 3).to_dict() == {
+        "is_ood": False, "can_tell": True, "score": 3, "p_value": 0.97, "false_alarm_rate": 0.05,
+        "calibration_size": 99, "word": "one of these",
+    }  # fmt: skip
+    with pytest.raises(ConfigurationError, match="check"):
+        detector.checked({"noise": 1.5})
+
+
 # --- calibration
 
 
-def between(scores: torch.Tensor) -> torch.Tensor:
+def between(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """One score in each gap that sorted (n,) scores leave, below and above all of them too: (n + 1,)."""
-    ends = torch.tensor([scores[0] - 1]), torch.tensor([scores[-1] + 1])
-    return torch.cat([ends[0], (scores[1:] + scores[:-1]) / 2, ends[1]])
+    ends = np.array([scores[0] - 1]), np.array([scores[-1] + 1])
+    return np.concatenate([ends[0], (scores[1:] + scores[:-1]) / 2, ends[1]])
 
 
-def alarms(detector: OutOfDistributionDetector, scores: torch.Tensor) -> int:
-    return sum(one.is_ood for one in detector.verdicts(Measured(torch.zeros(len(scores), 1), {"x": scores})))
+def alarms(detector: OutOfDistributionDetector, scores: npt.NDArray[np.float32]) -> int:
+    return sum(one.is_ood for one in detector.verdicts({"x": scores}, np.zeros((len(scores), 1))))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
 @pytest.mark.parametrize("size", [1, 18, 19, 99, 399, 434])
 def test_false_alarms_are_as_rare_as_stated(size: int, rate: float) -> None:
     """A query that is drawn as the calibration pictures were is in each gap between their scores equally often."""
-    detector = OutOfDistributionDetector(ONE, threshold=0.0, false_alarm_rate=rate).calibrated(
-        torch.arange(size) ** 1.5
-    )
+    detector = OutOfDistributionDetector(ONE, threshold=0.0, false_alarm_rate=rate).calibrated(np.arange(size) ** 1.5)
     queries = between(detector.calibration_scores)
     count = alarms(detector, queries)
     assert count == int(rate * (size + 1) + 1e-9)
@@ -139,30 +157,30 @@ def test_false_alarms_are_as_rare_as_stated(size: int, rate: float) -> None:
 
 def test_any_of_forty_pictures_is_a_false_alarm_as_often_as_stated() -> None:
     """Each in turn is the query and the other 39 the calibration: 2 of 40 are alarms at 5 %, whatever the scores."""
-    scores = torch.randn(40, generator=torch.Generator().manual_seed(0)).exp()
+    scores = np.exp(np.random.default_rng(0).standard_normal(40))
     detector = OutOfDistributionDetector(ONE, threshold=0.0)
-    others = [torch.cat([scores[:index], scores[index + 1 :]]) for index in range(40)]
+    others = [np.concatenate([scores[:index], scores[index + 1 :]]) for index in range(40)]
     assert sum(alarms(detector.calibrated(rest), scores[i : i + 1]) for i, rest in enumerate(others)) == 2
 
 
 def test_p_values_are_uniform() -> None:
-    detector = OutOfDistributionDetector(ONE, calibration_scores=torch.arange(24.0).square())
+    detector = OutOfDistributionDetector(ONE, calibration_scores=np.square(np.arange(24.0)))
     queries = between(detector.calibration_scores)
-    found = [one.p_value for one in detector.verdicts(Measured(torch.zeros(25, 1), {"x": queries}))]
+    found = [one.p_value for one in detector.verdicts({"x": queries}, np.zeros((25, 1)))]
     assert found == pytest.approx([rank / 25 for rank in range(25, 0, -1)])
 
 
 def test_calibrating_again_keeps_the_score_and_the_rate() -> None:
     first = OutOfDistributionDetector(
         {"x": Weighting(2, 1, 4), "probe": Weighting(1, 0, 1)},
-        calibration_scores=torch.arange(9.0),
+        calibration_scores=np.arange(9.0),
         false_alarm_rate=0.1,
-        probe_weight=torch.tensor([0.5]),
+        probe_weight=np.array([0.5]),
         probe_bias=3.0,
     )
-    again = first.calibrated(torch.arange(50.0))
-    query = Measured(torch.ones(1, 1), {"x": torch.tensor([7.0])})
-    assert torch.equal(again.score(query), first.score(query))
+    again = first.calibrated(np.arange(50.0))
+    query = {"x": np.array([7.0])}, np.ones((1, 1))
+    assert np.array_equal(again.score(*query), first.score(*query))
     assert (len(again.calibration_scores), again.false_alarm_rate, again.threshold) == (50, 0.1, None)
 
 
@@ -173,8 +191,8 @@ def probing() -> OutOfDistributionDetector:
     """A detector with a probe of six numbers and 400 calibration scores."""
     return OutOfDistributionDetector(
         {"near": Weighting(1.5, 0.0, 1.0), "far": Weighting(0.5, 2.0, 5.0), "probe": Weighting(2.0, -1.0, 3.0)},
-        calibration_scores=torch.arange(400.0).sin(),
-        probe_weight=torch.arange(6.0) - 2,
+        calibration_scores=np.sin(np.arange(400.0)),
+        probe_weight=np.arange(6.0) - 2,
         probe_bias=0.25,
     )
 
@@ -191,9 +209,9 @@ def test_round_trip(rule: bool, tmp_path: Path) -> None:
     write_part(detector, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     again = OutOfDistributionDetector.load(RepoFolder(tmp_path))
-    draws = torch.randn(50, 9, generator=torch.Generator().manual_seed(9))
-    seen = Measured(draws[:, :6], dict(zip(("near", "far", "top_distance"), draws[:, 6:].T, strict=True)))
-    assert again.verdicts(seen) == detector.verdicts(seen)
+    draws = np.random.default_rng(9).standard_normal((50, 9)).astype(np.float32)
+    seen = dict(zip(("near", "far", "top_distance"), draws[:, 6:].T, strict=True)), draws[:, :6]
+    assert again.verdicts(*seen) == detector.verdicts(*seen)
     write_part(again, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -251,22 +269,22 @@ def test_a_calibration_of_another_size(size: Any, saved: Path) -> None:
     "changes",
     [
         {"calibration_scores": None},
-        {"calibration_scores": torch.ones(399)},
-        {"calibration_scores": torch.ones(400, 1)},
-        {"calibration_scores": torch.full((400,), torch.nan)},
-        {"calibration_scores": torch.ones(400, dtype=torch.complex64)},
+        {"calibration_scores": np.ones(399)},
+        {"calibration_scores": np.ones((400, 1))},
+        {"calibration_scores": np.full(400, np.nan)},
+        {"calibration_scores": np.ones(400, np.complex64)},
         {"probe_weight": None},
-        {"probe_weight": torch.ones(2, 3)},
-        {"probe_weight": torch.full((6,), torch.inf)},
-        {"probe_weight": torch.full((6,), 3e38)},
-        {"probe_weight": torch.ones(6, dtype=torch.complex64)},
-        {"another": torch.ones(1)},
+        {"probe_weight": np.ones((2, 3))},
+        {"probe_weight": np.full(6, np.inf)},
+        {"probe_weight": np.full(6, 3e38)},
+        {"probe_weight": np.ones(6, np.complex64)},
+        {"another": np.ones(1)},
     ],
     ids=lambda changes: str({name: t if t is None else (t.dtype, tuple(t.shape)) for name, t in changes.items()}),
 )
-def test_tensors_that_do_not_fit(changes: dict[str, torch.Tensor | None], saved: Path) -> None:
+def test_tensors_that_do_not_fit(changes: dict[str, npt.NDArray[np.float32] | None], saved: Path) -> None:
     tensors = formats.read_tensors(saved / "ood.safetensors")
-    merged = {**{name: tensor.clone() for name, tensor in tensors.items()}, **changes}
+    merged = {**tensors, **changes}
     formats.write_tensors(
         saved / "ood.safetensors", {name: tensor for name, tensor in merged.items() if tensor is not None}
     )
@@ -308,13 +326,13 @@ def test_fuzzed_json(changes: dict[str, Any], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.getbasetemp() / "fuzzed_ood"
     if not folder.exists():
         folder.mkdir()
-        write_part(OutOfDistributionDetector(ONE, calibration_scores=torch.arange(30.0)), folder)
+        write_part(OutOfDistributionDetector(ONE, calibration_scores=np.arange(30.0)), folder)
         (folder / "ood.json").rename(folder / "sound.json")
     values = {**json.loads((folder / "sound.json").read_text()), **changes}
     (folder / "ood.json").write_text(json.dumps(values), encoding="utf-8")
     try:
         detector = OutOfDistributionDetector.load(RepoFolder(folder))
-        found = detector.verdicts(Measured(NOWHERE, {"x": torch.zeros(1), "near": torch.zeros(1)}))
+        found = detector.verdicts({"x": np.zeros(1), "near": np.zeros(1)}, NOWHERE)
     except VisimError:
         return
     assert 0 < found[0].p_value <= 1

@@ -173,15 +173,15 @@ def test_nearest_of_a_known_embedding(tiny: VisualSimilarity) -> None:
 
 def test_the_measurements_by_hand(tiny: VisualSimilarity) -> None:
     pixels = tiny.processor(drawn_picture(8))[None]
-    seen = tiny.measure(pixels)
+    seen, _ = tiny.measure(pixels)
     scores = [match.score for match in tiny.search(drawn_picture(8), top_k=10).matches]
-    assert seen.values["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
-    assert seen.values["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
+    assert seen["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
+    assert seen["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
     norm = float(np.linalg.norm(tiny.embed(drawn_picture(8))))
-    assert seen.values["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
-    assert seen.values["reconstruction_error"].item() > 0
+    assert seen["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
+    assert seen["reconstruction_error"].item() > 0
     part = tiny.gallery.subset([0, 1])
-    assert tiny.measure(pixels, gallery=part).values["top_distance"] >= seen.values["top_distance"] - 1e-6
+    assert tiny.measure(pixels, gallery=part)[0]["top_distance"] >= seen["top_distance"] - 1e-6
 
 
 def test_decoded_pictures(tiny: VisualSimilarity) -> None:
@@ -202,9 +202,9 @@ def test_what_is_no_picture(tiny: VisualSimilarity, bad: Any) -> None:
         tiny.search_batch([drawn_picture(1), bad])
 
 
-@pytest.mark.parametrize("top_k", [0, -1, COUNT + 1, True, 1.5, None])
+@pytest.mark.parametrize("top_k", [0, -1, True, 1.5, None])
 def test_a_top_k_that_does_not_fit(tiny: VisualSimilarity, top_k: Any) -> None:
-    with pytest.raises(QueryError, match=f"1 to {COUNT}"):
+    with pytest.raises(QueryError, match="a whole number from 1 on"):
         tiny.search(drawn_picture(1), top_k=top_k)
 
 
@@ -241,7 +241,9 @@ def test_saving_over_itself(own: Path) -> None:
 def test_saved_answers_like_the_unsaved(repo: Path) -> None:
     unsaved, saved = tiny_similarity(COUNT), VisualSimilarity.from_pretrained(repo)
     first, second = unsaved.search(drawn_picture(6)), saved.search(drawn_picture(6))
-    assert [match.file_name for match in first.matches] == [match.file_name for match in second.matches]
+    assert first.matches[0].file_name == second.matches[0].file_name
+    scores = [[match.score for match in result.matches] for result in (first, second)]
+    np.testing.assert_allclose(*scores, atol=1e-3)
     np.testing.assert_allclose(first.embedding, second.embedding, rtol=1e-2, atol=1e-3)
 
 
@@ -315,7 +317,7 @@ def test_a_processor_of_another_size_than_the_network() -> None:
     "detector",
     [
         OutOfDistributionDetector({"uncertainty": Weighting(1, 0, 1)}, threshold=0.0),
-        OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=torch.ones(33)),
+        OutOfDistributionDetector({"probe": Weighting(1, 0, 1)}, threshold=0.0, probe_weight=np.ones(33)),
     ],
     ids=["a measurement that the network lacks", "a probe of another width"],
 )
@@ -336,8 +338,8 @@ def test_the_car_extractor_has_no_decoder(tmp_path: Path) -> None:
 
 
 def test_damaged_weights_do_not_reach_the_gallery_check(own: Path) -> None:
-    tensors = {name: tensor.clone() for name, tensor in formats.read_tensors(own / "model.safetensors").items()}
-    tensors["extra"] = torch.ones(1)
+    tensors = formats.read_tensors(own / "model.safetensors")
+    tensors["extra"] = np.ones(1)
     formats.write_tensors(own / "model.safetensors", tensors)
     with pytest.raises(WeightsError, match="extra"):
         VisualSimilarity.from_pretrained(own)
@@ -370,9 +372,9 @@ def test_the_weights_are_in_memory_once(own: Path) -> None:
 
 def test_the_device_is_that_of_the_model(own: Path) -> None:
     similarity = VisualSimilarity.from_pretrained(own, device="cpu")
-    assert similarity.device == torch.device("cpu")
+    assert similarity.device == "cpu"
     assert similarity.to("meta") is similarity
-    assert similarity.device == torch.device("meta")
+    assert similarity.device == "meta"
     assert {parameter.device.type for parameter in similarity.model.parameters()} == {"meta"}
 
 

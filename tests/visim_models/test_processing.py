@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,8 +25,8 @@ def test_the_articles_scale_by_hand() -> None:
     picture = np.array([[[0, 51, 255], [255, 0, 102]], [[10, 20, 30], [255, 255, 255]]], np.uint8)
     tensor = ImageProcessor(size=2)(picture)
     assert tensor.shape == (3, 2, 2)
-    assert tensor.dtype == torch.float32
-    np.testing.assert_allclose(tensor.permute(1, 2, 0), picture / 127.5 - 1, atol=1e-6)
+    assert tensor.dtype == np.float32
+    np.testing.assert_allclose(tensor.transpose(1, 2, 0), picture / 127.5 - 1, atol=1e-6)
 
 
 def test_bgr_for_the_car_articles_weights() -> None:
@@ -36,7 +37,7 @@ def test_bgr_for_the_car_articles_weights() -> None:
     )
     tensor = processor(picture)
     assert tensor[:, 0, 0].tolist() == [0, 0, 1]
-    assert torch.equal(processor.denormalize(tensor)[:, 0, 0], torch.tensor([255, 0, 0], dtype=torch.uint8))
+    assert processor.denormalize(tensor)[:, 0, 0].tolist() == [255, 0, 0]
 
 
 def test_mean_and_std_are_in_the_networks_order() -> None:
@@ -51,7 +52,7 @@ def test_mean_and_std_are_in_the_networks_order() -> None:
 def test_sides_are_scaled_apart(shape: tuple[int, int]) -> None:
     tensor = PLAIN(np.full((*shape, 3), 102, np.uint8))
     assert tensor.shape == (3, 4, 4)
-    torch.testing.assert_close(tensor, torch.full((3, 4, 4), 0.4))
+    np.testing.assert_allclose(tensor, 0.4, rtol=1e-6)
 
 
 def test_antialias_averages_and_its_lack_does_not() -> None:
@@ -64,33 +65,29 @@ def test_antialias_averages_and_its_lack_does_not() -> None:
 
 
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("resample", [0, 2, 3])
+@pytest.mark.parametrize(("resample", "mode"), [(2, "bilinear"), (3, "bicubic")])
 @pytest.mark.parametrize("shape", [(480, 640), (31, 7), (8, 200), (1, 1), (2, 3)])
-def test_the_pixels_are_torchvisions(shape: tuple[int, int], resample: int, antialias: bool) -> None:
-    from torchvision.transforms import InterpolationMode  # takes four seconds
-    from torchvision.transforms.v2 import functional
-
+def test_the_pixels_are_torchs_to_a_level(shape: tuple[int, int], resample: int, mode: str, antialias: bool) -> None:
     array = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    modes = {0: InterpolationMode.NEAREST, 2: InterpolationMode.BILINEAR, 3: InterpolationMode.BICUBIC}
-    pixels = torch.from_numpy(array).permute(2, 0, 1)
-    theirs = functional.resize(pixels, [24, 24], interpolation=modes[resample], antialias=antialias)
+    pixels = torch.from_numpy(array.astype(np.float32)).permute(2, 0, 1)[None]
+    theirs = F.interpolate(pixels, (24, 24), mode=mode, align_corners=False, antialias=antialias)[0].clamp(0, 255)
     ours = ImageProcessor(size=24, resample=resample, antialias=antialias).resize(Image.fromarray(array))
-    assert torch.equal(ours, theirs)
+    assert np.abs(ours - theirs.numpy()).max() <= 1
 
 
 def test_nearest_invents_no_colour() -> None:
     picture = drawn_picture(3)
     picture[...] = np.where(picture > 127, 255, 0)
     tensor = ImageProcessor(size=7, resample=0, image_mean=(0.0,) * 3, image_std=(1.0,) * 3)(picture)
-    assert set(tensor.unique().tolist()) <= {0.0, 1.0}
+    assert set(tensor.ravel().tolist()) <= {0.0, 1.0}
 
 
 def test_denormalize_is_the_inverse_and_clamps() -> None:
     processor = ImageProcessor(size=48)
     picture = drawn_picture(1)
-    assert np.array_equal(processor.denormalize(processor(picture)).permute(1, 2, 0), picture)
-    assert processor.denormalize(torch.full((3, 1, 1), 9.0)).unique().tolist() == [255]
-    assert processor.denormalize(torch.full((3, 1, 1), -9.0)).unique().tolist() == [0]
+    assert np.array_equal(processor.denormalize(processor(picture)).transpose(1, 2, 0), picture)
+    assert set(processor.denormalize(np.full((3, 1, 1), 9.0, np.float32)).ravel()) == {255}
+    assert set(processor.denormalize(np.full((3, 1, 1), -9.0, np.float32)).ravel()) == {0}
 
 
 def test_the_four_forms_of_a_picture_agree(tmp_path: Path) -> None:
@@ -99,7 +96,7 @@ def test_the_four_forms_of_a_picture_agree(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(file.getvalue())
     expected = processor(picture)
     for form in (file.getvalue(), tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(picture)):
-        assert torch.equal(processor(form), expected)
+        assert np.array_equal(processor(form), expected)
 
 
 @pytest.mark.parametrize("bad", [b"", b"no picture", np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3)), 7])
@@ -206,4 +203,4 @@ def test_whatever_the_file_says_only_a_visim_error_comes_out(changes: dict[str, 
         tensor = ImageProcessor.from_dict(values)(np.zeros((2, 2, 3), np.uint8))
     except VisimError:
         return
-    assert tensor.isfinite().all()
+    assert np.isfinite(tensor).all()

@@ -14,7 +14,6 @@ from torch import Tensor
 from visim_models.errors import QueryError
 from visim_models.galleries.model_parts import ModelParts
 from visim_models.images.decode import ImageSource, decode_image
-from visim_models.models.embedding import embed_pixels
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import Match
 
@@ -85,9 +84,9 @@ def embed_examples(parts: VisualSimilarity | ModelParts, images: Iterable[ImageS
     """
     squares = [parts.processor.resize(decode_image(image)) for image in images]
     if not squares:
-        return torch.empty(0, parts.model.embedding_dim)
-    pixels = torch.stack([turned for square in squares for turned in (square, square.flip(-1))])  # (2 E, 3, S, S)
-    return embed_pixels(parts.model, parts.processor.normalize(pixels))
+        return torch.empty(0, parts.network.embedding_dim)
+    pixels = np.stack([turned for square in squares for turned in (square, square[..., ::-1])])  # (2 E, 3, S, S)
+    return torch.from_numpy(parts.network.embed(parts.processor.normalize(pixels)))
 
 
 def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 import torch.nn.functional as F
 
 from visim_models.cleaning.survey import SurveyedPictures
-from visim_models.galleries.embedded import EmbeddedPictures
+from visim_models.galleries.embedded import EmbeddedPictures, Measured
 from visim_models.galleries.self_calibration import leave_one_out
-from visim_models.measurements import Measured
 from visim_models.ood import OODVerdict, OutOfDistributionDetector
 
 __all__ = ["find_strange"]
@@ -32,5 +31,6 @@ def find_strange(
     small = F.interpolate(pictures.thumbnails.float(), size=(_SIDE, _SIDE), mode="area").round().byte()
     embedded = EmbeddedPictures(pictures.file_names, pictures.hashes, Measured(pictures.embeddings, {}), small)
     measured = leave_one_out(embedded, most=len(embedded), progress=progress)
-    verdicts = detector.calibrated(detector.score(measured)).verdicts(measured)
+    seen = measured.values, measured.embeddings.numpy()
+    verdicts = detector.calibrated(detector.score(*seen)).verdicts(*seen)
     return sorted(enumerate(verdicts), key=lambda item: (-item[1].score, item[0]))

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.cleaning.facts import PictureFacts, facts_of
@@ -23,7 +24,6 @@ from visim_models.galleries.work_folder import write_part
 from visim_models.gallery import Gallery
 from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
-from visim_models.models.embedding import embed_pixels, keep_freed_memory, map_batches
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.formats import read_header, read_tensors
 from visim_models.sources.store import ImageStore
@@ -33,7 +33,7 @@ __all__ = ["KeptSurvey", "survey_pictures"]
 _FILES_A_PART: Final = 512
 _NAMES: Final = "names"
 
-_Seen: TypeAlias = tuple[Tensor, str, PictureFacts]
+_Seen: TypeAlias = tuple[npt.NDArray[np.uint8], str, PictureFacts]
 """Pixels, (3, S, S) uint8; the SHA-256 of the file; the facts."""
 
 
@@ -75,7 +75,6 @@ def survey_pictures(
     broken += [
         Skipped(name, "a symbolic link to another of the pictures: it is not compared") for name in sorted(links)
     ]
-    keep_freed_memory()
     bar = tqdm(total=len(names), initial=len(known), desc="looking", unit="picture", disable=not progress or not names)
     with bar:
         for part, failed in _in_parts(store, waiting, parts, gallery):
@@ -115,7 +114,7 @@ def _in_parts(
     batches = decode_ahead(names, look, at_once=pictures_at_once(parts.processor.size))
     group: list[SurveyedPictures] = []
     failed: list[Skipped] = []
-    for part, skipped in map_batches(partial(_embed, parts=parts, gallery=gallery), batches, parts.model):
+    for part, skipped in parts.network.map_batches(partial(_embed, parts=parts, gallery=gallery), batches):
         failed += skipped
         group += [part] if part else []
         if sum(map(len, group)) + len(failed) >= _FILES_A_PART:
@@ -138,8 +137,8 @@ def _embed(
     if not found:
         return None, skipped
     if gallery is None:
-        pixels = parts.processor.normalize(torch.stack([square for square, _, _ in found.values()]))  # (N, 3, S, S)
-        embeddings = embed_pixels(parts.model, pixels).half().float()  # (N, D)
+        pixels = parts.processor.normalize(np.stack([square for square, _, _ in found.values()]))  # (N, 3, S, S)
+        embeddings = torch.from_numpy(parts.network.embed(pixels)).half().float()  # (N, D)
     else:
         embeddings = torch.from_numpy(gallery.embeddings[[gallery.index_of(name) for name in found]])  # (N, D)
     facts = [fact for _, _, fact in found.values()]
@@ -174,7 +173,8 @@ class KeptSurvey:
         missing = {name for name, text in fingerprints.items() if text}
         for path in sorted(self.folder.glob("part-*.safetensors")):
             try:
-                header, tensors = read_header(path), read_tensors(path)
+                header = read_header(path)
+                tensors = {name: torch.from_numpy(each) for name, each in read_tensors(path).items()}
                 if [header["root"], header["key"]] != [json.dumps(root), _key(parts)]:
                     continue
                 seen: dict[str, str] = json.loads(bytes(tensors.pop(_NAMES).tolist()))

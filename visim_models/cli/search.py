@@ -15,7 +15,6 @@ _EXAMPLES = """\
 examples:
   visim search my-gallery photo.jpg
   visim search car-extractor *.jpg --top-k 10 --json > results.jsonl"""
-_TOP_K = 4
 
 
 def add_search(commands: Commands) -> None:
@@ -29,7 +28,7 @@ def add_search(commands: Commands) -> None:
     )
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the files to search with")
-    parser.add_argument("--top-k", type=int, metavar="K", help=f"how many matches to show (default: {_TOP_K})")
+    parser.add_argument("--top-k", type=int, default=4, metavar="K", help="how many matches to show (default: 4)")
     parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")
     add_index_uri(parser)
@@ -38,9 +37,8 @@ def add_search(commands: Commands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     similarity = VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri)
-    top_k = min(_TOP_K, len(similarity.gallery)) if options.top_k is None else options.top_k
     results = similarity.search_batch(
-        options.pictures, top_k=top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
+        options.pictures, top_k=options.top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
     )
     failed = False
     for path, result in zip(options.pictures, results, strict=True):
@@ -50,20 +48,13 @@ def _run(options: argparse.Namespace) -> int:
         elif options.json:
             print(json.dumps({"picture": path, **result.to_dict()}))
         else:
-            print("\n".join(_result_lines(path, result, can_reject=similarity.ood.can_reject)))
+            print("\n".join(_result_lines(path, result)))
     return 2 if failed else 0
 
 
-def _result_lines(path: str, result: SimilarityResult, *, can_reject: bool) -> list[str]:
-    verdict = (
-        f"looks like this gallery's pictures (p = {result.ood.p_value:.3f})"
-        if not result.ood.is_ood
-        else f"does not look like this gallery's pictures (p = {result.ood.p_value:.3f})"
-    )
-    if not can_reject:
-        verdict = "no verdict, for the gallery has too few pictures"
+def _result_lines(path: str, result: SimilarityResult) -> list[str]:
     return [
-        f"{path}: {verdict}",
+        f"{path}: {result.ood.word} (p = {result.ood.p_value:.3f})",
         *(
             f"  {match.percent:>4} %  {match.file_name}" + f"  ({match.label})" * bool(match.label)
             for match in result.matches

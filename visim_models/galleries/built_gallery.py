@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from visim_models.about import GalleryAbout
 from visim_models.galleries.card import card_text
 from visim_models.galleries.description import Description
 from visim_models.galleries.embedded import EmbeddedPictures
@@ -12,7 +11,7 @@ from visim_models.galleries.model_parts import ModelParts
 from visim_models.galleries.self_calibration import calibrated_on
 from visim_models.galleries.skipped import Skipped, write_skipped
 from visim_models.galleries.verdict_check import check_verdict
-from visim_models.gallery import Gallery
+from visim_models.gallery import Gallery, GalleryAbout
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoDraft
@@ -90,13 +89,13 @@ class BuiltGallery:
         )
         notes = description.apply(gallery) if description else []
         detector = calibrated_on(pictures, parts.detector, progress=progress)
-        check = check_verdict(VisualSimilarity(parts.model, parts.processor, gallery, detector), progress=progress)
+        check = check_verdict(VisualSimilarity(parts.network, parts.processor, gallery, detector), progress=progress)
         return cls(parts, pictures, gallery, detector, skipped, notes, check)
 
     @property
     def similarity(self) -> VisualSimilarity:
         """Return the pipeline that searches the gallery."""
-        return VisualSimilarity(self.parts.model, self.parts.processor, self.gallery, self.detector)
+        return VisualSimilarity(self.parts.network, self.parts.processor, self.gallery, self.detector)
 
     def write_files(self, draft: RepoDraft) -> None:
         """Write the gallery, its measurements, the detector, the figures, skipped.csv and the card into a draft.
@@ -109,7 +108,7 @@ class BuiltGallery:
         self.detector.write_files(draft)
         write_check(draft, self.check, self.parts.weights_sha256)
         write_skipped(draft, self.skipped)
-        draft.write_card(card_text(self.gallery, self.detector, self.parts.model, self.check))
+        draft.write_card(card_text(self.gallery, self.detector, self.parts.network, self.check))
 
 
 def write_check(draft: RepoDraft, check: Sequence[Figure], weights_sha256: str) -> None:

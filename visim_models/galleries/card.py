@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from visim_models.galleries.verdict_check import summary
 from visim_models.gallery import Gallery
-from visim_models.models import PretrainedModel, TimmBackbone
+from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.metrics import Figure
@@ -19,14 +19,14 @@ This gallery's {size} pictures are too few to call a query of another kind at a 
 
 
 def card_text(
-    gallery: Gallery, detector: OutOfDistributionDetector, model: PretrainedModel, check: Sequence[Figure] = ()
+    gallery: Gallery, detector: OutOfDistributionDetector, network: Network, check: Sequence[Figure] = ()
 ) -> str:
     """Write the card of a gallery: the text of README.md.
 
     Args:
         gallery: the gallery.
         detector: calibrated on its pictures.
-        model: the network that embedded them.
+        network: embedded them.
         check: how many drawn pictures the verdict finds; none where that is unknown.
     """
     labels = set() if gallery.engine else set(gallery.labels) - {""}  # a sample does not have them all
@@ -39,17 +39,18 @@ def card_text(
         introduction=[
             f"# {escaped(gallery.about.title) or 'A visim gallery'}",
             f"{len(gallery):,} pictures{shown}, to be searched by visual similarity.",
-            f"They were embedded by the network of this repo, a {type(model).__name__} (`{model.model_type}`, weights "
-            f"`{gallery.weights_sha256[:12]}`){_origin(model)}.",
+            f"They were embedded by the network of this repo, a "
+            f"{type(getattr(network, 'model', network)).__name__} (`{network.model_type}`, weights "
+            f"`{gallery.weights_sha256[:12]}`){_origin(network)}.",
         ],
         sections=[f"## The verdict\n\n{verdict}", summary(check) if check else ""],
-        extra="timm" if isinstance(model, TimmBackbone) else "",
+        extra="timm" if network.model_type == "timm-backbone" else "",
     )
 
 
-def _origin(model: PretrainedModel) -> str:
+def _origin(network: Network) -> str:
     """Say where the weights are from and their licence, where the network knows."""
-    stated = {key: escaped(str(model.config.get(key, ""))) for key in ("source", "revision", "license")}
+    stated = {key: escaped(str(network.config.get(key, ""))) for key in ("source", "revision", "license")}
     parts = [f"from {stated['source']}"] if stated["source"] else []
     parts += [f"version {stated['revision']}"] if stated["revision"] else []
     parts += [f"licence {stated['license']}"] if stated["license"] else []

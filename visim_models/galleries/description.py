@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from visim_models.about import GalleryAbout, is_link
 from visim_models.errors import ConfigurationError, DataError
 from visim_models.galleries.metadata_table import MetadataTable
-from visim_models.gallery import Gallery
+from visim_models.gallery import Gallery, GalleryAbout, is_link
 
 __all__ = ["Description"]
 

@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from visim_models.errors import WeightsError
-from visim_models.galleries.embedded import EmbeddedPictures, thumbnails_of
+from visim_models.galleries.embedded import EmbeddedPictures, Measured, thumbnails_of
 from visim_models.galleries.model_parts import ModelParts
 from visim_models.galleries.skipped import Skipped, sort_out
 from visim_models.galleries.work_folder import Part, WorkFolder
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.measurements import Measured, measure_network
-from visim_models.models.embedding import device_of, embed_pixels, keep_freed_memory, map_batches
+from visim_models.measurements import measure_network
 from visim_models.sources.store import DecodedBatch, ImageStore
 
 __all__ = ["embed_store"]
@@ -50,7 +50,6 @@ def embed_store(
         RepositoryError: the work folder cannot be written.
         WeightsError: an embedding is beyond float16.
     """
-    keep_freed_memory()
     done = list(work.finished(file_names)) if work else []
     known = {name for part in done for name in part.file_names}
     if known and progress:
@@ -86,7 +85,7 @@ def _embed_in_parts(
 
     group: list[Part] = []
     batches = store.decode_many(taken(), parts.processor, at_once=pictures_at_once(parts.processor.size))
-    for part in map_batches(partial(_embed_batch, parts=parts), batches, parts.model):
+    for part in parts.network.map_batches(partial(_embed_batch, parts=parts), batches):
         group.append(part)
         if sum(len(part.file_names) for part in group) >= _FILES_A_PART:
             yield _kept(group, work, fingerprints)
@@ -99,15 +98,19 @@ def _embed_batch(batch: DecodedBatch, parts: ModelParts) -> Part:
     found, skipped = sort_out(batch)
     if not found:
         return Part(None, skipped)
-    squares = torch.stack([pixels for pixels, _ in found.values()])  # (N, 3, S, S) uint8
+    squares = np.stack([pixels for pixels, _ in found.values()])  # (N, 3, S, S) uint8
     pixels = parts.processor.normalize(squares)
-    embeddings = embed_pixels(parts.model, pixels)  # (N, D)
-    values = measure_network(parts.model, pixels.to(device_of(parts.model)), embeddings)
-    rounded = embeddings.half().float()  # as the gallery stores them
+    embeddings = parts.network.embed(pixels)  # (N, D)
+    measured = measure_network(parts.network, pixels, embeddings)
+    values = {name: torch.from_numpy(each) for name, each in measured.items()}
+    rounded = torch.from_numpy(embeddings).half().float()  # as the gallery stores them
     if not torch.isfinite(rounded).all():
         raise WeightsError("The network gives embeddings beyond float16, which no gallery can store.")
     hashes = torch.tensor([list(bytes.fromhex(sha256)) for _, sha256 in found.values()], dtype=torch.uint8)  # (N, 32)
-    return Part(EmbeddedPictures(list(found), hashes, Measured(rounded, values), thumbnails_of(squares)), skipped)
+    return Part(
+        EmbeddedPictures(list(found), hashes, Measured(rounded, values), thumbnails_of(torch.from_numpy(squares))),
+        skipped,
+    )
 
 
 def _kept(group: Sequence[Part], work: WorkFolder | None, fingerprints: Mapping[str, str]) -> Part:

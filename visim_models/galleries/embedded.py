@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +10,36 @@ from torch import Tensor
 
 from visim_models.errors import GalleryError, WeightsError
 from visim_models.gallery import Gallery
-from visim_models.measurements import Measured
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS
 
-__all__ = ["EmbeddedPictures", "thumbnails_of"]
+__all__ = ["EmbeddedPictures", "Measured", "thumbnails_of"]
 
 _THUMBNAIL: Final = 16
 _MEASURED: Final = "measured."
 """Prefix of the network's measurements among the tensors of a file."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """N pictures, embedded and measured: (N, D) embeddings, and name -> (N,) values."""
+
+    embeddings: Tensor
+    values: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def subset(self, indices: Sequence[int] | slice) -> Self:
+        """Return the pictures at these indices."""
+        chosen = indices if isinstance(indices, slice) else torch.as_tensor(indices, dtype=torch.long)
+        return type(self)(self.embeddings[chosen], {name: values[chosen] for name, values in self.values.items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Measured"]) -> Self:
+        """Join at least one part."""
+        values = {name: torch.cat([part.values[name] for part in parts]) for name in parts[0].values}
+        return cls(torch.cat([part.embeddings for part in parts]), values)
 
 
 @dataclass(frozen=True)
@@ -77,12 +98,13 @@ class EmbeddedPictures:
         return {**values, "sha256": self.hashes, "thumbnails": self.thumbnails}
 
     @classmethod
-    def from_tensors(cls, file_names: Sequence[str], embeddings: Tensor, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, file_names: Sequence[str], embeddings: Any, tensors: Mapping[str, Any]) -> Self:
         """Build the pictures from names, embeddings and `to_tensors`.
 
         Raises:
             ValueError: a tensor is missing, unexpected or of another shape.
         """
+        embeddings, tensors = torch.as_tensor(embeddings), {name: torch.as_tensor(x) for name, x in tensors.items()}
         values = {name.removeprefix(_MEASURED): part for name, part in tensors.items() if name.startswith(_MEASURED)}
         if tensors.keys() != {*(f"{_MEASURED}{name}" for name in values), "sha256", "thumbnails"}:
             raise ValueError(f"it has the tensors {sorted(tensors)}")
@@ -114,9 +136,7 @@ class EmbeddedPictures:
                 path=path,
             )
         try:
-            return cls.from_tensors(
-                gallery.file_names, torch.from_numpy(gallery.embeddings), repo.tensors(MEASUREMENTS)
-            )
+            return cls.from_tensors(gallery.file_names, gallery.embeddings, repo.tensors(MEASUREMENTS))
         except ValueError as error:
             if isinstance(error, WeightsError):
                 raise

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from visim_models.about import GalleryAbout
 from visim_models.errors import ImageSourceError
 from visim_models.galleries.built_gallery import label_of, write_check
 from visim_models.galleries.card import card_text
@@ -36,7 +35,7 @@ from visim_models.galleries.sources import (
 )
 from visim_models.galleries.vectors import VectorFolder
 from visim_models.galleries.verdict_check import check_verdict
-from visim_models.gallery import Gallery
+from visim_models.gallery import Gallery, GalleryAbout
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.manifest import EMBEDDINGS, MEASUREMENTS
@@ -123,8 +122,8 @@ def build_in_engine(
             gallery = _gallery(filled.sample, parts, root, engine, about=_about(target))
             notes = description.apply(gallery)
             measured = measured_in(index, filled.sample, vectors, progress=progress)
-            detector = parts.detector.calibrated(parts.detector.score(measured))
-            similarity = VisualSimilarity(parts.model, parts.processor, gallery, detector)
+            detector = parts.detector.calibrated(parts.detector.score(measured.values, measured.embeddings.numpy()))
+            similarity = VisualSimilarity(parts.network, parts.processor, gallery, detector)
             check = check_verdict(similarity, progress=progress)
             with drafting(target, inputs=local_inputs(pictures), version=version) as draft:
                 for part in (parts, gallery, detector):
@@ -132,7 +131,7 @@ def build_in_engine(
                 draft.drop(MEASUREMENTS)
                 write_check(draft, check, parts.weights_sha256)
                 write_skipped(draft, skipped)
-                draft.write_card(card_text(gallery, detector, parts.model, check))
+                draft.write_card(card_text(gallery, detector, parts.network, check))
                 index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
     return BuildReport.of_gallery(
         gallery,
@@ -186,7 +185,7 @@ def _settings(target: Path, parts: ModelParts, options: EngineOptions) -> IndexS
         kind=options.kind,
         parameters=options.parameters,
         pictures=1,  # until it is filled
-        width=parts.model.embedding_dim,
+        width=parts.network.embedding_dim,
     )
 
 

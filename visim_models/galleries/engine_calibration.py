@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.errors import DataError
-from visim_models.galleries.embedded import EmbeddedPictures
+from visim_models.galleries.embedded import EmbeddedPictures, Measured
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicates_of
 from visim_models.galleries.vectors import VectorFolder
-from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
+from visim_models.measurements import NEIGHBOURS, measure_neighbours
 from visim_models.search import SearchIndex
 
 __all__ = ["measured_in"]
@@ -47,7 +47,7 @@ def measured_in(
     found: list[tuple[list[float], list[str]]] = []
     blocks = tqdm(sample.embeddings.split(_ROWS_AT_ONCE), desc="calibrating", unit="batch", disable=not progress)
     for block in blocks:
-        scores, indices = index.search(block, top_k=min(1 + NEIGHBOURS + _MORE, len(index)))  # (B, k)
+        scores, indices = index.search(block.numpy(), top_k=min(1 + NEIGHBOURS + _MORE, len(index)))  # (B, k)
         names = index.texts(indices.ravel()).file_names
         k = indices.shape[1]
         found += [(row.tolist(), names[number * k : (number + 1) * k]) for number, row in enumerate(scores)]
@@ -60,8 +60,13 @@ def measured_in(
     if not compared:
         raise DataError("A gallery needs at least two pictures that are not near-duplicates of each other.")
     measured = sample.measured.subset(compared)
-    neighbours = measure_neighbours(measured.embeddings, torch.stack([rows[number] for number in compared]))
-    return Measured(measured.embeddings, {**neighbours, **measured.values})
+    neighbours = measure_neighbours(
+        measured.embeddings.numpy(), torch.stack([rows[number] for number in compared]).numpy()
+    )
+    return Measured(
+        measured.embeddings,
+        {**{name: torch.from_numpy(values) for name, values in neighbours.items()}, **measured.values},
+    )
 
 
 def _others(

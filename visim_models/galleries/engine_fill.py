@@ -106,7 +106,7 @@ def fill(
         for part in vectors.read(fingerprints):
             skipped += part.skipped
             if part.pictures:
-                index.add(part.pictures.embeddings, _described(part.pictures, description).texts)
+                index.add(part.pictures.embeddings.numpy(), _described(part.pictures, description).texts)
                 added += part.pictures.file_names
                 wanted = [number for number, name in enumerate(part.pictures.file_names) if name in chosen]
                 sample += [part.pictures.subset(wanted)] if wanted else []

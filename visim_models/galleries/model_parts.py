@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from visim_models.errors import ConfigurationError, OutputError
-from visim_models.models import PretrainedModel, load_model
-from visim_models.models.embedding import prepared
+from visim_models.models import PretrainedModel
+from visim_models.models.network import Network, load_network
 from visim_models.models.timm_source import is_timm_name, timm_repo
 from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
@@ -26,7 +26,7 @@ class ModelParts:
     Attributes:
         repo: the repo folder that they are from.
         name: short name, "namespace/repo" or name of the folder.
-        model: the network, ready to embed.
+        network: the network, ready to embed.
         processor: makes the network's input.
         detector: judges by the distance to the nearest pictures; a gallery's own pictures calibrate it.
         weights_sha256: SHA-256 of the weights file.
@@ -35,11 +35,17 @@ class ModelParts:
 
     repo: RepoFolder
     name: str
-    model: PretrainedModel
+    network: Network
     processor: ImageProcessor
     detector: OutOfDistributionDetector
     weights_sha256: str
     processor_sha256: str
+
+    @property
+    def model(self) -> PretrainedModel:
+        """Return the network as a module of torch."""
+        model: PretrainedModel = self.network.model  # type: ignore[attr-defined]
+        return model
 
     @classmethod
     def load(cls, source: str | os.PathLike[str] | RepoFolder) -> Self:
@@ -55,15 +61,15 @@ class ModelParts:
             WeightsError: a safetensors file is missing, damaged, or of another model.
         """
         repo = timm_repo(source) if is_timm_name(source) else RepoFolder.find(source)
-        model, processor = prepared(load_model(repo)), ImageProcessor.load(repo)
-        if processor.size != model.image_size:
+        network, processor = load_network(repo), ImageProcessor.load(repo)
+        if processor.size != network.image_size:
             raise ConfigurationError(
                 f"{repo.path}: {PROCESSOR} makes {processor.size} x {processor.size} pictures, but the network of "
-                f"{CONFIG} takes {model.image_size} x {model.image_size}: they are not of one repo.",
+                f"{CONFIG} takes {network.image_size} x {network.image_size}: they are not of one repo.",
                 path=repo.path,
             )
         hashes = repo.sha256(WEIGHTS), repo.sha256(PROCESSOR)
-        return cls(repo, _name(source, repo), model, processor, _distance_detector(), *hashes)
+        return cls(repo, _name(source, repo), network, processor, _distance_detector(), *hashes)
 
     def check_same(self, repo: RepoFolder) -> None:
         """Refuse an output that is the repo of another network, or has another processor.

@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from visim_models.errors import DataError
-from visim_models.galleries.embedded import EmbeddedPictures
+from visim_models.galleries.embedded import EmbeddedPictures, Measured
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
-from visim_models.measurements import NEIGHBOURS, Measured, measure_neighbours
+from visim_models.measurements import NEIGHBOURS, measure_neighbours
 from visim_models.ood import OutOfDistributionDetector
 
 __all__ = ["LARGEST_CALIBRATION", "calibrated_on", "evenly_spaced", "leave_one_out"]
@@ -51,7 +51,8 @@ def calibrated_on(
         DataError: the gallery has no two pictures that are not near-duplicates.
         QueryError: the detector needs a measurement that the network does not make.
     """
-    return detector.calibrated(detector.score(leave_one_out(pictures, progress=progress)))
+    measured = leave_one_out(pictures, progress=progress)
+    return detector.calibrated(detector.score(measured.values, measured.embeddings.numpy()))
 
 
 def leave_one_out(pictures: EmbeddedPictures, *, most: int | None = None, progress: bool = False) -> Measured:
@@ -81,8 +82,11 @@ def leave_one_out(pictures: EmbeddedPictures, *, most: int | None = None, progre
             nearest.append(cosines.topk(min(NEIGHBOURS, len(pictures)), dim=1).values)  # (B, k)
             bar.update(len(rows))
     measured = pictures.measured.subset(indices)
-    neighbours = measure_neighbours(measured.embeddings, torch.cat(nearest))
-    return Measured(measured.embeddings, {**neighbours, **measured.values})
+    neighbours = measure_neighbours(measured.embeddings.numpy(), torch.cat(nearest).numpy())
+    return Measured(
+        measured.embeddings,
+        {**{name: torch.from_numpy(values) for name, values in neighbours.items()}, **measured.values},
+    )
 
 
 def _near_duplicates(pictures: EmbeddedPictures) -> list[list[int]]:

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from visim_models.galleries.synthetic import synthetic_outliers
 from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
-from visim_models.models.embedding import map_batches
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder.metrics import Figure
 
@@ -47,7 +46,7 @@ def check_verdict(similarity: VisualSimilarity, *, progress: bool = False) -> li
     if not similarity.ood.can_reject:
         return []
     drawn = _drawn(similarity.processor.size)
-    tried = map_batches(partial(_found, similarity=similarity), drawn, similarity.model)
+    tried = similarity.network.map_batches(partial(_found, similarity=similarity), drawn)
     found: dict[str, list[bool]] = defaultdict(list)
     with tqdm(total=_A_KIND * len(_NAMES), desc="trying the verdict", unit="picture", disable=not progress) as bar:
         for kind, verdicts in tried:
@@ -72,8 +71,8 @@ def _drawn(size: int) -> Iterator[tuple[str, Tensor]]:
 def _found(batch: tuple[str, Tensor], similarity: VisualSimilarity) -> tuple[str, list[bool]]:
     """Return the kind of a batch, and for each picture of it whether the verdict calls it of another kind."""
     kind, pictures = batch
-    measured = similarity.measure(similarity.processor.normalize(pictures))
-    return kind, [verdict.is_ood for verdict in similarity.ood.verdicts(measured)]
+    measured = similarity.measure(similarity.processor.normalize(pictures.numpy()))
+    return kind, [verdict.is_ood for verdict in similarity.ood.verdicts(*measured)]
 
 
 def _figure(kind: str, found: Sequence[bool], false_alarm_rate: float) -> Figure:

@@ -1,11 +1,18 @@
-"""The networks, and the one registry of them by the `model_type` of config.json."""
+"""The networks of torch, each imported when it is asked for, and the protocol that every network keeps."""
 
-from visim_models.models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
-from visim_models.models.base import Classifier, PretrainedModel
-from visim_models.models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
-from visim_models.models.cifar10_classifier import CIFAR10_CLASSES, Cifar10Classifier
-from visim_models.models.registry import MODEL_TYPES, load_model
-from visim_models.models.timm_backbone import TimmBackbone
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from visim_models.models.network import Network, check_torch, load_network
+
+if TYPE_CHECKING:
+    from visim_models.models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
+    from visim_models.models.base import Classifier, PretrainedModel
+    from visim_models.models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
+    from visim_models.models.cifar10_classifier import CIFAR10_CLASSES, Cifar10Classifier
+    from visim_models.models.registry import MODEL_TYPES, load_model
+    from visim_models.models.timm_backbone import TimmBackbone
+    from visim_models.models.torch_network import TorchNetwork
 
 __all__ = [
     "CAR_CLASSES",
@@ -18,7 +25,29 @@ __all__ = [
     "ConvolutionalAutoencoder",
     "Decoder",
     "Encoder",
+    "Network",
     "PretrainedModel",
     "TimmBackbone",
+    "TorchNetwork",
     "load_model",
+    "load_network",
 ]
+
+_HOMES = {
+    "autoencoder": ("ConvolutionalAutoencoder", "Decoder", "Encoder"),
+    "base": ("Classifier", "PretrainedModel"),
+    "car_classifier": ("CAR_CLASSES", "CarClassifier", "CarFeatureExtractor"),
+    "cifar10_classifier": ("CIFAR10_CLASSES", "Cifar10Classifier"),
+    "registry": ("MODEL_TYPES", "load_model"),
+    "timm_backbone": ("TimmBackbone",),
+    "torch_network": ("TorchNetwork",),
+}
+"""Module -> its public names, for which torch is imported."""
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            check_torch()
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

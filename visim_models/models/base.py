@@ -2,18 +2,21 @@
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from visim_models.errors import ConfigurationError, WeightsError
 from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
-from visim_models.repo_folder.formats import listed, to_storage
+from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
 
-__all__ = ["Classifier", "PretrainedModel"]
+__all__ = ["Classifier", "PretrainedModel", "as_tensors"]
 
 _MAX_PARAMETERS = 2**28
 """A gigabyte in memory: ten times the largest network here, and too little for a hostile config.json to do harm."""
@@ -99,9 +102,10 @@ class PretrainedModel(nn.Module):
         )
         with torch.device("meta"):  # sizes without memory
             model = cls.from_config(repo.json(CONFIG), name=str(repo / CONFIG))
-        weights = repo.tensors(WEIGHTS, names=model.state_dict().keys())
+        weights = as_tensors(repo.tensors(WEIGHTS, names=model.state_dict().keys()))
         if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in weights):
-            model = cls.from_config(repo.json(CONFIG))  # some buffers are computed when the network is built
+            with torch.device("cpu"):  # some buffers are computed when the network is built
+                model = cls.from_config(repo.json(CONFIG))
             model._take_weights(weights, name=str(repo / WEIGHTS), assign=False)
         else:
             model._take_weights(weights, name=str(repo / WEIGHTS), assign=True)
@@ -109,7 +113,7 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *, name: str = CONFIG) -> Self:
-        """Build a network with fresh weights from the content of config.json.
+        """Build a network with fresh weights, in float32, from the content of config.json.
 
         Args:
             config: every argument of the network, and its model_type; no other key.
@@ -138,13 +142,16 @@ class PretrainedModel(nn.Module):
         for key, value in arguments.items():
             if not _FORMS.get(parameters[key].annotation, _is_list_of_names)(value):
                 raise ConfigurationError(f"{name}: {key} is {value!r}, which no network can have.", key=key)
-        with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in cls(**arguments).parameters())
-        if count > _MAX_PARAMETERS:
-            raise ConfigurationError(f"{name} asks for {count:,} parameters; visim loads {_MAX_PARAMETERS:,} at most.")
-        return cls(**arguments)
+        with _in_float32():
+            with torch.device("meta"):
+                count = sum(parameter.numel() for parameter in cls(**arguments).parameters())
+            if count > _MAX_PARAMETERS:
+                raise ConfigurationError(
+                    f"{name} asks for {count:,} parameters; visim loads {_MAX_PARAMETERS:,} at most."
+                )
+            return cls(**arguments)
 
-    def load_weights(self, tensors: dict[str, Tensor], *, name: str = WEIGHTS) -> None:
+    def load_weights(self, tensors: Mapping[str, Tensor], *, name: str = WEIGHTS) -> None:
         """Copy weights of any float type into the network; every one must be there, of the right shape, and no other.
 
         Args:
@@ -163,7 +170,7 @@ class PretrainedModel(nn.Module):
             )
         self._take_weights(tensors, name=name, assign=False)
 
-    def _take_weights(self, tensors: dict[str, Tensor], *, name: str, assign: bool) -> None:
+    def _take_weights(self, tensors: Mapping[str, Tensor], *, name: str, assign: bool) -> None:
         """Check the weights' shapes and values, then make them the network's own: by reference, or by copying."""
         own = self.state_dict()
         for key, tensor in tensors.items():
@@ -193,15 +200,44 @@ class PretrainedModel(nn.Module):
     def write_files(self, draft: RepoDraft) -> None:
         """Write config.json and model.safetensors into a draft."""
         draft.write_json(CONFIG, {"model_type": self.model_type, **self.config})
-        weights = {key: to_storage(tensor) for key, tensor in self.state_dict().items()}
-        for key, tensor in weights.items():
-            if not torch.isfinite(tensor).all():
+        weights = {key: _stored(tensor) for key, tensor in self.state_dict().items()}
+        for key, array in weights.items():
+            if not np.isfinite(array).all():
                 raise WeightsError(f"{key} has values beyond float16: this network cannot be stored.", key=key)
         draft.write_tensors(WEIGHTS, weights)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Embed pictures: (N, 3, S, S) pixels -> (N, D)."""
         raise NotImplementedError
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Build networks in float32, whatever torch's default is."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def as_tensors(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
+    """Return arrays of a file as tensors.
+
+    Raises:
+        WeightsError: torch has no such type.
+    """
+    try:
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    except TypeError as error:
+        raise WeightsError(f"A weight is of a type that no network has ({error}).") from error
+
+
+def _stored(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a weight in the type that it is stored in: floats as float16, integers as they are."""
+    found = tensor.detach().cpu()
+    return (found.half() if found.is_floating_point() else found).numpy()
 
 
 def _is_size(value: object) -> bool:

@@ -18,6 +18,7 @@ import torch
 from huggingface_hub import metadata_load
 
 from visim_models.errors import ConfigurationError, MissingExtraError, RepositoryError, VisimError, WeightsError
+from visim_models.models.base import as_tensors
 from visim_models.models.timm_backbone import TimmBackbone
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder, drafting
@@ -138,7 +139,9 @@ def _load(files: _Files) -> tuple[TimmBackbone, ImageProcessor]:
         raise ConfigurationError(
             f"{path} is not the configuration of a network of timm ({error!r}).", path=path
         ) from error
-    model.take_timm_weights(read_tensors(files.folder / WEIGHTS), classes=classes, name=str(files.folder / WEIGHTS))
+    model.take_timm_weights(
+        as_tensors(read_tensors(files.folder / WEIGHTS)), classes=classes, name=str(files.folder / WEIGHTS)
+    )
     return _checked(model.eval(), processor), processor
 
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from visim_models.errors import ConfigurationError, VisimError, WeightsError
 
@@ -23,7 +23,6 @@ __all__ = [
     "read_shapes",
     "read_tensors",
     "read_text",
-    "to_storage",
     "write_json",
     "write_tensors",
 ]
@@ -87,8 +86,8 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read all tensors of a safetensors file, in the types that they are stored in.
+def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """Read all tensors of a safetensors file, in the types that they are stored in; numpy lacks bfloat16: as float32.
 
     Args:
         path: the file.
@@ -98,15 +97,19 @@ def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[st
     Raises:
         WeightsError: the file is missing or is not whole, valid safetensors, or holds other tensors than `names`.
     """
-    stored = _stored(path).keys()
+    described = _stored(path)
+    stored = described.keys()
     if names is not None:
         if missing := set(names) - stored:
             raise WeightsError(f"{path} lacks {listed(missing)}: it is of another model.", path=path)
         if unexpected := stored - set(names):
             raise WeightsError(f"{path} has unexpected {listed(unexpected)}: it is of another model.", path=path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safe_open is no mapping)
+        with safe_open(path, framework="numpy") as file:
+            return {
+                name: _bfloat16(path, described[name]) if described[name]["dtype"] == "BF16" else file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118 (a safe_open is no mapping)
+            }
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise _not_whole(path, error) from error
 
@@ -134,15 +137,18 @@ def read_header(path: Path) -> dict[str, str]:
     """
     _stored(path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _not_whole(path, error) from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, npt.NDArray[Any]], *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors as safetensors; the same tensors and metadata give the same bytes."""
-    payload = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(metadata or {}))
+    in_order = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}  # the library takes any memory
+    payload = save(in_order, metadata=dict(metadata or {}))
     # The library writes the metadata in the order of a hash table, which differs from process to process: sort it.
     length = int.from_bytes(payload[:8], "little")
     header = json.loads(payload[8 : 8 + length])
@@ -156,11 +162,6 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def to_storage(tensor: Tensor) -> Tensor:
-    """Convert a tensor to the type that it is stored in: floats to float16, integers stay."""
-    return tensor.detach().cpu().to(torch.float16) if tensor.is_floating_point() else tensor.detach().cpu()
 
 
 def one_line(error: BaseException) -> str:
@@ -190,6 +191,15 @@ def _stored(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise _not_whole(path, error) from error
     return {name: stored for name, stored in header.items() if name != "__metadata__"}
+
+
+def _bfloat16(path: Path, stored: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """Read a tensor of bfloat16, the upper halves of float32, from a file that is whole."""
+    start, end = stored["data_offsets"]
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little") + start)
+        halves = np.frombuffer(file.read(end - start), "<u2").reshape(stored["shape"])
+    return (halves.astype(np.uint32) << 16).view(np.float32)
 
 
 def _not_whole(path: Path, error: BaseException) -> WeightsError:

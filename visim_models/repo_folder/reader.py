@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
-from torch import Tensor
+import numpy.typing as npt
 
 from visim_models.errors import GalleryError, RepositoryError
 from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_shapes, read_tensors
@@ -130,7 +130,7 @@ class RepoFolder:
         """Read a JSON file; raises ConfigurationError."""
         return read_json(self.path / name)
 
-    def tensors(self, name: str, *, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    def tensors(self, name: str, *, names: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Read a safetensors file, which must hold the tensors `names`; raises WeightsError."""
         return read_tensors(self.path / name, names=names)
 

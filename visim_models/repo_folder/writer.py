@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from torch import Tensor
+import numpy.typing as npt
 
 from visim_models.errors import GalleryMismatchError, OutputError, RepositoryError, VisimError
 from visim_models.repo_folder.atomic import link_or_copy, replacing_files
@@ -71,7 +71,7 @@ class RepoDraft:
         write_json(self.path(name), values)
 
     def write_tensors(
-        self, name: str, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None
+        self, name: str, tensors: Mapping[str, npt.NDArray[Any]], *, metadata: Mapping[str, str] | None = None
     ) -> None:
         """Write a safetensors file."""
         write_tensors(self.path(name), tensors, metadata=metadata)

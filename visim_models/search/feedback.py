@@ -1,19 +1,32 @@
-"""Relevance feedback: a query of several pictures, and matches that are less like pictures a user does not want."""
+"""Work on with a result: a query of several pictures, matches less like others, and where two pictures agree."""
 
 from collections.abc import Sequence
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from visim_models.errors import QueryError
 from visim_models.gallery import Gallery
+from visim_models.images.decode import ImageSource
+from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import Match
 
-__all__ = ["average_embedding", "less_like"]
+__all__ = ["average_embedding", "less_like", "relative_agreement_map"]
 
-_WEIGHT = 0.5
+_Floats: TypeAlias = npt.NDArray[np.float32]
+
+_WEIGHT: Final = 0.5
+_WINDOW: Final = 4
+"""The cover's side is this part of the picture's."""
+_STEPS: Final = 9
+"""How many positions the cover takes along each side, the outermost ones half beyond the edge."""
+_UNRELATED: Final = 100
+_PERCENTILE: Final = 0.95
+"""How many pictures of other labels fix the scale, and which of their most is its unit."""
 
 
-def average_embedding(embeddings: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+def average_embedding(embeddings: Sequence[_Floats]) -> _Floats:
     """Return the average of the directions of embeddings.
 
     Args:
@@ -22,9 +35,7 @@ def average_embedding(embeddings: Sequence[npt.NDArray[np.float32]]) -> npt.NDAr
     Returns:
         (D,) float32: the mean of the embeddings, each of length 1.
     """
-    together = np.stack(embeddings)  # (N, D)
-    lengths = np.linalg.norm(together, axis=1, keepdims=True)  # (N, 1)
-    mean: npt.NDArray[np.float32] = (together / np.maximum(lengths, 1e-12)).mean(axis=0).astype(np.float32)  # (D,)
+    mean: _Floats = _directions(embeddings).mean(axis=0)  # (D,)
     return mean
 
 
@@ -47,15 +58,79 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
     """
     if not (left := [match for match in matches if match.file_name not in unwanted]):
         return []
-    directions = _directions(gallery, [match.file_name for match in left])  # (N, D)
-    cosines = directions @ _directions(gallery, unwanted).mean(axis=0)  # (N,)
+    directions = _directions([gallery.embedding(match.file_name) for match in left])  # (N, D)
+    dislike = _directions([gallery.embedding(name) for name in unwanted]).mean(axis=0)  # (D,)
+    cosines = directions @ dislike  # (N,)
     ranks = [match.score - _WEIGHT * float(cosine) for match, cosine in zip(left, cosines, strict=True)]
     return [left[index] for index in sorted(range(len(left)), key=lambda index: -ranks[index])]
 
 
-def _directions(gallery: Gallery, file_names: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the embeddings of pictures, each of length 1: (N, D)."""
-    embeddings = np.stack([gallery.embedding(name) for name in file_names])  # (N, D)
-    lengths = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)  # (N, 1)
-    directions: npt.NDArray[np.float32] = (embeddings / lengths).astype(np.float32)
+def relative_agreement_map(
+    similarity: VisualSimilarity, image: ImageSource, embedding: _Floats, *, label: str
+) -> _Floats:
+    """Map how much each part of a picture adds to its similarity with another one, on a scale that is always the same.
+
+    A square of the picture's mean colour is moved over it. The more the cosine with the other embedding falls while a
+    part is covered, the more similarity is in that part. The map needs no gradients: it measures the same cosine that
+    the search compares. Its unit is the most that covering a part costs of the similarity with an unrelated picture:
+    the 95th percentile of gallery pictures of other labels. Where nothing is above 1, the two pictures have no part in
+    common that stands out.
+
+    Args:
+        similarity: the pipeline that compares.
+        image: path, bytes, PIL image or (H, W, 3) uint8 array.
+        embedding: (D,) of the other picture.
+        label: of the match; the unrelated pictures have others, where the gallery has any.
+
+    Returns:
+        (S, S) float32 over the processor's square, at least 0.
+
+    Raises:
+        ImageDecodeError: it is not a picture, or not one that is safe to decode.
+        QueryError: the embedding's width is not the gallery's.
+
+    Source: the occlusion maps of Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks" (2014).
+    """
+    gallery, other = similarity.gallery, np.asarray(embedding, np.float32)
+    width = gallery.embeddings.shape[1]
+    if other.shape != (width,):
+        raise QueryError(f"The other embedding must be of shape ({width},), not {other.shape}.")
+    unlike = [index for index, each in enumerate(gallery.labels) if each != label] or list(range(len(gallery.labels)))
+    chosen = unlike[:: max(1, len(unlike) // _UNRELATED)][:_UNRELATED]
+    losses = _losses(similarity, image, np.concatenate([other[None], gallery.embeddings[chosen]]))  # (1 + N, P)
+    usual = max(np.quantile(losses[1:].max(axis=1), _PERCENTILE), 1e-6)
+    found: _Floats = (_spread(losses[0].reshape(_STEPS, _STEPS), similarity.processor.size) / usual).astype(np.float32)
+    return found
+
+
+def _losses(similarity: VisualSimilarity, image: ImageSource, others: _Floats) -> _Floats:
+    """Measure how much the cosine with each of (N, D) embeddings falls while a part is covered: (N, P), at least 0."""
+    pixels = similarity.processor(image)  # (3, S, S)
+    covers = _covers(similarity.processor.size)  # (P, S, S)
+    covered = np.where(covers[:, None], pixels.mean(axis=(1, 2), keepdims=True), pixels)  # (P, 3, S, S)
+    embeddings = similarity.network.embed(np.concatenate([pixels[None], covered]))  # (1 + P, D)
+    cosines = _directions(others) @ _directions(embeddings).T  # (N, 1 + P)
+    return np.maximum(cosines[:, :1] - cosines[:, 1:], 0)
+
+
+def _spread(grid: _Floats, side: int) -> npt.NDArray[np.float64]:
+    """Spread the values of a grid, whose corners are centred on the corners of a square, over it: (S, S)."""
+    places = np.linspace(0, len(grid) - 1, side)
+    corners = np.arange(len(grid))
+    weights = np.maximum(1 - np.abs(places[:, None] - corners), 0)  # (S, steps)
+    return np.asarray(weights @ grid @ weights.T)
+
+
+def _covers(size: int) -> npt.NDArray[np.bool_]:
+    """Return the P positions of the cover, (P, S, S)."""
+    centres = np.linspace(0, size, _STEPS)
+    pixel = np.arange(size) + 0.5  # (S,)
+    strips = np.abs(pixel - centres[:, None]) <= size / (2 * _WINDOW)  # (_STEPS, S)
+    return (strips[:, None, :, None] & strips[None, :, None, :]).reshape(-1, size, size)
+
+
+def _directions(embeddings: Sequence[_Floats] | _Floats) -> _Floats:
+    """Return embeddings, each of length 1: (N, D)."""
+    rows = np.asarray(embeddings)  # (N, D)
+    directions: _Floats = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     return directions

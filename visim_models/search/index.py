@@ -6,12 +6,11 @@ from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from visim_models.errors import GalleryMismatchError, QueryError
 
 __all__ = [
+    "Embeddings",
     "Indices",
     "PictureTexts",
     "Queries",
@@ -19,12 +18,13 @@ __all__ = [
     "SearchIndex",
     "check_width",
     "checked_queries",
-    "checked_top_k",
+    "clamped_top_k",
 ]
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 Indices: TypeAlias = npt.NDArray[np.int64]
-Queries: TypeAlias = npt.NDArray[np.floating[Any]] | Tensor
+Embeddings: TypeAlias = npt.NDArray[np.float32]
+Queries: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
 @dataclass
@@ -67,7 +67,7 @@ class PictureTexts:
 class SearchIndex(Protocol):
     """Pictures that are searched by cosine similarity.
 
-    An index identifies a picture, and no other one, until the picture is removed.
+    An index identifies a picture, and no other one.
     """
 
     @property
@@ -77,27 +77,24 @@ class SearchIndex(Protocol):
     def __len__(self) -> int:
         """Return how many pictures there are."""
 
-    def add(self, embeddings: Tensor, texts: PictureTexts) -> Indices:
+    def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
         """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
-
-    def remove(self, indices: Indices) -> None:
-        """Remove the pictures at these (n,) indices; an index without a picture is ignored."""
 
     def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Args:
             queries: (Q, D) embeddings, unnormalised.
-            top_k: how many to find, 1 to the number of pictures.
+            top_k: how many to find at most.
             label: find pictures with this label alone; None for all.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros, which some engines never find.
             indices: (Q, k) of the pictures; of equal scores the lower index comes first. k is `top_k`, or less where
-                fewer pictures have the label.
+                fewer pictures are there or have the label.
 
         Raises:
-            QueryError: `top_k` or the width of the queries does not fit, or a query is not finite.
+            QueryError: `top_k` is no whole number from 1 on, or a query is not finite or of another width.
         """
 
     def texts(self, indices: Indices) -> PictureTexts:
@@ -114,14 +111,14 @@ class SearchIndex(Protocol):
             QueryError: there is no such picture.
         """
 
-    def scan(self) -> Iterator[tuple[Tensor, PictureTexts]]:
+    def scan(self) -> Iterator[tuple[Embeddings, PictureTexts]]:
         """Yield all pictures in parts: (n, D) float32 embeddings and their texts."""
 
     def close(self) -> None:
         """Give back what the index holds; a closed index is not used again."""
 
 
-def check_width(embeddings: Tensor, width: int) -> None:
+def check_width(embeddings: Embeddings, width: int) -> None:
     """Refuse embeddings of another width than an index has.
 
     Raises:
@@ -129,35 +126,33 @@ def check_width(embeddings: Tensor, width: int) -> None:
     """
     if embeddings.ndim != 2 or embeddings.shape[1] != width:
         raise GalleryMismatchError(
-            f"The index is of embeddings of {width} numbers, but these are of shape {tuple(embeddings.shape)}: "
+            f"The index is of embeddings of {width} numbers, but these are of shape {embeddings.shape}: "
             "embed the pictures with the network of the index, or build a new index."
         )
 
 
-def checked_queries(queries: Queries, width: int) -> Tensor:
+def checked_queries(queries: Queries, width: int) -> Embeddings:
     """Return queries as (Q, D) float32.
 
     Raises:
         QueryError: they are of another width, or one is not finite.
     """
-    rows = torch.as_tensor(queries).float()  # (Q, D)
+    rows = np.ascontiguousarray(queries, np.float32)  # (Q, D)
     if rows.ndim != 2 or rows.shape[1] != width:
-        raise QueryError(f"Queries must be of shape (Q, {width}), not {tuple(rows.shape)}.")
-    if not torch.isfinite(rows).all():
+        raise QueryError(f"Queries must be of shape (Q, {width}), not {rows.shape}.")
+    if not np.isfinite(rows).all():
         raise QueryError(
             "A query has values that are not finite: the network or its processor does not fit the picture."
         )
     return rows
 
 
-def checked_top_k(top_k: int, count: int) -> int:
-    """Return `top_k` if so many of `count` pictures can be found.
+def clamped_top_k(top_k: int, count: int) -> int:
+    """Return how many of `count` pictures are found where `top_k` are asked for: all where there are fewer.
 
     Raises:
-        QueryError: it is no whole number from 1 to `count`.
+        QueryError: it is no whole number from 1 on.
     """
-    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or not 1 <= top_k <= count:
-        raise QueryError(
-            f"top_k is {top_k!r}: choose a whole number from 1 to {count}, the gallery's size.", key="top_k"
-        )
-    return int(top_k)
+    if isinstance(top_k, bool) or not isinstance(top_k, int | np.integer) or top_k < 1:
+        raise QueryError(f"top_k is {top_k!r}: choose a whole number from 1 on.", key="top_k")
+    return min(int(top_k), count)

@@ -11,19 +11,18 @@ from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from visim_models.errors import EngineError, GalleryMismatchError, QueryError
 from visim_models.search.engine import EngineAddress, checked_parameters
 from visim_models.search.index import (
+    Embeddings,
     Indices,
     PictureTexts,
     Queries,
     Scores,
     check_width,
     checked_queries,
-    checked_top_k,
+    clamped_top_k,
 )
 from visim_models.search.milvus_client import SECONDS_A_QUERY, MilvusConnection
 from visim_models.search.milvus_rows import (
@@ -113,7 +112,7 @@ class MilvusIndex:
         """Return D, the length of the embeddings."""
         return self._width
 
-    def add(self, embeddings: Tensor, texts: PictureTexts) -> Indices:
+    def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
         """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices.
 
         The indices rise from a random number, so that those of one collection mean nothing in another.
@@ -125,47 +124,40 @@ class MilvusIndex:
         """
         check_width(embeddings, self.width)
         indices = secrets.randbits(62) + np.arange(len(embeddings))  # (N,)
-        rows = embeddings.float().numpy()
+        rows = np.asarray(embeddings, np.float32)
         for part in parts_of(indices, rows, texts):
             self._change("insert", part)
         return indices
-
-    def remove(self, indices: Indices) -> None:
-        """Remove the pictures at these (n,) indices; an index without a picture is ignored."""
-        for start in range(0, len(indices), ROWS_AT_ONCE):
-            self._make_ready()
-            self._change("delete", ids=indices[start : start + ROWS_AT_ONCE].tolist())
 
     def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Args:
             queries: (Q, D) embeddings, unnormalised.
-            top_k: how many to find, 1 to the number of pictures, at most 16,384.
+            top_k: how many to find at most, and never more than 16,384.
             label: find pictures with this label alone; None for all.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
             indices: (Q, k) of the pictures; of equal scores the lower index comes first. k is `top_k`, or less where
-                fewer pictures have the label.
+                fewer pictures are there or have the label.
 
         Raises:
-            QueryError: `top_k` or the width of the queries does not fit, or a query is not finite.
+            QueryError: `top_k` is no whole number from 1 on, or a query is not finite or of another width.
             EngineError: the engine does not answer within the deadline.
         """
         rows = checked_queries(queries, self.width)  # (Q, D)
-        count = checked_top_k(top_k, min(len(self), _MOST_MATCHES))
+        count = clamped_top_k(top_k, min(len(self), _MOST_MATCHES))
         found: list[Any] = []
-        for block in rows.split(_QUERIES_AT_ONCE):
-            if len(block):
-                found += self._ask(
-                    "search",
-                    data=list(block.numpy()),
-                    limit=count,
-                    filter="" if label is None else f"label == {quoted(label)}",
-                    output_fields=["id"],
-                    search_params={"params": self._asked_with(count)},
-                )
+        for start in range(0, len(rows), _QUERIES_AT_ONCE):
+            found += self._ask(
+                "search",
+                data=list(rows[start : start + _QUERIES_AT_ONCE]),
+                limit=count,
+                filter="" if label is None else f"label == {quoted(label)}",
+                output_fields=["id"],
+                search_params={"params": self._asked_with(count)},
+            )
         return sorted_hits(found, count)
 
     def texts(self, indices: Indices) -> PictureTexts:
@@ -198,7 +190,7 @@ class MilvusIndex:
         embedding: npt.NDArray[np.float32] = np.asarray(found[0]["embedding"], np.float32)
         return embedding
 
-    def scan(self) -> Iterator[tuple[Tensor, PictureTexts]]:
+    def scan(self) -> Iterator[tuple[Embeddings, PictureTexts]]:
         """Yield all pictures in parts: (n, D) float32 embeddings and their texts.
 
         Raises:
@@ -209,7 +201,7 @@ class MilvusIndex:
             self.collection, at_once=rows_at_once(self.width), fields=[*TEXT_FIELDS, "embedding"]
         ):
             embeddings = np.asarray([row["embedding"] for row in rows], np.float32)  # (n, D)
-            yield torch.from_numpy(embeddings), texts_of(rows)
+            yield embeddings, texts_of(rows)
 
     def publish(self, alias: str) -> None:
         """Give this collection the alias in one step, and drop the collection that had it.

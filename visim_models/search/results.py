@@ -1,16 +1,24 @@
 """The result of a query: the matches, and the verdict on the picture that was searched with."""
 
-from collections.abc import Mapping
+import base64
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from html import escape
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from visim_models.errors import VisimError
+from visim_models.images.decode import decode_image
 from visim_models.ood import OODVerdict
-from visim_models.search.notebook import picture_strip
+from visim_models.sources.store import ImageStore
 
 __all__ = ["Match", "SimilarityResult"]
+
+_SIDE: Final = 128
+_MOST: Final = 12
 
 
 @dataclass(frozen=True)
@@ -72,19 +80,61 @@ class SimilarityResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matches and the verdict in plain JSON types."""
-        return {"matches": [match.to_dict() for match in self.matches], "ood": vars(self.ood).copy()}
+        return {"matches": [match.to_dict() for match in self.matches], "ood": self.ood.to_dict()}
 
     def _repr_html_(self) -> str:
-        verdict = (
-            "does not look like this gallery's pictures" if self.ood.is_ood else "looks like this gallery's pictures"
-        )
-        return picture_strip(
+        return _picture_strip(
             self.matches,
             image_root=self.image_root,
             trusted=self.trusts_root,
-            verdict=f"The picture {verdict} (p = {self.ood.p_value:.3f}).",
+            verdict=f"The picture against this gallery: {self.ood.word} (p = {self.ood.p_value:.3f}).",
         )
 
     def __repr__(self) -> str:
-        verdict = "out of distribution" if self.ood.is_ood else "in distribution"
-        return f"SimilarityResult({self.matches!r}, {verdict}, p = {self.ood.p_value:.3f})"
+        return f"SimilarityResult({self.matches!r}, {self.ood.word}, p = {self.ood.p_value:.3f})"
+
+
+def _picture_strip(matches: Sequence[Match], *, image_root: str, trusted: bool, verdict: str) -> str:
+    """Return the matches as HTML that needs no network and no file; a picture that is not on this machine is a frame.
+
+    Args:
+        matches: nearest first; the first twelve are shown.
+        image_root: where the pictures are.
+        trusted: the root may be on this machine.
+        verdict: a sentence on the query.
+    """
+    shown = matches[:_MOST]
+    found = _fetch([match.file_name for match in shown], image_root, trusted=trusted)
+    tiles = "".join(_tile(match, found.get(match.file_name)) for match in shown)
+    return f'<div><p>{escape(verdict)}</p><div style="display:flex;flex-wrap:wrap;gap:8px">{tiles}</div></div>'
+
+
+def _fetch(file_names: Sequence[str], image_root: str, *, trusted: bool) -> dict[str, bytes]:
+    try:
+        store = ImageStore(image_root, trusted=trusted) if image_root else None
+        return store.read_many(file_names) if store and not store.is_remote else {}
+    except VisimError:
+        return {}
+
+
+def _tile(match: Match, content: bytes | None) -> str:
+    caption = f"{match.percent} %" + (f" {match.label}" if match.label else "")
+    picture = _thumbnail(content) if content else None
+    image = (
+        f'<img src="data:image/png;base64,{picture}" alt="{escape(match.file_name)}">'
+        if picture
+        else f'<div style="width:{_SIDE}px;height:{_SIDE}px;border:1px solid #999;overflow:hidden">'
+        f"{escape(match.file_name)}</div>"
+    )
+    return f'<figure style="margin:0;width:{_SIDE}px">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def _thumbnail(content: bytes) -> str | None:
+    try:
+        picture = decode_image(content)
+    except VisimError:
+        return None
+    picture.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from visim_models.errors import ImageDecodeError, ImageHostError, ImageSourceError, VisimError
 from visim_models.images.decode import decode_image
@@ -28,7 +29,7 @@ _PARALLEL: Final = 12
 _END_OF_FETCH: Final = 0.5
 """Seconds after its deadline within which a fetch ends."""
 
-DecodedPicture: TypeAlias = tuple[Tensor, str]
+DecodedPicture: TypeAlias = tuple[npt.NDArray[np.uint8], str]
 """Pixels, (3, S, S) uint8, and the SHA-256 of the file."""
 
 DecodedBatch: TypeAlias = list[tuple[str, DecodedPicture | VisimError]]

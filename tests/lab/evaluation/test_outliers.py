@@ -9,8 +9,8 @@ import torch
 from lab.data import outlier_part
 from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
 from lab.evaluation.outliers import MeasuredParts, outlier_figures, outliers_of, strangeness_table
+from lab.tensors import Measured
 from visim_models import ImageProcessor, OutOfDistributionDetector
-from visim_models.measurements import Measured
 from visim_models.ood import Weighting
 
 

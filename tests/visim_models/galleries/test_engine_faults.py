@@ -157,11 +157,11 @@ def test_a_collection_of_another_width_is_refused(pictures: Path, model: Path, t
     engine_build(pictures, tmp_path / "engine", uri, model)
     name = json.loads((tmp_path / "engine" / INDEX).read_text(encoding="utf-8"))["collection"]
     other = MilvusIndex.create(EngineAddress(uri), name, width=8)
-    import torch
+    import numpy as np
 
     from visim_models.search import PictureTexts
 
-    other.add(torch.ones(2, 8), PictureTexts(["a.png", "b.png"], ["", ""]))
+    other.add(np.ones((2, 8), np.float32), PictureTexts(["a.png", "b.png"], ["", ""]))
     other.publish(name)
     opened = VisualSimilarity.from_pretrained(tmp_path / "engine", index_uri=uri)
     with pytest.raises(GalleryMismatchError, match=r"\[8\] numbers, the gallery's have 32"):

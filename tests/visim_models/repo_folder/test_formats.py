@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from tests.processes import ROOT, run_program
 from visim_models import ConfigurationError, VisimError, WeightsError
 from visim_models.repo_folder import formats
 
-TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7), "empty": torch.empty(0)}
+TENSORS = {"a.weight": np.arange(6.0).reshape(2, 3), "a.count": np.array(7), "empty": np.empty(0)}
 
 
 # --- JSON
@@ -62,18 +62,18 @@ def test_tensors_round_trip(tmp_path: Path) -> None:
     found = formats.read_tensors(tmp_path / "x.safetensors")
     assert found.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
-        assert torch.equal(found[name], tensor)
+        assert np.array_equal(found[name], tensor)
         assert found[name].dtype == tensor.dtype
     assert formats.read_header(tmp_path / "x.safetensors") == {"z": "1", "a": "é"}
 
 
 def test_a_transposed_tensor_keeps_its_values(tmp_path: Path) -> None:
     formats.write_tensors(tmp_path / "x.safetensors", {"t": TENSORS["a.weight"].T})
-    assert torch.equal(formats.read_tensors(tmp_path / "x.safetensors")["t"], TENSORS["a.weight"].T)
+    assert np.array_equal(formats.read_tensors(tmp_path / "x.safetensors")["t"], TENSORS["a.weight"].T)
 
 
 def write_nine(path: Path) -> None:
-    tensors = {f"layer{place}": torch.full((3,), place, dtype=torch.float16) for place in range(9)}
+    tensors = {f"layer{place}": np.full(3, place, np.float16) for place in range(9)}
     formats.write_tensors(path, tensors, metadata={f"key{place}": str(place) for place in range(9)})
 
 
@@ -92,10 +92,12 @@ def test_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     assert (tmp_path / "here.safetensors").read_bytes() == (tmp_path / "there.safetensors").read_bytes()
 
 
-def test_storage_is_float16_and_whole_numbers_stay() -> None:
-    assert formats.to_storage(torch.nn.Parameter(torch.ones(2))).dtype == torch.float16
-    assert not formats.to_storage(torch.nn.Parameter(torch.ones(2))).requires_grad
-    assert formats.to_storage(torch.tensor(2**40)).item() == 2**40
+def test_bfloat16_which_numpy_lacks_is_read_as_float32(tmp_path: Path) -> None:
+    halves = np.array([0x3F80, 0xC000, 0x7F80], "<u2")  # 1, -2, infinity
+    header = {"a": {"dtype": "BF16", "shape": [3, 1], "data_offsets": [0, 6]}}
+    (tmp_path / "x.safetensors").write_bytes(raw_safetensors(header, halves.tobytes()))
+    found = formats.read_tensors(tmp_path / "x.safetensors")["a"]
+    assert (found.dtype, found.tolist()) == (np.float32, [[1.0], [-2.0], [np.inf]])
 
 
 def entry(*offsets: int, shape: list[int] | None = None, dtype: str = "F32") -> dict[str, object]:
@@ -249,7 +251,7 @@ def test_many_empty_tensors_are_refused_before_they_are_created(count: int, tmp_
 
 def test_other_tensors_than_expected(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    formats.write_tensors(path, {"a": torch.ones(1), "b": torch.ones(1)})
+    formats.write_tensors(path, {"a": np.ones(1), "b": np.ones(1)})
     assert set(formats.read_tensors(path, names=["a", "b"])) == {"a", "b"}
     with pytest.raises(WeightsError, match="unexpected b"):
         formats.read_tensors(path, names=["a"])

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from visim_models import Gallery, Match, QueryError
 from visim_models.search.feedback import average_embedding, less_like
 
-GALLERY = Gallery(["a", "b", "c", "d"], [""] * 4, torch.tensor([[1.0, 0.0], [2.0, 2.0], [0.0, 3.0], [0.0, 0.0]]))
+GALLERY = Gallery(["a", "b", "c", "d"], [""] * 4, np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 3.0], [0.0, 0.0]]))
 MATCHES = [Match("b", "", 0.9), Match("c", "", 0.8), Match("a", "", 0.7), Match("d", "", 0.1)]
 
 

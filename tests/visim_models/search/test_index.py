@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 
 from tests.milvus_servers import Server, need, running_lite, running_real
 from visim_models import GalleryMismatchError, QueryError
@@ -15,11 +15,12 @@ from visim_models.search.engine import EngineAddress, collection_name
 WIDTH, COUNT = 16, 600
 LABELS = ["suv", 'a "quoted" label', "back\\slash", "ключ", "it's", "line\nbreak"]
 
-Make = Callable[[torch.Tensor, PictureTexts], SearchIndex]
+Rows = npt.NDArray[np.float32]
+Make = Callable[[Rows, PictureTexts], SearchIndex]
 
 
-def rows(count: int = COUNT, *, seed: int = 0) -> torch.Tensor:
-    made = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed)).half().float()
+def rows(count: int = COUNT, *, seed: int = 0) -> Rows:
+    made = np.random.default_rng(seed).standard_normal((count, WIDTH)).astype(np.float16).astype(np.float32)
     made[count // 2] = 0
     return made
 
@@ -62,7 +63,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     address = EngineAddress(uris[request.param]())
     made: list[MilvusIndex] = []
 
-    def in_milvus(embeddings: torch.Tensor, found: PictureTexts) -> SearchIndex:
+    def in_milvus(embeddings: Rows, found: PictureTexts) -> SearchIndex:
         made.append(MilvusIndex.create(address, collection_name("test", "1", "2"), width=WIDTH, timeout=20))
         made[-1].add(embeddings, found)
         return made[-1]
@@ -76,9 +77,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
 def test_an_index_keeps_the_contract(make: Make) -> None:
     """One test: a new collection takes the real server ten seconds."""
     matrix, about = rows(), texts()
-    index = make(matrix.clone(), texts())
+    index = make(matrix.copy(), texts())
     reference = ExactIndex(matrix, about)
-    queries = torch.cat([rows(70, seed=1), matrix[:1], torch.zeros(1, WIDTH)])
+    queries = np.concatenate([rows(70, seed=1), matrix[:1], np.zeros((1, WIDTH), np.float32)])
     assert len(index) == COUNT
     assert index.width == WIDTH
 
@@ -88,7 +89,7 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
     assert scores.dtype == np.float32
     assert found.dtype == np.int64
     np.testing.assert_allclose(scores, wanted, atol=1e-6)
-    told_apart = queries.any(dim=1).numpy()  # a query of zeros is as near to all
+    told_apart = queries.any(axis=1)  # a query of zeros is as near to all
     assert index.texts(found[told_apart].ravel()) == about.subset(names[told_apart].ravel().tolist())
     assert (np.diff(scores, axis=1) <= 0).all()
     assert (scores[71] == 0).all()
@@ -104,12 +105,11 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
 
     with pytest.raises(QueryError, match="top_k is 0"):
         index.search(queries, top_k=0)
-    with pytest.raises(QueryError, match="600, the gallery's size"):
-        index.search(queries, top_k=COUNT + 1)
+    assert index.search(queries[:2], top_k=COUNT + 1)[1].shape == (2, COUNT)
     with pytest.raises(QueryError, match=r"shape \(Q, 16\)"):
         index.search(queries[:, :8], top_k=1)
     with pytest.raises(QueryError, match="not finite"):
-        index.search(queries * torch.nan, top_k=1)
+        index.search(queries * np.float32("nan"), top_k=1)
     assert index.search(queries[:0], top_k=3)[0].shape[0] == 0
 
     np.testing.assert_array_equal(index.embedding("suv/7.jpg"), matrix[7])
@@ -117,20 +117,15 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
         index.embedding("none.jpg")
     parts = list(index.scan())
     order = np.argsort([name for _, part in parts for name in part.file_names])
-    scanned = torch.cat([part for part, _ in parts])[torch.from_numpy(order)]
-    assert torch.equal(scanned, matrix[torch.from_numpy(np.argsort(about.file_names))])
+    scanned = np.concatenate([part for part, _ in parts])[order]
+    np.testing.assert_array_equal(scanned, matrix[np.argsort(about.file_names)])
 
     added = index.add(rows(30, seed=5), texts(30, prefix="new/"))
     assert len(index) == COUNT + 30
     best = index.search(rows(30, seed=5)[:1], top_k=1)[1][0]
     assert best[0] == added[0]
     assert index.texts(best).file_names == ["new/suv/0.jpg"]
-    index.remove(added[:1])
-    assert len(index) == COUNT + 29
-    assert index.search(rows(30, seed=5)[:1], top_k=1)[1][0, 0] != added[0]
     with pytest.raises(QueryError, match="any more"):
-        index.texts(added[:1])
-    with pytest.raises(QueryError, match="no picture"):
-        index.embedding("new/suv/0.jpg")
+        index.texts(np.array([added.max() + 1]))
     with pytest.raises(GalleryMismatchError, match="16 numbers"):
-        index.add(torch.ones(1, 8), texts(1))
+        index.add(np.ones((1, 8), np.float32), texts(1))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 
 from tests.milvus_servers import Server, need, running_real
 from visim_models import EngineError
@@ -18,8 +19,8 @@ def _needs_the_extra() -> None:
     need("pymilvus", "milvus_lite")
 
 
-def some(count: int = 40) -> tuple[torch.Tensor, PictureTexts]:
-    matrix = torch.randn(count, 8, generator=torch.Generator().manual_seed(0))
+def some(count: int = 40) -> tuple[npt.NDArray[np.float32], PictureTexts]:
+    matrix = np.random.default_rng(0).standard_normal((count, 8)).astype(np.float32)
     return matrix, PictureTexts([f"{number}.jpg" for number in range(count)], [""] * count)
 
 
@@ -50,10 +51,10 @@ def test_a_collection_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
     index = MilvusIndex.create(EngineAddress(str(tmp_path / "index.db")), collection_name("x", "1", "2"), width=8)
     index.add(*some())
-    assert index.search(torch.ones(1, 8), top_k=3)[1].shape == (1, 3)
+    assert index.search(np.ones((1, 8), np.float32), top_k=3)[1].shape == (1, 3)
     index.drop()
     with pytest.raises(EngineError, match="failed: "):
-        index.search(torch.ones(1, 8), top_k=3)
+        index.search(np.ones((1, 8), np.float32), top_k=3)
     with pytest.raises(EngineError, match="failed: "):
         index.publish(index.collection)
     index.close()
