@@ -47,6 +47,7 @@ PUBLIC_NAMES = {
     "ImageStore",
     "Match",
     "MatchProbability",
+    "Network",
     "MissingExtraError",
     "OODVerdict",
     "OutOfDistributionDetector",
