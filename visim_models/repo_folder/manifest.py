@@ -19,6 +19,11 @@ __all__ = [
     "METRICS",
     "MODEL_TYPE_NAMES",
     "OF_THE_WEIGHTS",
+    "ONNX_CLASSIFIER",
+    "ONNX_DECODER",
+    "ONNX_FILES",
+    "ONNX_MODEL",
+    "ONNX_WEIGHTS_KEY",
     "OOD",
     "OOD_TENSORS",
     "PLOTS",
@@ -33,6 +38,12 @@ __all__ = [
 
 CONFIG: Final = "config.json"
 WEIGHTS: Final = "model.safetensors"
+ONNX_MODEL: Final = "onnx/model.onnx"
+ONNX_CLASSIFIER: Final = "onnx/classifier.onnx"
+ONNX_DECODER: Final = "onnx/decoder.onnx"
+ONNX_FILES: Final = (ONNX_MODEL, ONNX_CLASSIFIER, ONNX_DECODER)
+ONNX_WEIGHTS_KEY: Final = "weights_sha256"
+"""Key in the metadata of an ONNX file: the SHA-256 of the model.safetensors that it is from."""
 PROCESSOR: Final = "preprocessor_config.json"
 METADATA: Final = "gallery/metadata.csv"
 EMBEDDINGS: Final = "gallery/embeddings.safetensors"
@@ -66,6 +77,9 @@ PLOTS: Final = tuple(
 MANIFEST: Final[Mapping[str, str]] = {
     CONFIG: "model_type and the model's own arguments",
     WEIGHTS: "the weights, float16",
+    ONNX_MODEL: "the network for ONNX Runtime: pixels -> embedding, and a classifier's log_probabilities",
+    ONNX_CLASSIFIER: "embedding -> log_probabilities",
+    ONNX_DECODER: "embedding -> pixels",
     PROCESSOR: "how a picture becomes the network's input",
     METADATA: "file_name, label and further columns, in the order of the embeddings",
     EMBEDDINGS: "(N, D) float16; hashes of the weights and the processor, and the image root in the header",
@@ -90,7 +104,7 @@ MODEL_TYPE_NAMES: Final = frozenset(
 )
 """`model_type` in the config.json of a repo of visim. A folder whose config.json has another one is not visim's."""
 
-OF_THE_WEIGHTS: Final = (MATCHES, METRICS, TRAINING, LOSSES, SPLIT, *PLOTS)
+OF_THE_WEIGHTS: Final = (*ONNX_FILES, MATCHES, METRICS, TRAINING, LOSSES, SPLIT, *PLOTS)
 """Files that describe certain weights: they go when the weights are replaced by others."""
 
 
