@@ -2,7 +2,9 @@
 # pip's own settings (PIP_INDEX_URL, PIP_NO_INDEX, ...) pass through the environment.
 
 PYTHON ?= python3
-VENV ?= .venv
+# BACKEND=onnx serves without torch, from an environment of its own.
+BACKEND ?= torch
+VENV ?= $(if $(filter onnx,$(BACKEND)),.venv-onnx,.venv)
 DATA ?= ../shared/data
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +14,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_OPTIONS := $(if $(PICTURES),--pictures '$(PICTURES)') $(if $(OUT),--out '$(OUT)') \
 	$(foreach repo,$(GALLERY),--gallery '$(repo)') $(if $(filter-out 0,$(ONLY)),--only) \
 	$(if $(CARS),--car-repo '$(CARS)') $(if $(CIFAR10),--cifar10-repo '$(CIFAR10)') \
-	$(foreach root,$(IMAGES),--images '$(root)') $(ARGS)
+	$(foreach root,$(IMAGES),--images '$(root)') $(if $(filter-out torch,$(BACKEND)),--backend '$(BACKEND)') $(ARGS)
 MCP_ON := $(filter-out 0,$(MCP))
 
 .DEFAULT_GOAL := help
@@ -22,7 +24,7 @@ MCP_ON := $(filter-out 0,$(MCP))
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.$(if $(MCP_ON),mcp,demo)-stamp  ## serve the demo (PICTURES=, GALLERY=, ONLY=1, OUT=, CARS=, CIFAR10=, IMAGES=, MCP=1, ARGS=)
+demo: $(VENV)/.$(if $(filter onnx,$(BACKEND)),onnx,$(if $(MCP_ON),mcp,demo))-stamp  ## serve the demo (PICTURES=, GALLERY=, ONLY=1, OUT=, CARS=, CIFAR10=, IMAGES=, BACKEND=onnx, MCP=1, ARGS=)
 	$(if $(MCP_ON),GRADIO_MCP_SERVER=True )$(BIN)/python demo/app.py $(strip $(DEMO_OPTIONS))
 
 test: export PYTHONDONTWRITEBYTECODE :=  # the many processes of the tests share what one of them has compiled
@@ -101,6 +103,23 @@ $(VENV)/.venv-stamp:
 $(VENV)/.demo-stamp: requirements.txt pyproject.toml $(VENV)/.venv-stamp
 	@echo "Installing what the demo needs (torch is large: minutes, the first time)"
 	@$(PIP_INSTALL) -r requirements.txt --editable '.[timm]'
+	@touch $@
+
+# The checkout has no ONNX files: torch writes them, once. A repo from the Hub has its own.
+ONNX_FILES := $(patsubst %/model.safetensors,%/onnx/model.onnx,$(wildcard hub/pretrained/*/model.safetensors))
+
+$(VENV)/.onnx-stamp: requirements-onnx.txt pyproject.toml $(VENV)/.venv-stamp $(ONNX_FILES)
+	@echo "Installing what the demo needs without torch"
+	@$(PIP_INSTALL) -r requirements-onnx.txt --editable .
+	@touch $@
+
+$(ONNX_FILES): hub/pretrained/%/onnx/model.onnx: hub/pretrained/%/model.safetensors
+	@$(MAKE) --no-print-directory BACKEND=torch VENV=.venv .venv/.export-stamp
+	.venv/bin/python -m hub export --onnx hub/pretrained/$*
+
+.venv/.export-stamp: pyproject.toml .venv/.venv-stamp
+	@echo "Installing torch, to write the ONNX files"
+	@$(PIP_INSTALL) --editable '.[onnx-export,timm]'
 	@touch $@
 
 $(VENV)/.mcp-stamp: $(VENV)/.demo-stamp

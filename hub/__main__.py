@@ -1,4 +1,4 @@
-"""Commands about repos: cards, import of the articles' weights, publishing, and a check of the Space."""
+"""Commands about repos: cards, ONNX files, import of the articles' weights, publishing, and a check of the Space."""
 
 import argparse
 import importlib
@@ -10,6 +10,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "card": "write the model card of a repo, with its plots",
+    "export": "write the network of a repo as ONNX, for use without torch and in the browser",
     "import-article": "turn a weights file of either article into a repo folder",
     "publish": "put the models, their galleries and the demo on the Hugging Face Hub",
     "space-check": "start the demo as a Space would, in a clean environment, and ask it",

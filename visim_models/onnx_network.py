@@ -97,7 +97,9 @@ class OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it would keep cores busy with waiting
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "0"
+        )  # it would keep cores busy with waiting
         options.log_severity_level = 4
         path = self._repo / name
         try:
