@@ -68,7 +68,7 @@ _NAME: Final = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?", re.ASCII)
 """Name that the Hub takes for a repo. Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class RepoPlan:
     """One repo of the Hub and a folder with the files that it gets.
 
@@ -76,21 +76,21 @@ class RepoPlan:
         repo_id: namespace/name.
         kind: "model", "dataset" or "space", as the Hub calls them.
         folder: the folder, which has these files and no others.
+        source: what the files are from, for people.
         mark: the file by which a repo that visim published is known.
         owned: the files that publishing may delete in the repo, as fnmatch reads them.
         listing: the file that lists those that may be deleted, instead of `owned`; "" for none.
         keeps_edited_card: whether a README.md that was edited on the Hub stays.
-        source: what the files are from, for people.
     """
 
     repo_id: str
     kind: str
     folder: Path
+    source: Path
     mark: str
     owned: tuple[str, ...] = ()
     listing: str = ""
     keeps_edited_card: bool = False
-    source: Path
 
     @property
     def files(self) -> dict[str, int]:
@@ -218,7 +218,9 @@ def publish_gallery(
     """
     repo_id = _repo_id(namespace, name or gallery.resolve().name)
     client = None if dry_run else api or hub_client()
-    keeps = client is not None and pictures is None and _pictures_repo(client, repo_id).has(LISTING)
+    keeps = False
+    if client and pictures is None:
+        keeps = HubRepo(client, f"{repo_id}-{_PICTURES}", kind="dataset").has(LISTING)
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
         plans = plan_gallery(repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project)
         notes = _gallery_notes(plans, private=private)
@@ -260,16 +262,8 @@ def plan_own(
     ]
     if SPACE in wanted:
         stage_space(project, work / SPACE, namespace=namespace)
-        plans.append(
-            RepoPlan(
-                repo_id=f"{namespace}/{_SPACE_NAME}",
-                kind="space",
-                folder=work / SPACE,
-                mark="demo/app.py",
-                owned=SPACE_PATTERNS,
-                source=project,
-            )
-        )
+        space_id = f"{namespace}/{_SPACE_NAME}"
+        plans.append(RepoPlan(space_id, "space", work / SPACE, project, mark="demo/app.py", owned=SPACE_PATTERNS))
     return plans
 
 
@@ -307,26 +301,31 @@ def plan_gallery(
         )
     repo = RepoFolder(gallery)
     similarity = VisualSimilarity.from_pretrained(repo)  # nothing is published that does not load
-    folders = {kind: work / kind for kind in ("dataset", "model", "space")}
-    for folder in folders.values():
+    dataset, model, space = (work / kind for kind in ("dataset", "model", "space"))
+    for folder in (dataset, model, space):
         folder.mkdir()
-    plans, datasets = [], []
+    plans, pictures_id = [], ""
     if pictures is not None or (keeps_pictures and root_warning(similarity.gallery.image_root)):
-        datasets.append(f"{repo_id}-{_PICTURES}")
+        pictures_id = f"{repo_id}-{_PICTURES}"
     if pictures is not None:
-        folder, source = folders["dataset"], Path(pictures)
-        stage_pictures(repo, similarity.gallery, source, folder, gallery_id=repo_id)
-        plans.append(_gallery_plan("dataset", datasets[0], folder, source, mark=LISTING, listing=LISTING))
-    folder = folders["model"]
-    copy_files(gallery, folder, [name for name in manifest_files(gallery) if name != SKIPPED])  # it names files here
-    if datasets:
-        header = {**repo.header(EMBEDDINGS), "image_root": f"{HUB_DATASETS}{datasets[0]}"}
-        write_tensors(folder / EMBEDDINGS, repo.tensors(EMBEDDINGS), metadata=header)
-    plans.append(_gallery_plan("model", repo_id, folder, gallery, mark=METADATA, owned=tuple(MANIFEST)))
-    folder, needs_timm = folders["space"], isinstance(similarity.model, TimmBackbone)
-    about = similarity.gallery.about
-    stage_gallery_space(project, folder, gallery_id=repo_id, about=about, datasets=datasets, needs_timm=needs_timm)
-    plans.append(_gallery_plan("space", repo_id, folder, project, mark=PROGRAM, owned=GALLERY_SPACE_PATTERNS))
+        source = Path(pictures)
+        stage_pictures(repo, similarity.gallery, source, dataset, gallery_id=repo_id)
+        plans.append(RepoPlan(pictures_id, "dataset", dataset, source, LISTING, (), LISTING, keeps_edited_card=True))
+    copy_files(gallery, model, [name for name in manifest_files(gallery) if name != SKIPPED])  # it names files here
+    if pictures_id:
+        header = {**repo.header(EMBEDDINGS), "image_root": f"{HUB_DATASETS}{pictures_id}"}
+        write_tensors(model / EMBEDDINGS, repo.tensors(EMBEDDINGS), metadata=header)
+    plans.append(RepoPlan(repo_id, "model", model, gallery, mark=METADATA, owned=tuple(MANIFEST)))
+    stage_gallery_space(
+        project,
+        space,
+        gallery_id=repo_id,
+        about=similarity.gallery.about,
+        datasets=[pictures_id] if pictures_id else [],
+        needs_timm=isinstance(similarity.model, TimmBackbone),
+    )
+    owned = GALLERY_SPACE_PATTERNS
+    plans.append(RepoPlan(repo_id, "space", space, project, mark=PROGRAM, owned=owned, keeps_edited_card=True))
     return plans
 
 
@@ -341,27 +340,7 @@ def _model_plan(repo_id: str, source: Path, folder: Path) -> RepoPlan:
         raise RepositoryError(f"{source} lacks {missing}: it is not a whole repo; export it again.")
     copy_files(source, folder, names)
     mark = METADATA if has_gallery else PROCESSOR
-    owned = (*MANIFEST, *_FORMER_FILES)
-    return RepoPlan(repo_id=repo_id, kind="model", folder=folder, mark=mark, owned=owned, source=source)
-
-
-def _gallery_plan(
-    kind: str, repo_id: str, folder: Path, source: Path, *, mark: str, owned: tuple[str, ...] = (), listing: str = ""
-) -> RepoPlan:
-    return RepoPlan(
-        repo_id=repo_id,
-        kind=kind,
-        folder=folder,
-        mark=mark,
-        owned=owned,
-        listing=listing,
-        keeps_edited_card=kind != "model",
-        source=source,
-    )
-
-
-def _pictures_repo(api: HfApi, repo_id: str) -> HubRepo:
-    return HubRepo(api, f"{repo_id}-{_PICTURES}", kind="dataset")
+    return RepoPlan(repo_id, "model", folder, source, mark=mark, owned=(*MANIFEST, *_FORMER_FILES))
 
 
 def _repo_id(namespace: str, name: str) -> str:

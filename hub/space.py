@@ -74,13 +74,9 @@ Made with visim.
 
 def space_files(project: Path) -> list[str]:
     """List the files of the project that its Space needs, sorted."""
-    found = []
-    for pattern in SPACE_PATTERNS:
-        top, _, rest = pattern.partition("/")
-        paths = [project / top] if not rest else sorted((project / top).rglob("*"))
-        names = [path.relative_to(project).as_posix() for path in paths if path.is_file()]
-        found += [name for name in names if fnmatchcase(name, pattern)]
-    return sorted(name for name in found if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT))
+    paths = (path for pattern in SPACE_PATTERNS for path in project.glob(pattern.replace("/*", "/**/*")))
+    names = (path.relative_to(project).as_posix() for path in paths if path.is_file())
+    return sorted(name for name in names if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT))
 
 
 def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:

@@ -99,7 +99,10 @@ def check(
         folder, environment = Path(name) / "space", Path(name) / "environment"
         folder.mkdir()
         if gallery:
-            _stage_gallery(project, folder, gallery.resolve())
+            similarity = VisualSimilarity.from_pretrained(gallery)
+            about, needs_timm = similarity.gallery.about, isinstance(similarity.model, TimmBackbone)
+            gallery_id = str(gallery.resolve())
+            stage_gallery_space(project, folder, gallery_id=gallery_id, about=about, needs_timm=needs_timm)
         else:
             stage_space(project, folder)
         print(f"installing requirements.txt and gradio {front['sdk_version']} with Python {version}: minutes")
@@ -113,17 +116,6 @@ def check(
             environment_bytes=sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file()),
             probe=probe,
         )
-
-
-def _stage_gallery(project: Path, folder: Path, gallery: Path) -> None:
-    similarity = VisualSimilarity.from_pretrained(gallery)
-    stage_gallery_space(
-        project,
-        folder,
-        gallery_id=str(gallery),
-        about=similarity.gallery.about,
-        needs_timm=isinstance(similarity.model, TimmBackbone),
-    )
 
 
 def find_python(version: str) -> Path | None:

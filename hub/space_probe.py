@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from visim_models.errors import DataError
 
@@ -70,7 +70,7 @@ def probe_app(
             _wait_for_page(process, address, log, timeout)
             start_seconds = time.monotonic() - start
             picture = Path(name) / "query.png"
-            _draw(picture)
+            Image.new("RGB", (320, 240), "#b02020").save(picture)
             endpoints = _search_endpoints(address, log) if endpoints is None else endpoints
             query_seconds = {endpoint: _ask(address, endpoint, picture, timeout, log) for endpoint in endpoints}
             return Probe(start_seconds, query_seconds, _peak_memory(process.pid))
@@ -168,18 +168,6 @@ def _is_result(answer: Any) -> bool:
     rows = answer["matches"]
     has_rows = len(rows) == _TOP_K and all({"file_name", "label", "score", "percent"} <= set(row) for row in rows)
     return has_rows and {"is_ood", "score", "p_value", "false_alarm_rate"} <= set(answer.get("ood") or {})
-
-
-def _draw(path: Path) -> None:
-    picture = Image.new("RGB", (320, 240), "#9fb8cc")
-    pen = ImageDraw.Draw(picture)
-    pen.rectangle((0, 170, 320, 240), fill="#6b6b6b")
-    pen.polygon(
-        [(40, 170), (60, 120), (110, 115), (140, 80), (220, 80), (260, 120), (290, 130), (290, 170)], fill="#b02020"
-    )
-    for x in (90, 240):
-        pen.ellipse((x - 24, 146, x + 24, 194), fill="#202020")
-    picture.save(path)
 
 
 def _peak_memory(pid: int) -> int | None:
