@@ -22,6 +22,7 @@ from hub.gallery_pictures import LISTING, stage_pictures
 from hub.locate import BUNDLED, REPO_NAMES
 from hub.space import (
     GALLERY_SPACE_PATTERNS,
+    LEFT_OUT,
     PROGRAM,
     PROJECT,
     SPACE_PATTERNS,
@@ -34,7 +35,7 @@ from visim_models import TimmBackbone, VisualSimilarity
 from visim_models.errors import DataError, RepositoryError
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.formats import read_header, write_tensors
-from visim_models.repo_folder.hub_repo import LEFT_OUT, ZERO_GPU, HubRepo, explaining, hub_client, root_warning
+from visim_models.repo_folder.hub_repo import ZERO_GPU, HubRepo, explaining, hub_client, root_warning
 from visim_models.repo_folder.manifest import (
     CARD,
     CONFIG,

@@ -13,11 +13,11 @@ from huggingface_hub import SpaceCardData, metadata_load
 from visim_models.errors import ConfigurationError, RepositoryError
 from visim_models.gallery import GalleryAbout
 from visim_models.repo_folder.card import escaped, mark_card
-from visim_models.repo_folder.hub_repo import LEFT_OUT
 from visim_models.repo_folder.manifest import CARD
 
 __all__ = [
     "GALLERY_SPACE_PATTERNS",
+    "LEFT_OUT",
     "PROGRAM",
     "PROJECT",
     "SPACE_PATTERNS",
@@ -39,6 +39,9 @@ SPACE_PATTERNS: Final = (*_OF_THE_APP, "docs/*.png")
 """Files of visim's own Space, as fnmatch reads them: what the app needs to run, and what its README shows."""
 GALLERY_SPACE_PATTERNS: Final = (*_OF_THE_APP, PROGRAM)
 """Files of a gallery's Space. Publishing may replace or delete these, and no others."""
+
+LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
+"""Files that a repo does not get, as fnmatch reads them: `*` matches slashes, too."""
 
 _PLACEHOLDER: Final = "NAMESPACE/"
 """Stands in the README's front matter for the namespace that the models are published under."""

@@ -4,7 +4,9 @@ import json
 import os
 import pickle
 import shutil
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,13 +20,15 @@ from tests.hub.olah_server import commit, flaky_network, serving_checkouts
 from tests.hub.recording_hub import RecordingHub, serving
 from tests.processes import ROOT, run_program
 from visim_models import GalleryError, ImageSourceError, RepositoryError, VisualSimilarity
+from visim_models.repo_folder.hub_repo import without_tokens
 from visim_models.sources.download import download, origin
 
 # In a process of its own: the client reads its address and its switches when it is imported.
 PROGRAM = """
 import json, resource, sys
-import hub, visim_models
+import hub, visim_models, visim_models.repo_folder.hub_repo
 largest_file, requests = int(sys.argv[1]), json.loads(sys.argv[2])
+visim_models.repo_folder.hub_repo._LOOKUP_SECONDS = 2
 if largest_file:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 answers = []
@@ -166,6 +170,32 @@ def test_the_token_reaches_the_hub(tmp_path: Path) -> None:
         server.tokens.clear()
         ask(port, home, {**GOOD, "token": False})
         assert server.tokens == {""}
+
+
+def test_no_message_holds_a_token(tmp_path: Path) -> None:
+    server = RecordingHub("token")
+    secrets = ("hf_Secret\n", " hf_Secret", "hf_Sec\nret\x00", "hf_S\u00e9cret")
+    with serving(server) as address:
+        port = int(address.rsplit(":", 1)[1])
+        for answer in ask(port, tmp_path / "home", *({**GOOD, "token": token} for token in (*secrets, ""))):
+            assert isinstance(answer, list)
+            assert answer[0] == "RepositoryError"
+            assert "ret" not in answer[1].replace("secret", "")
+        assert server.tokens == {"hf_Secret", ""}
+    text = "Illegal header value b'Bearer hf_Abc\\n' for hf_Abcdefgh and 'hf_Abc\\n', hf_Abc%0A"
+    assert "Abc" not in without_tokens(text, "hf_Abc\n")
+
+
+def test_a_hub_that_accepts_and_never_answers_is_left_for_the_cache(port: int, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert ask(port, home, GOOD) == [12]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        found, missing = ask(silent.getsockname()[1], home, GOOD, {"source": "someone/visim-nothing"})
+        assert time.monotonic() - start < 60
+    assert found == 12
+    assert isinstance(missing, list)
+    assert "could not be reached" in missing[1]
 
 
 def test_once_cached_no_network_is_needed(port: int, tmp_path: Path) -> None:

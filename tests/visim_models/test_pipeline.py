@@ -46,7 +46,7 @@ from visim_models import (
     WeightsError,
 )
 from visim_models.ood import Weighting
-from visim_models.repo_folder import formats
+from visim_models.repo_folder import RepoFolder, formats
 
 COUNT = 12
 REPO_FILES = {
@@ -381,7 +381,7 @@ def test_the_device_is_that_of_the_model(own: Path) -> None:
 def test_what_is_bigger_than_the_network_takes_is_refused_before_anything_runs(own: Path) -> None:
     header = edit_header(own / "gallery" / "embeddings.safetensors")
     edit_json(own / "preprocessor_config.json", size={"height": 4096, "width": 4096})
-    header(processor_sha256=formats.file_sha256(own / "preprocessor_config.json"))
+    header(processor_sha256=RepoFolder(own).sha256("preprocessor_config.json"))
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ConfigurationError, match=r"4096 x 4096 .* takes 8 x 8"):
         VisualSimilarity.from_pretrained(own)

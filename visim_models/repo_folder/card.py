@@ -70,7 +70,7 @@ def mark_card(text: str) -> str:
 
 def is_marked(card: str) -> bool:
     """Return whether visim wrote a card and nobody has edited it since."""
-    text, newline, mark = card.rstrip("\n").rpartition("\n")
+    text, newline, mark = card.replace("\r\n", "\n").rstrip("\n").rpartition("\n")  # as Git for Windows ends lines
     return bool(newline) and mark == _MARK.format(hashlib.sha256(text.encode()).hexdigest())
 
 

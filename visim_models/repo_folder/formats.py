@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from visim_models.errors import ConfigurationError, VisimError, WeightsError
 
 __all__ = [
     "file_sha256",
+    "json_sha256",
     "listed",
     "one_line",
     "read_header",
@@ -62,7 +63,9 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise ConfigurationError(f"{path} is larger than {_MAX_JSON_BYTES} bytes: visim wrote no such file.")
         found = json.loads(
-            path.read_text(encoding="utf-8"), object_pairs_hook=_object_without_repeats, parse_constant=_refuse_constant
+            path.read_text(encoding="utf-8-sig"),
+            object_pairs_hook=_object_without_repeats,
+            parse_constant=_refuse_constant,
         )
     except FileNotFoundError as error:
         raise ConfigurationError(
@@ -83,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object: two spaces, keys in the order given, a newline at the end."""
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(_json_text(values), encoding="utf-8", newline="\n")
 
 
 def read_tensors(path: Path, *, names: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
@@ -164,6 +167,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def json_sha256(path: Path, keys: Sequence[str]) -> str:
+    """Return the SHA-256 of what a JSON file says, however it is written: of these keys, in this order.
+
+    It is that of the file's bytes where `write_json` wrote it with these keys and no others. So line ends, indentation
+    and further keys, which editors and Git for Windows change, do not change it.
+
+    Raises:
+        ConfigurationError: the file is missing or is no JSON object.
+    """
+    values = read_json(path)
+    return hashlib.sha256(_json_text({key: values[key] for key in keys if key in values}).encode()).hexdigest()
+
+
 def one_line(error: BaseException) -> str:
     """Shorten an error's message to one line of at most 200 characters."""
     return " ".join(str(error).split())[:200] or type(error).__name__
@@ -173,6 +189,10 @@ def listed(names: Collection[str]) -> str:
     """Name the first five of some names, and say how many more there are."""
     shown = sorted(names)[:_NAMES_SHOWN]
     return ", ".join(shown) + (f" and {len(names) - len(shown)} more" if len(names) > len(shown) else "")
+
+
+def _json_text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Repos on the Hugging Face Hub: download one, or fill one. Files of anybody else in a repo stay."""
 
 import glob
+import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
+from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants, get_token, snapshot_download
 from huggingface_hub.errors import (
@@ -16,6 +19,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    LocalTokenNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -24,25 +28,39 @@ from huggingface_hub.file_download import repo_folder_name
 from visim_models.errors import RepositoryError, VisimError
 from visim_models.repo_folder.atomic import replacing_file
 from visim_models.repo_folder.card import is_marked
-from visim_models.repo_folder.formats import listed, read_text
+from visim_models.repo_folder.formats import listed, one_line, read_text
 from visim_models.repo_folder.manifest import CARD
 
-__all__ = ["LEFT_OUT", "ZERO_GPU", "HubRepo", "download_snapshot", "explaining", "hub_client", "root_warning"]
-
-LEFT_OUT: Final = ("*__pycache__/*", "*.pyc", "*.pyo", "*/.*", ".*")
-"""Files that a repo does not get, as fnmatch reads them: `*` matches slashes, too."""
+__all__ = [
+    "ZERO_GPU",
+    "HubRepo",
+    "cleaned_token",
+    "download_snapshot",
+    "explaining",
+    "hub_client",
+    "root_warning",
+    "without_tokens",
+]
 
 ZERO_GPU: Final = "zero-a10g"
 """The Hub's name for ZeroGPU, the only hardware of a Gradio Space that a free account may have (since July 2026)."""
 
+_LOOKUP_SECONDS: Final = 10
+"""Seconds that the Hub may take to say which commit a repo is at: the client would wait for ever."""
+_TOKEN: Final = re.compile(r"(?i)(\bhf_\w{6,}|(?<=bearer )[^\s'\"]+)")
 _MOST_BYTES: Final = 512 * 2**20
 _FILES_OF_A_NEW_REPO: Final = {".gitattributes", "README.md"}
 """Files that the Hub itself writes when it makes a repo."""
+_GIT_ATTRIBUTES: Final = ".gitattributes"
+_LINE_ENDS: Final = "* text=auto eol=lf"
 _PREFIXES: Final = {"model": "", "dataset": "datasets/", "space": "spaces/"}
 _PAID: Final = (
     "A free account may host two Gradio Spaces, on ZeroGPU only, once its e-mail address is verified and it is 30 days "
     f"old: leave --hardware out, or name {ZERO_GPU}."
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 class HubRepo:
@@ -92,7 +110,8 @@ class HubRepo:
         """Make the repo where there is none, and fill it; each step that is done already is left out.
 
         Args:
-            folder: its files are added or replaced, by one commit; there is none where the repo has them.
+            folder: its files are added or replaced, by one commit; there is none where the repo has them. It gets the
+                repo's .gitattributes.
             mark: the file by which a repo that visim filled is known.
             owned: files of the repo that are deleted where the folder lacks them, as fnmatch reads them.
             listing: the file of the folder that lists the others, and, in the repo, those that are owned, instead of
@@ -114,8 +133,9 @@ class HubRepo:
         with explaining(self._api, f"create {name}", namespace=self._namespace, paid=_PAID):
             self._create(mark, private=private, hardware=hardware)
         with explaining(self._api, f"fill {name}", namespace=self._namespace):
-            left_out = [] if listing else list(LEFT_OUT)  # the client adds its own to the list that it is given
+            left_out = []
             patterns = self._announce(folder, listing, message) if listing else list(owned)
+            self._write_git_attributes(folder)
             if keeps_edited_card and self._has_edited_card():
                 self.notes.append(f"the README.md of {self.repo_id} was edited on the Hub, and stays as it is")
                 left_out.append(CARD)
@@ -146,6 +166,12 @@ class HubRepo:
 
     def _has_edited_card(self) -> bool:
         return CARD in self._files() and not is_marked(self._text(CARD))
+
+    def _write_git_attributes(self, folder: Path) -> None:
+        """Write the repo's own .gitattributes into a folder, with a line by which a clone on Windows has its bytes."""
+        there = self._text(_GIT_ATTRIBUTES) if _GIT_ATTRIBUTES in self._files() else ""
+        text = there if _LINE_ENDS in there.splitlines() else f"{_LINE_ENDS}\n{there}"  # what follows wins: it has LFS
+        (folder / _GIT_ATTRIBUTES).write_text(text, encoding="utf-8", newline="\n")
 
     def _create(self, mark: str, *, private: bool, hardware: str | None) -> None:
         """Make the repo; refuse one with files of somebody else, since filling it would replace some of them."""
@@ -211,7 +237,7 @@ def hub_client(token: str | None = None) -> HfApi:
     Raises:
         RepositoryError: there is none.
     """
-    if not (token := token or get_token()):
+    if not (token := cleaned_token(token) or get_token()):
         raise RepositoryError("There is no token to publish with: run `hf auth login`, or set HF_TOKEN.")
     return HfApi(token=token)
 
@@ -240,9 +266,7 @@ def explaining(api: HfApi, step: str, *, namespace: str, paid: str = "") -> Iter
             402: f"The Hub asks for a paid plan for this. {paid}".strip(),
             403: f"Your token may not write to {namespace}: make one with write permission, or check the name.",
         }.get(status or 0, "The steps before it are done; run the same again to complete it.")
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        if isinstance(api.token, str):
-            reason = reason.replace(api.token, "(token)")
+        reason = without_tokens(one_line(error), api.token)
         raise RepositoryError(f"Could not {step} ({reason}). {advice}") from error
 
 
@@ -289,6 +313,10 @@ def download_snapshot(
         RepositoryError: no such repo or revision, no permission, no network and no whole cached copy, a full disk.
     """
     cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
+    token = cleaned_token(token)
+    if not (local_files_only or constants.is_offline_mode() or _answers(repo_id, revision, token)):
+        _log.warning("The Hub did not answer within %d s: %s comes from the cache", _LOOKUP_SECONDS, repo_id)
+        local_files_only = True
     try:
         with _keeping_the_last_whole_version(cache, repo_id, revision or constants.DEFAULT_REVISION):
             snapshot = snapshot_download(
@@ -321,11 +349,40 @@ def download_snapshot(
             "copy is cached: connect once, or give a folder."
         ) from error
     except Exception as error:  # of httpx or httpx2, by the client's version, of hf_xet, and of the disk
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = without_tokens(one_line(error), token)
         raise RepositoryError(
             f"Could not download {repo_id!r} ({reason}): complete files are kept; try again."
         ) from error
     return Path(snapshot)
+
+
+def cleaned_token(token: str | bool | None) -> str | bool | None:
+    """Return a token without the white space that files and variables leave around it; None for an empty one."""
+    return (token.strip() or None) if isinstance(token, str) else token
+
+
+def without_tokens(text: str, token: str | bool | None = None) -> str:
+    """Return a text in which no token can be read.
+
+    Args:
+        text: a message of the client, its HTTP library or the network.
+        token: one that may be in it, whatever its form; others are known by theirs.
+    """
+    if isinstance(token, str):
+        for form in (token, repr(token)[1:-1], quote(token), token.strip()):
+            text = text.replace(form, "(token)") if form else text
+    return _TOKEN.sub("(token)", text)
+
+
+def _answers(repo_id: str, revision: str | None, token: str | bool | None) -> bool:
+    """Return whether the Hub answers a look-up of a repo in time, whatever the answer."""
+    try:
+        HfApi(token=token).model_info(repo_id, revision=revision, timeout=_LOOKUP_SECONDS)
+    except (HfHubHTTPError, HFValidationError, LocalTokenNotFoundError):
+        return True
+    except Exception:  # of httpx or httpx2, by the client's version
+        return False
+    return True
 
 
 @contextmanager

@@ -28,6 +28,7 @@ __all__ = [
     "OOD_TENSORS",
     "PLOTS",
     "PROCESSOR",
+    "PROCESSOR_KEYS",
     "SKIPPED",
     "SPLIT",
     "TRAINING",
@@ -98,6 +99,20 @@ MANIFEST: Final[Mapping[str, str]] = {
     **dict.fromkeys(PLOTS, "a picture of the card"),
 }
 """Path in a repo folder -> what the file holds."""
+
+PROCESSOR_KEYS: Final = (
+    "size",
+    "resample",
+    "antialias",
+    "rescale_factor",
+    "image_mean",
+    "image_std",
+    "do_flip_channel_order",
+    "do_center_crop",
+    "crop_pct",
+)
+"""Keys of preprocessor_config.json that decide what a network sees, in the order in which visim writes them. A gallery
+is tied to their values: see `RepoFolder.sha256`."""
 
 MODEL_TYPE_NAMES: Final = frozenset(
     {"car-classifier", "cifar10-classifier", "convolutional-autoencoder", "timm-backbone"}

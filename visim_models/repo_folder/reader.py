@@ -4,17 +4,28 @@ import functools
 import os
 import tomllib
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
 import numpy.typing as npt
 
-from visim_models.errors import GalleryError, RepositoryError
-from visim_models.repo_folder.formats import file_sha256, read_header, read_json, read_shapes, read_tensors
+from visim_models.errors import ConfigurationError, GalleryError, RepositoryError
+from visim_models.repo_folder.formats import file_sha256, json_sha256, read_header, read_json, read_shapes, read_tensors
 from visim_models.repo_folder.hub_repo import download_snapshot
-from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, METADATA, OOD, PLOTS, manifest_files
+from visim_models.repo_folder.manifest import (
+    CONFIG,
+    EMBEDDINGS,
+    MANIFEST,
+    METADATA,
+    OOD,
+    PLOTS,
+    PROCESSOR,
+    PROCESSOR_KEYS,
+    manifest_files,
+)
 
-__all__ = ["RepoFolder"]
+__all__ = ["RepoFolder", "content_sha256"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _OF_THE_WHEEL: Final = "bundled"
@@ -143,8 +154,16 @@ class RepoFolder:
         return read_header(self.path / name)
 
     def sha256(self, name: str) -> str:
-        """Return the SHA-256 of a file, in hexadecimal."""
-        return file_sha256(self.path / name)
+        """Return the SHA-256 of a file, in hexadecimal; that of preprocessor_config.json is of what it says."""
+        return content_sha256(self.path / name)
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 that ties a gallery to a file: its bytes, or what a preprocessor_config.json says."""
+    if path.name == PROCESSOR:
+        with suppress(ConfigurationError):  # whoever reads it says what is wrong
+            return json_sha256(path, PROCESSOR_KEYS)
+    return file_sha256(path)
 
 
 def _inside(folder: Path, subfolder: str) -> Path:

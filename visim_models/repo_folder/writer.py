@@ -32,7 +32,7 @@ from visim_models.repo_folder.manifest import (
     is_in_manifest,
     manifest_files,
 )
-from visim_models.repo_folder.reader import RepoFolder
+from visim_models.repo_folder.reader import RepoFolder, content_sha256
 
 __all__ = ["RepoDraft", "Version", "check_apart", "check_output", "drafting", "is_repo", "version_of"]
 
@@ -92,10 +92,13 @@ class RepoDraft:
         shutil.copyfile(source / name, self.path(name))
 
     def sha256(self, name: str) -> str:
-        """Return the SHA-256 of a file that the draft or, where the draft has none, the old repo has; "" for none."""
+        """Return the hash of a file that the draft or, where the draft has none, the old repo has; "" for none.
+
+        It is that of `RepoFolder.sha256`.
+        """
         for folder in (self._staged, self._target):
             if (folder / name).is_file():
-                return file_sha256(folder / name)
+                return content_sha256(folder / name)
         return ""
 
     def old(self, name: str) -> Path | None:
@@ -278,7 +281,7 @@ def _check_gallery(staged: Path, target: Path) -> None:
     header = read_header(staged / EMBEDDINGS)
     for key, name in (("weights_sha256", WEIGHTS), ("processor_sha256", PROCESSOR)):
         stated = header.get(key)
-        if stated and (staged / name).is_file() and stated != file_sha256(staged / name):
+        if stated and (staged / name).is_file() and stated != content_sha256(staged / name):
             raise GalleryMismatchError(
                 f"{target} has a gallery that was embedded by another {name}: nothing was written. Save the whole "
                 "VisualSimilarity, or save into another folder.",

@@ -33,7 +33,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
     "content",
     [
         b"", b"{", b"{]", b"[]", b"3", b"null", b'"text"', b"{'a': 1}", b'{"a": 1,}', b"\xff\xfe{}",
-        b'\xef\xbb\xbf{"a": 1}', b'{"a": 1} {}', b'{"a": 1, "a": 2}', b'{"b": {"a": 1, "a": 1}}',
+        b'{"a": 1} {}', b'{"a": 1, "a": 2}', b'{"b": {"a": 1, "a": 1}}',
         b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}",
         b"{" + b" " * (4 * 2**20) + b"}",
         b'{"a": Infinity}', b'{"a": NaN}',

@@ -1,20 +1,24 @@
 """Repos are found by folder, short name or Hub id, and only files of visim are asked for."""
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
+from tests.builders import edit_json, tiny_repo
 from tests.processes import ROOT, run_program
-from visim_models import RepositoryError
+from visim_models import GalleryMismatchError, RepositoryError, VisualSimilarity
 from visim_models.models import MODEL_TYPES
-from visim_models.repo_folder import RepoFolder
-from visim_models.repo_folder.manifest import MANIFEST, MODEL_TYPE_NAMES
+from visim_models.repo_folder import RepoFolder, drafting
+from visim_models.repo_folder.formats import file_sha256, read_header
+from visim_models.repo_folder.manifest import EMBEDDINGS, MANIFEST, MODEL_TYPE_NAMES, PROCESSOR
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -111,3 +115,66 @@ def test_the_hub_is_asked_for_no_code_and_no_pickle() -> None:
 
 def test_the_manifest_knows_every_network() -> None:
     assert set(MODEL_TYPES) <= MODEL_TYPE_NAMES
+
+
+# --- what git and editors do to text
+
+
+TEXTS = (".json", ".csv", ".md")
+
+
+def with_crlf(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.suffix in TEXTS:
+            path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def indented(folder: Path) -> None:
+    for path in folder.rglob("*.json"):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(values, indent=4), encoding="utf-8")
+
+
+def with_byte_order_marks(folder: Path) -> None:
+    for path in folder.rglob("*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+@pytest.mark.parametrize("edit", [with_crlf, indented, with_byte_order_marks])
+def test_a_gallery_is_tied_to_what_its_processor_says(edit: Callable[[Path], None], tmp_path: Path) -> None:
+    repo = tiny_repo(tmp_path / "repo")
+    (repo / "gallery" / "about.json").write_text('{\n "title": "Chairs"\n}\n', encoding="utf-8")
+    with drafting(repo) as draft:
+        draft.write_card("# Chairs")
+    header = read_header(repo / EMBEDDINGS)
+    assert header["processor_sha256"] == file_sha256(repo / PROCESSOR)  # as every version of visim has written it
+    edit(repo)
+    similarity = VisualSimilarity.from_pretrained(repo)
+    assert similarity.gallery.about.title == "Chairs"
+    similarity.save_pretrained(repo)
+    assert read_header(repo / EMBEDDINGS) == header
+    with drafting(repo) as draft:
+        assert draft.write_card("# Stools")  # nobody has edited the one before
+
+
+def test_a_gallery_of_another_processor_is_refused(tmp_path: Path) -> None:
+    repo = tiny_repo(tmp_path / "repo")
+    edit_json(repo / PROCESSOR, resample=3)
+    with pytest.raises(GalleryMismatchError, match="processor_sha256"):
+        VisualSimilarity.from_pretrained(repo)
+
+
+def test_a_shipped_gallery_loads_from_a_clone_of_git_for_windows(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    shutil.copytree(ROOT / "hub" / "pretrained" / "visim-car-autoencoder", tmp_path / "origin" / "repo")
+    for name, attributes in (("without", False), ("with", True)):
+        if attributes:
+            shutil.copy(ROOT / ".gitattributes", tmp_path / "origin")
+        git("init", "-q", "origin")
+        git("-C", "origin", "-c", "core.autocrlf=false", "add", ".")
+        git("-C", "origin", "commit", "-q", "-m", name)
+        git("clone", "-q", "-c", "core.autocrlf=true", "origin", name)
+        assert (b"\r\n" in (tmp_path / name / "repo" / PROCESSOR).read_bytes()) is not attributes
+        assert len(VisualSimilarity.from_pretrained(tmp_path / name / "repo").gallery) > 0
