@@ -1,7 +1,7 @@
 """Small files that ask a decoder for much memory or time, made on the spot.
 
-`costly_uploads()` gives them all, as part of `hostile_uploads()`. Where the costly part makes no pixels, the picture is
-expected to be read without it.
+`costly_uploads()` gives them all. Where the costly part makes no pixels, the picture may be read without it; every one
+may be refused. They are for the processes of limited memory and time alone.
 """
 
 import struct

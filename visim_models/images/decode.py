@@ -1,10 +1,8 @@
-"""Decode an upload, path, array or PIL image into an upright RGB image, or raise an ImageDecodeError that says why not.
+"""Decode a path, bytes, array or PIL image into an upright RGB picture in sRGB, or raise an ImageDecodeError.
 
-The bytes are not trusted. The first bytes pick one format out of a fixed list; `image_containers` reduces the file to
-the parts that make pixels, so that Pillow parses no metadata, and refuses a small file that would take much time or
-memory; the declared size is checked before a pixel is decoded; and `MeteredBytes` bounds the rest of the work. Colour
-profiles (ICC) are ignored, as they were for the pictures that the models learnt from: the numbers in the file are taken
-for sRGB.
+The first bytes pick one decoder out of a fixed list, so that no other ever sees them, and the size that the file
+declares is checked before a pixel is decoded. Nothing here limits what a decoder takes: `limited.decode_untrusted` does
+that for the bytes of strangers.
 """
 
 import os
@@ -13,96 +11,78 @@ import stat
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
+from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
-from visim_models.errors import ImageDecodeError
-from visim_models.images.containers.avif import reduce_avif
-from visim_models.images.containers.bmp import reduce_bmp
-from visim_models.images.containers.gif import reduce_gif
-from visim_models.images.containers.jpeg import reduce_jpeg
-from visim_models.images.containers.metered import MeteredBytes
-from visim_models.images.containers.orientation import exif_orientation
-from visim_models.images.containers.png import reduce_png
-from visim_models.images.containers.reduced import Reduced, RefusedError
-from visim_models.images.containers.tiff import reduce_tiff
-from visim_models.images.containers.webp import reduce_webp
-from visim_models.images.conversion import to_rgb, turned
+from visim_models.errors import ImageDecodeError, MissingExtraError
+from visim_models.images.colour import icc_space
+from visim_models.images.conversion import to_srgb, turned
+from visim_models.images.kinds import HEAD_BYTES, PARTLY_LOST, PICTURES, TOO_LARGE, RefusedError, kind_of
+from visim_models.images.opening import Opened, open_picture, orientation_of
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "STRANGER_BYTES",
     "STRANGER_PIXELS",
-    "TOO_LARGE",
     "ImageSource",
     "check_bytes",
+    "decode_and_report",
     "decode_image",
 ]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | npt.NDArray[np.uint8]
 
-MAX_BYTES: Final = 32 * 2**20
-MAX_PIXELS: Final = 25_000_000  # a 24 megapixel camera's picture; at most 12 bytes of memory a pixel
+MAX_BYTES: Final = 2**30
+MAX_PIXELS: Final = 200_000_000
+"""Limits for the pictures of the person who runs this: of the largest cameras, and of panoramas."""
 
-STRANGER_BYTES: Final = MAX_BYTES
-STRANGER_PIXELS: Final = MAX_PIXELS
+STRANGER_BYTES: Final = 32 * 2**20
+STRANGER_PIXELS: Final = 25_000_000
+"""Limits for everybody else's: a 24 megapixel camera's picture."""
 
-TOO_LARGE: Final = "is too large"
-"""What an error says of a picture that is beyond a limit of size, and may be a good one."""
+_FULL_PIXELS: Final = 25_000_000
+"""A JPEG of more is decoded at half its width and height, or less: no network sees the difference, and it is light."""
 
-_MAX_SIDE: Final = 32_768
-_READABLE: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
-_ADVICE: Final = f"Use a {_READABLE} picture that opens in an image viewer, or save this one again as JPEG or PNG."
-
-
-class _Format(NamedTuple):
-    signature: re.Pattern[bytes]
-    decoder: type[ImageFile.ImageFile]
-    reduce: Callable[[bytes, int], Reduced]
-    pixel_share: int = 1  # the decoders of WebP and AVIF hold about twice as much a pixel as the others
-
-
-# Opening by class rather than by Image.open keeps the bytes from every other decoder, and the outcome from
-# Image.MAX_IMAGE_PIXELS, which any library in the process may have changed.
-_FORMATS: Final = (
-    _Format(re.compile(rb"\xff\xd8\xff"), JpegImageFile, reduce_jpeg),
-    _Format(re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile, reduce_png),
-    _Format(re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebPImageFile, reduce_webp, 2),
-    _Format(re.compile(rb"GIF8[79]a"), GifImageFile, reduce_gif),
-    _Format(re.compile(rb"BM"), BmpImageFile, reduce_bmp),
-    _Format(re.compile(rb"II\*\x00|MM\x00\*"), TiffImageFile, reduce_tiff),
-    _Format(re.compile(rb".{4}ftyp(avif|avis|mif1|msf1)", re.DOTALL), AvifImageFile, reduce_avif, 2),
-)
+_MAX_SIDE: Final = 65_535
+_ADVICE: Final = f"Use a {PICTURES} picture that opens in an image viewer, or save this one again as JPEG or PNG."
 
 
 def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
-    """Decode a picture from anywhere into upright RGB.
+    """Decode a picture from anywhere into upright RGB, as a browser shows it.
 
-    The orientation that the metadata states (all eight) is applied; transparency is laid over white; of an animation
-    the first frame is taken; 16-bit greys are divided by 257; other wide greys are scaled as `to_rgb` says.
+    The orientation that EXIF states (all eight) is applied; colours become sRGB, by the embedded profile, a PNG's gamma
+    or the code points of video; transparency is laid over white; of an animation the first frame is taken; greys of
+    more than 8 bits are scaled as `to_srgb` says. A JPEG of more than 25 megapixels is decoded at a half, a fourth or
+    an eighth of its width and height.
 
     Args:
         source: A path, a file's bytes, a PIL image (not changed), or an (H, W, 3) uint8 RGB array (taken as upright).
-        max_pixels: Largest width x height. A WebP or AVIF may have half as many, a run-length encoded BMP a fifth. No
-            side may exceed 32,768.
-        max_bytes: Largest file, in bytes. The coded picture of an AVIF may have 16 MiB.
+            An image as `PIL.Image.open` gave it is read like its file; any other PIL image is taken as it is, whatever
+            orientation and colour profile it still carries: whoever made it may have applied them.
+        max_pixels: Largest width x height. No side may exceed 65,535.
+        max_bytes: Largest file, in bytes.
 
     Returns:
         A new image of mode RGB that shares nothing with `source` and carries no metadata.
 
     Raises:
         ImageDecodeError: `source` is not such a picture, is damaged, or is beyond a limit. Nothing else is raised.
+    """
+    return decode_and_report(source, max_pixels, max_bytes, lambda kind, size: None)
+
+
+def decode_and_report(
+    source: ImageSource, max_pixels: int, max_bytes: int, opened: Callable[[str, tuple[int, int]], None]
+) -> Image.Image:
+    """Decode as `decode_image` does, and call `opened` with the kind and size that a file declares, before its pixels.
+
+    Raises:
+        ImageDecodeError: `source` is not such a picture, is damaged, or is beyond a limit.
     """
     name, path = "the picture", None
     try:
@@ -112,16 +92,18 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
             return _from_array(source, max_pixels)
         if isinstance(source, bytes | bytearray | memoryview):
             check_bytes(memoryview(source).nbytes, name, max_bytes)
-            return _from_bytes(bytes(source), name, max_pixels)
+            return _from_bytes(bytes(source), name, max_pixels, opened)
         if isinstance(source, str | os.PathLike):
             name, path = f"{os.fspath(source)!r}", source
-            return _from_bytes(_read(source, name, max_bytes), name, max_pixels)
+            return _from_bytes(_read(source, name, max_bytes), name, max_pixels, opened)
     except ImageDecodeError as error:
         error.path = path
         raise
-    except RefusedError as error:
+    except (RefusedError, MissingExtraError) as error:
         raise ImageDecodeError(f"{name} {error}", path=path) from error
-    except Exception as error:  # Pillow raises a dozen kinds on damaged data, MemoryError and RecursionError among them
+    except MemoryError as error:
+        raise ImageDecodeError(f"{name} {TOO_LARGE} for the memory that it may take. {_ADVICE}", path=path) from error
+    except Exception as error:  # Pillow raises a dozen kinds on damaged data, RecursionError among them
         raise ImageDecodeError(
             f"{name} is damaged, cut off or of a rare kind ({_reason(error)}). {_ADVICE}", path=path
         ) from error
@@ -129,6 +111,45 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes
         f"{type(source).__name__} is not something visim can read a picture from; "
         "give a path, the file's bytes, a PIL image, or an (H, W, 3) uint8 array"
     )
+
+
+def _from_bytes(
+    data: bytes,
+    name: str,
+    max_pixels: int,
+    opened: Callable[[str, tuple[int, int]], None] = lambda kind, size: None,
+) -> Image.Image:
+    kind = kind_of(data[:HEAD_BYTES])
+    if kind is None:
+        raise ImageDecodeError(f"{name} is not a {PICTURES} picture, whatever its name ends in. {_ADVICE}")
+    with _PILLOW_WARNINGS_IGNORED:
+        found = open_picture(kind, data)
+        _check_size(found.size, name, max_pixels)
+        _check_size(found.image.size, name, max_pixels)
+        opened(kind.name, found.size)
+        if isinstance(found.image, JpegImageFile):
+            _draft(found.image)
+        try:
+            rgb = to_srgb(found)
+        except (MemoryError, RefusedError):
+            raise
+        except Exception as error:
+            raise RefusedError(f"is damaged and {PARTLY_LOST} ({_reason(error)}). {_ADVICE}") from error
+        finally:
+            found.image.close()
+    orientation = found.orientation
+    del found, data  # the decoder has let go of its memory before the turned copy is made
+    return turned(rgb, orientation)
+
+
+def _draft(image: JpegImageFile) -> None:
+    """Let a large JPEG be decoded at a scale of 1/2, 1/4 or 1/8."""
+    width, height = image.size
+    for scale in (1, 2, 4, 8):
+        if width * height <= _FULL_PIXELS * scale**2 or scale == 8:
+            if scale > 1:
+                image.draft(None, (width // scale, height // scale))
+            return
 
 
 def _reason(error: Exception) -> str:
@@ -220,34 +241,17 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
 
 def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     _check_size(image.size, name, max_pixels)
-    with _PILLOW_WARNINGS_IGNORED:
-        image.load()
-        rgb = to_rgb(image)
+    if not isinstance(image, ImageFile.ImageFile):
+        with _PILLOW_WARNINGS_IGNORED:
+            return to_srgb(Opened(image))
+    if image.tile and image.fp is not None and image.tell() == 0 and not image.decoderconfig:
+        position = image.fp.tell()
         try:
-            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-        except Exception:  # damaged EXIF raises struct.error, SyntaxError, TypeError and more; the pixels may be good
-            orientation = 1
-    return turned(rgb, orientation)
-
-
-def _from_bytes(data: bytes, name: str, max_pixels: int) -> Image.Image:
-    form = next((form for form in _FORMATS if form.signature.match(data)), None)
-    if form is None:
-        raise ImageDecodeError(f"{name} is not a {_READABLE} picture, whatever its name ends in. {_ADVICE}")
-    reduced = form.reduce(data, max_pixels)
-    del data  # a file of 32 MiB need not be there twice while it is decoded
-    with _PILLOW_WARNINGS_IGNORED:
-        rgb, orientation = _decode(form.decoder, reduced, name, max_pixels // form.pixel_share)
-    return turned(rgb, orientation)  # only now: the decoder has let go of its memory
-
-
-def _decode(
-    decoder: type[ImageFile.ImageFile], reduced: Reduced, name: str, max_pixels: int
-) -> tuple[Image.Image, int]:
-    """Return the pixels as they are stored, and the orientation that turns them upright."""
-    with decoder(MeteredBytes(reduced.data)) as image:
-        _check_size(image.size, name, max_pixels)
-        image.load()
-        rgb = to_rgb(image, white_is_zero=reduced.white_is_zero)
-        made_by_decoder = image.info.get("exif", b"")  # of an AVIF's properties; any other is gone with the metadata
-        return rgb, reduced.orientation or exif_orientation(made_by_decoder) or 1
+            image.fp.seek(0)
+            data = image.fp.read()
+        finally:
+            image.fp.seek(position)
+        if kind_of(data[:HEAD_BYTES]) is not None:
+            return _from_bytes(data, name, max_pixels)
+    with _PILLOW_WARNINGS_IGNORED:  # it is decoded already, or another of its frames is chosen
+        return turned(to_srgb(Opened(image, space=icc_space(image))), orientation_of(image))

@@ -8,16 +8,20 @@ import os
 import resource
 import signal
 import time
+from typing import Final
 
 from visim_models.errors import ImageDecodeError
-from visim_models.images.decode import decode_image
+from visim_models.images.decode import decode_and_report
 from visim_models.images.limited import PICTURE, REFUSED, REPLY, REQUEST
 
 __all__ = ["main"]
 
-_MEMORY = 288 * 2**20
-_MOST_MEMORY = 2**30
-_SECONDS = 1.9
+_MOST_MEMORY: Final = 2**30
+_TO_OPEN: Final = 240 * 2**20  # bytes: a WebP's decoder takes its canvases before it says how large they are
+_SMALLEST: Final = 64 * 2**20
+_A_PIXEL: Final = 32  # bytes: of 16 bits a colour with transparency; others take 8 to 24
+_SECONDS: Final = 1.9
+_SECONDS_A_PIXEL: Final = {"HEIC": 2e-7, "AVIF": 1e-7}  # more for films' codecs
 
 
 def main(file: int) -> None:
@@ -38,9 +42,16 @@ def main(file: int) -> None:
 
 
 def _answer(file: int, size: int, max_pixels: int) -> bytes:
-    _limit()
+    start = time.process_time()
+
+    def limit_by(kind: str, shape: tuple[int, int]) -> None:
+        pixels = shape[0] * shape[1]
+        seconds = _SECONDS + _SECONDS_A_PIXEL.get(kind, 0) * pixels - (time.process_time() - start)
+        _limit(_SMALLEST + 2 * size + _A_PIXEL * pixels, max(seconds, 0.01))
+
+    _limit(_TO_OPEN, _SECONDS)
     try:
-        image = decode_image(os.pread(file, size, 0), max_pixels=max_pixels, max_bytes=size)
+        image = decode_and_report(os.pread(file, size, 0), max_pixels, size, limit_by)
     except ImageDecodeError as error:
         message = str(error).encode("utf-8", "replace")
         os.pwrite(file, message, 0)
@@ -53,12 +64,12 @@ def _answer(file: int, size: int, max_pixels: int) -> bytes:
         return REPLY.pack(PICTURE, pixels.tell() - 3 * image.width * image.height, *image.size)
 
 
-def _limit() -> None:
+def _limit(memory: int, seconds: float) -> None:
     """Allow so much more memory and CPU time than the process has now."""
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (min(_in_use() + _MEMORY, most), most))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + _SECONDS) + 1, resource.RLIM_INFINITY))
-    signal.setitimer(signal.ITIMER_PROF, _SECONDS)  # finer than whole seconds
+    resource.setrlimit(resource.RLIMIT_AS, (min(_in_use() + memory, most), most))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # finer than whole seconds
 
 
 def _in_use() -> int:
