@@ -11,7 +11,7 @@ from visim_models.cleaning.plan import Action, Plan, PlanRow
 from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.errors import VisimError
 from visim_models.galleries.skipped import Skipped
-from visim_models.images.decode import TOO_LARGE
+from visim_models.images.kinds import may_be_whole
 from visim_models.sources.store import ImageStore
 
 __all__ = ["Folder", "broken_rows", "consistent", "copy_rows", "group_rows", "rounded", "row_of"]
@@ -121,11 +121,11 @@ def copy_rows(first: Folder, second: Folder, pairs: Iterable[tuple[int, int, flo
 
 def broken_rows(store: ImageStore, root: str, broken: Iterable[Skipped]) -> list[PlanRow]:
     """Return the rows of files that do not decode, with the reasons. Those that cannot be named or read, links, and
-    pictures beyond the limits of size stay."""
+    pictures of which a person can see something stay."""
     rows = []
     for item in broken:
         row = PlanRow(file_name=item.file_name, root=root, find="broken", action="keep", reason=item.reason)
-        if TOO_LARGE in item.reason or Path(root, item.file_name).is_symlink():
+        if may_be_whole(item.reason) or Path(root, item.file_name).is_symlink():
             rows.append(replace(row, file_name=_printable(item.file_name), reason=f"it stays: {item.reason}"))
             continue
         try:

@@ -14,7 +14,7 @@ import httpx
 from huggingface_hub import constants
 
 from visim_models.errors import ImageHostError, ImageSourceError
-from visim_models.images.decode import MAX_BYTES
+from visim_models.images.decode import STRANGER_BYTES
 from visim_models.sources.addresses import SocketAddress, is_public, resolve
 from visim_models.sources.file_names import check_file_name
 from visim_models.sources.limited_network import LimitedBackend, Limits
@@ -63,7 +63,7 @@ def download(
     url: str,
     *,
     timeout: float = 3.0,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int = STRANGER_BYTES,
     trusted_origin: str | None = None,
     token: str | None = None,
 ) -> bytes:

@@ -21,6 +21,9 @@ from visim_models.sources.file_names import is_picture_name
 
 __all__ = ["MAX_WEB_BYTES", "FolderReader", "Listing", "Reader", "WebReader", "ZipReader"]
 
+MAX_MEMBER_BYTES: Final = 2**28
+"""Largest file in a zip: a packed one can be far larger than the zip."""
+
 MAX_WEB_BYTES: Final = 16 * 2**20
 """Largest file from the network: several are in memory at once."""
 
@@ -177,7 +180,7 @@ class ZipReader:
             raise ImageSourceError(
                 f"{where} is packed by a rare method: pack the zip again with deflate.", path=file_name
             )
-        _check_size(member.file_size, file_name)
+        _check_size(member.file_size, file_name, MAX_MEMBER_BYTES)
         with self._opening:
             file = self._archive.open(member)
         try:
@@ -263,6 +266,6 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
 
 
-def _check_size(size: int, file_name: str) -> None:
-    if size > MAX_BYTES:
-        raise ImageSourceError(f"{file_name} is larger than {MAX_BYTES:,} bytes: it is not read.", path=file_name)
+def _check_size(size: int, file_name: str, largest: int = MAX_BYTES) -> None:
+    if size > largest:
+        raise ImageSourceError(f"{file_name} is larger than {largest:,} bytes: it is not read.", path=file_name)
