@@ -2,7 +2,7 @@
 
 import argparse
 
-from visim_models.cli.texts import REPO_HELP, Commands, add_index_uri
+from visim_models.cli.texts import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.galleries.verdict_check import check_verdict, summary
 from visim_models.pipeline import VisualSimilarity
 
@@ -24,11 +24,13 @@ def add_check(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    add_backend(parser)
     add_index_uri(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    figures = check_verdict(VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri), progress=True)
+    similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
+    figures = check_verdict(similarity, progress=True)
     print(summary(figures) if figures else "The gallery has too few pictures for a verdict.")
     return 0

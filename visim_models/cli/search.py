@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from visim_models.cli.texts import REPO_HELP, Commands, add_index_uri
+from visim_models.cli.texts import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import VisimError
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import SimilarityResult
@@ -31,12 +31,13 @@ def add_search(commands: Commands) -> None:
     parser.add_argument("--top-k", type=int, default=4, metavar="K", help="how many matches to show (default: 4)")
     parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")
+    add_backend(parser)
     add_index_uri(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    similarity = VisualSimilarity.from_pretrained(options.repo, index_uri=options.index_uri)
+    similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
     results = similarity.search_batch(
         options.pictures, top_k=options.top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
     )

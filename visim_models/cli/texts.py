@@ -1,13 +1,26 @@
-"""What the commands share: the words for a repo, and the option that says where an engine is."""
+"""What the commands share: the words for a repo, and the options for what computes it and where its engine is."""
 
 import argparse
+import os
 from typing import TypeAlias
 
-__all__ = ["REPO_HELP", "Commands", "add_index_uri"]
+from visim_models.models.network import BACKENDS
+
+__all__ = ["REPO_HELP", "Commands", "add_backend", "add_index_uri"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 REPO_HELP = "a folder, namespace/repo on the Hub, or a short name such as car-extractor"
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--backend`."""
+    parser.add_argument(
+        "--backend",
+        default=os.environ.get("VISIM_BACKEND", BACKENDS[0]),
+        choices=BACKENDS,
+        help="what computes the network: onnx (ONNX Runtime) needs no torch [VISIM_BACKEND; %(default)s]",
+    )
 
 
 def add_index_uri(parser: argparse.ArgumentParser) -> None:

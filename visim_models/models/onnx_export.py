@@ -204,7 +204,7 @@ def _halve_weights(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _add(graph: Any, name: str, values: npt.NDArray[np.float32]) -> None:
+def _add(graph: Any, name: str, values: npt.NDArray[np.floating[Any]]) -> None:
     import onnx
 
     graph.initializer.append(onnx.numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
