@@ -15,9 +15,8 @@ from huggingface_hub import constants
 
 from visim_models.errors import ImageHostError, ImageSourceError
 from visim_models.images.decode import STRANGER_BYTES
-from visim_models.sources.addresses import SocketAddress, is_public, resolve
 from visim_models.sources.file_names import check_file_name
-from visim_models.sources.limited_network import LimitedBackend, Limits
+from visim_models.sources.network import LimitedBackend, Limits, SocketAddress, is_public, resolve
 
 __all__ = ["HUB_DATASETS", "HubDataset", "download", "hub_address", "hub_dataset", "origin"]
 

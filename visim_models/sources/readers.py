@@ -1,4 +1,4 @@
-"""Read the files of one image root: a folder, a zip, or a web address. `image_roots` chooses among these and others."""
+"""Read the files of one image root: a folder, a zip, or a web address. `store` chooses among these and others."""
 
 import errno
 import os

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import stat
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -18,13 +20,16 @@ from visim_models.errors import ImageDecodeError, ImageHostError, ImageSourceErr
 from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import decode_ahead
 from visim_models.processing import ImageProcessor
-from visim_models.sources.disk_cache import DiskCache
+from visim_models.sources.address_list import AddressListReader
+from visim_models.sources.bucket import S3, BucketReader
+from visim_models.sources.cache import DiskCache, HostPause
 from visim_models.sources.file_names import check_file_name, is_picture_name
-from visim_models.sources.host_pause import HostPause
-from visim_models.sources.roots import open_reader
+from visim_models.sources.readers import FolderReader, Reader, WebReader, ZipReader
 
 __all__ = ["DecodedBatch", "DecodedPicture", "ImageStore"]
 
+_LIST: Final = ".txt"
+_ZIP: Final = ".zip"
 _PARALLEL: Final = 12
 _END_OF_FETCH: Final = 0.5
 """Seconds after its deadline within which a fetch ends."""
@@ -80,7 +85,7 @@ class ImageStore:
         retry_after: float = 60.0,
     ) -> None:
         self.root = os.fspath(root)
-        self._reader = open_reader(self.root, trusted=trusted)
+        self._reader = _open_reader(self.root, trusted=trusted)
         self.location = self.root if "://" in self.root else str(Path(self.root).resolve())
         self.is_remote = self._reader.is_remote
         self.unreadable: dict[str, str] = {}
@@ -269,3 +274,50 @@ class ImageStore:
 
     def _key(self, file_name: str) -> str:
         return hashlib.sha256(f"{self.root}\n{file_name}".encode()).hexdigest()
+
+
+def _open_reader(root: str, *, trusted: bool) -> Reader:
+    """Open an image root: a folder, a zip, a list of addresses, or an http(s), hf:// or s3:// address.
+
+    Args:
+        root: the image root.
+        trusted: the person who runs this named it; without that, only web addresses and the Hub are read.
+
+    Raises:
+        ImageSourceError: `root` is none of these, cannot be opened, or is not trusted enough.
+        MissingExtraError: a bucket needs pyarrow.
+    """
+    is_bucket = root.startswith(S3)
+    if "://" in root and not is_bucket:
+        return WebReader(root, trusted=trusted)
+    if not trusted:
+        where = "is read with your own keys" if is_bucket else "is on this machine"
+        raise ImageSourceError(f"The image root {root!r} {where}: name it with --images to allow that.", path=root)
+    return BucketReader(root) if is_bucket else _open_local(root)
+
+
+def _open_local(root: str) -> Reader:
+    path = Path(root)
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise ImageSourceError(
+                f"The image root {root!r} may not be opened: check its permissions.", path=root
+            ) from error
+        raise _unknown(root) from error
+    if stat.S_ISDIR(status.st_mode):
+        return FolderReader(path)
+    if stat.S_ISREG(status.st_mode):
+        if path.suffix.lower() == _LIST:
+            return AddressListReader(path)
+        if path.suffix.lower() == _ZIP or zipfile.is_zipfile(path):
+            return ZipReader(path)
+    raise _unknown(root)
+
+
+def _unknown(root: str) -> ImageSourceError:
+    return ImageSourceError(
+        f"No pictures at {root!r}: it is neither a folder, a zip, a list of addresses (.txt), nor an address.",
+        path=root,
+    )
