@@ -23,7 +23,7 @@ from visim_models.cleaning.likeness import Pictures, candidates, likeness
 from visim_models.cleaning.local_pictures import local_thumbnails
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
 from visim_models.cleaning.survey import SurveyedPictures
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
 from visim_models.images.decode_ahead import pictures_at_once
 
@@ -124,7 +124,7 @@ def leak_rows(scale: Scale) -> Iterator[Row]:
 
 
 def _gallery(path: Path) -> Gallery:
-    parts = ModelParts.load(hub.locate(_NETWORK_OF_LEAKS))
+    parts = Embedder.load(hub.locate(_NETWORK_OF_LEAKS))
     found = survey_pictures(path, parts, progress=True)
     assert found.pictures is not None
     return found.pictures.to_gallery(image_root=str(path))
@@ -167,7 +167,7 @@ def average_precision(pairs: Sequence[tuple[int, int]], known: set[tuple[int, in
 
 def copy_rows(scale: Scale) -> Iterator[Row]:
     """Hide copies of photographs among others, and look for the original of each."""
-    parts = ModelParts.load(scale.general)
+    parts = Embedder.load(scale.general)
     files = jpegs("cars", scale.copied * 15, data=scale.data)
     step = max(len(files) * 9 // 10 // scale.copied, 1)
     originals = list(range(len(files) // 10, len(files), step))[: scale.copied]  # the first tuned the comparison
@@ -237,7 +237,7 @@ def _best(first: Pictures, second: Pictures) -> tuple[Tensor, Tensor]:
 
 def like_rows(scale: Scale) -> Iterator[Row]:
     """Hide drawn placeholders and interiors among cars, and look for each kind by one of them."""
-    parts = ModelParts.load(scale.general)
+    parts = Embedder.load(scale.general)
     hidden = scale.hidden
     files = jpegs("cars", hidden * 100, data=scale.data)
     kinds = {"placeholders": draw_placeholder, "interiors": draw_interior}
@@ -264,7 +264,7 @@ def like_rows(scale: Scale) -> Iterator[Row]:
         )
 
 
-def _surveyed(files: Sequence[bytes], parts: ModelParts) -> SurveyedPictures:
+def _surveyed(files: Sequence[bytes], parts: Embedder) -> SurveyedPictures:
     """Survey pictures in memory, in their order, by way of a folder."""
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         for number, content in enumerate(files):
@@ -277,7 +277,7 @@ def _surveyed(files: Sequence[bytes], parts: ModelParts) -> SurveyedPictures:
 
 def speed_rows(scale: Scale) -> Iterator[Row]:
     """Measure a folder from files to a plan."""
-    parts = ModelParts.load(scale.general)
+    parts = Embedder.load(scale.general)
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         paths = write_folder(jpegs("cars", scale.cleaned, data=scale.data), Path(name) / "photos")
         start = time.perf_counter()
@@ -310,7 +310,7 @@ def speed_rows(scale: Scale) -> Iterator[Row]:
     )
 
 
-def _network_seconds(parts: ModelParts, paths: list[Path]) -> float:
+def _network_seconds(parts: Embedder, paths: list[Path]) -> float:
     """Return the time that the network alone takes for as many pictures."""
     at_once = pictures_at_once(parts.processor.size)
     pixels = np.stack([parts.processor(path) for path in paths[:at_once]])  # (B, 3, S, S)

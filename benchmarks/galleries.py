@@ -15,7 +15,7 @@ from benchmarks.measuring import Row, share_row
 from benchmarks.scale import Scale
 from visim_models import VisualSimilarity
 from visim_models.galleries import build
-from visim_models.galleries.verdict_check import check_verdict
+from visim_models.galleries.calibration import check_figures, check_verdict
 from visim_models.images.decode import decode_image
 
 __all__ = ["gallery_rows"]
@@ -63,7 +63,8 @@ def gallery_rows(scale: Scale) -> Iterator[Row]:
         low, high = _ALARMS
         yield share_row("its own kinds' held-out pictures called strange", alarms, "set for", 5.0, target="3 to 8 %",
                    met=low <= alarms <= high)  # fmt: skip
-        for figure in check_verdict(general):
+        check = check_verdict(general.network, general.processor, general.gallery, general.ood)
+        for figure in check_figures(general.ood.checked(check)):
             yield share_row(f"found: {figure.name.rpartition('_')[2]}", figure.value, "aimed at", _FOUND,
                        target=f">= {_FOUND:g} %", met=figure.value >= _FOUND)  # fmt: skip
         yield from _narrow_rows(scale, folder)

@@ -17,9 +17,8 @@ from typing import Final
 import hub
 from benchmarks.measuring import Row
 from benchmarks.scale import Scale, are_photographs, jpegs, write_folder
-from visim_models.galleries.embed_store import embed_store
-from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.runners import EmbeddingJob, embed_parts
+from visim_models.galleries.embed import Embedder, embed_missing, embed_store
+from visim_models.galleries.part_store import PartStore
 from visim_models.galleries.sources import open_store
 
 __all__ = ["runner_rows", "running_cluster"]
@@ -82,7 +81,7 @@ class _Runner:
     Attributes:
         name: as the row calls it.
         packages: that it needs.
-        address: given a folder, yields what `embed_parts` takes.
+        address: given a folder, yields the runner that `embed_missing` takes.
         is_aimed_at: whether it must have `_LEAST_SHARE` of the rate of the build.
     """
 
@@ -136,9 +135,9 @@ def _in_new_process(work: Callable[..., float], *arguments: object) -> float:
 
 def _build_seconds(folder: Path) -> float:
     """Time the embedding of a folder, as the build of a gallery in memory does it."""
-    parts, store = ModelParts.load(_MODEL), open_store(folder)
+    parts, store = Embedder.load(_MODEL), open_store(folder)
     start = time.perf_counter()
-    embed_store(store, sorted(store.list()), parts)
+    list(embed_store(store, sorted(store.list()), parts))
     return time.perf_counter() - start
 
 
@@ -148,12 +147,13 @@ def _runner_seconds(folder: Path, runner: str | None) -> float:
     Raises:
         RuntimeError: it left pictures out.
     """
-    parts, store = ModelParts.load(_MODEL), open_store(folder)
-    fingerprints = {name: store.fingerprint(name) for name in store.list()}
-    job = EmbeddingJob(str(folder), str(_MODEL), parts.weights_sha256)
-    start = time.perf_counter()
-    done = sum(count for count, _ in embed_parts(job, parts, sorted(fingerprints), fingerprints, runner=runner))
-    seconds = time.perf_counter() - start
+    parts, store = Embedder.load(_MODEL), open_store(folder)
+    with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
+        kept = PartStore(Path(name) / "vectors", parts.made_by, form="parquet")
+        start = time.perf_counter()
+        fingerprints, _ = embed_missing(store, store.list(), parts, kept, runner=runner)
+        seconds = time.perf_counter() - start
+        done = len(kept.finished(fingerprints))
     if done != len(fingerprints):
         raise RuntimeError(f"{done:,} of {len(fingerprints):,} pictures were embedded.")
     return seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from visim_models import VisimError, VisualSimilarity
-from visim_models.galleries.verdict_check import check_figures
+from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS
 from visim_models.repo_folder.metrics import Figure, Metrics
@@ -63,7 +63,10 @@ def read_basis(repo: Path, similarity: VisualSimilarity) -> VerdictBasis:
             figures = Metrics.read(folder).figures
         except VisimError as error:
             _log.warning("the page does not say what the verdict finds: %s", error)
-    drawn = check_figures(figures)
+    drawn = [
+        figure for figure in figures
+        if figure.name.startswith("ood_found_at_") and figure.name.rpartition("_")[2] in SYNTHETIC_KINDS
+    ]  # fmt: skip
     if is_self_calibrated and drawn and all(figure.value < _LEAST_FOUND for figure in drawn):
         return VerdictBasis(True, figures, "misses")
     return VerdictBasis(is_self_calibrated, figures)

@@ -10,7 +10,7 @@ from typing import Final
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
-from visim_models.galleries.embedded import EmbeddedPictures
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.gallery import Gallery
 from visim_models.images.decode_ahead import decode_ahead
 from visim_models.repo_folder import RepoFolder
@@ -64,7 +64,7 @@ def stage_pictures(
     if strange := [name for name in gallery.file_names if not is_picture_name(name)]:
         raise DataError(f"The gallery names files that are no pictures ({listed(strange)}): none is published.")
     store = ImageStore(pictures, trusted=True)
-    known = EmbeddedPictures.load(repo, gallery).sha256 if repo.has(MEASUREMENTS) else {}
+    known = PictureTable.load(repo, gallery).sha256 if repo.has(MEASUREMENTS) else {}
     put = partial(_put, store, known, target)
     failed: dict[str, str] = {}
     with tqdm(total=len(gallery), desc="gathering", unit="picture", disable=not progress) as bar:

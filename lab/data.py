@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
-from visim_models.galleries.built_gallery import label_of
+from visim_models.galleries.sources import label_of
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import CAR_CLASSES

@@ -19,6 +19,8 @@ from visim_models.errors import (
     RepositoryError,
     VisimError,
 )
+from visim_models.galleries import embed_gallery
+from visim_models.galleries.card import card_text
 from visim_models.gallery import Gallery
 from visim_models.images.decode import ImageSource, decode_image
 from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
@@ -196,10 +198,8 @@ class VisualSimilarity:
             >>> mine = VisualSimilarity.from_pictures("photos/", model="general-extractor")
             >>> mine.save_pretrained("my-gallery")
         """
-        from visim_models.galleries import embed_gallery  # which uses this module
-
         built = embed_gallery(pictures, model=model, image_root=image_root, progress=progress)
-        made = cls(built.parts.network, built.parts.processor, built.gallery, built.detector)
+        made = cls(built.embedder.network, built.embedder.processor, built.gallery, built.detector)
         made.trusts_root = True
         return made
 
@@ -237,8 +237,6 @@ class VisualSimilarity:
             WeightsError: a weight is beyond float16.
             GalleryError: an embedding is beyond float16.
         """
-        from visim_models.galleries.card import card_text  # which uses this module
-
         namespace, slash, name = repo_id.partition("/")
         if not (namespace and slash and name):
             raise RepositoryError(f"{repo_id!r} is no repo id: write 'namespace/name'.", key="repo_id")

@@ -12,7 +12,7 @@ from lab.evaluation.retrieval import RAW_PIXELS, nearest, raw_pixels
 from lab.fitting import measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
 from visim_models.errors import DataError, VisimError
-from visim_models.galleries.verdict_check import check_verdict
+from visim_models.galleries.calibration import check_figures, check_verdict
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import WEIGHTS
@@ -63,12 +63,14 @@ def evaluate_labelled(folder: Path, pictures: Path, *, command: str, limit: int 
         name="ood_false_alarms_at_5",
         what="Share of pictures of the gallery's kinds that are not in it, called strange.",
     )
+    check = check_verdict(similarity.network, similarity.processor, similarity.gallery, similarity.ood)
+    tried = similarity.ood.checked(check)
     return Metrics(
         command=command,
         limit=limit,
         weights_sha256=repo.sha256(WEIGHTS),
         data={pictures.name: len(queries)},
-        figures=[*_retrieval(queries, torch.from_numpy(found), gallery), alarms, *check_verdict(similarity)],
+        figures=[*_retrieval(queries, torch.from_numpy(found), gallery), alarms, *check_figures(tried)],
         baselines=_raw_pixels(queries, similarity),
     )
 

@@ -11,7 +11,7 @@ from lab.data import left_out_labels, outlier_part
 from lab.evaluation.evaluated_repo import CARS, EvaluatedRepo
 from lab.evaluation.figures import area_figure, histogram, share_figure
 from lab.tensors import Measured
-from visim_models.galleries.built_gallery import label_of
+from visim_models.galleries.sources import label_of
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector, Weighting

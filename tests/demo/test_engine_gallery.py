@@ -14,8 +14,7 @@ from tests.builders import tiny_repo, write_pictures
 from tests.demo.conftest import ask, png_bytes, served, upload
 from tests.milvus_servers import Server, need, running_lite
 from visim_models import VisualSimilarity
-from visim_models.galleries import build
-from visim_models.galleries.engine_build import EngineOptions, build_in_engine
+from visim_models.galleries import EngineOptions, build
 from visim_models.search.engine import EngineAddress
 
 
@@ -32,7 +31,7 @@ def test_the_endpoint_answers_from_the_engine_and_recovers(server: Server, tmp_p
     pictures, model = write_pictures(tmp_path / "pictures", 8), tiny_repo(tmp_path / "model")
     build(pictures, tmp_path / "memory", model=model, progress=False)
     options = EngineOptions(address=EngineAddress(server.uri))
-    build_in_engine(pictures, tmp_path / "chairs", options, model=str(model), progress=False)
+    build(pictures, tmp_path / "chairs", engine=options, model=model, progress=False)
     server.kill()
     settings = Settings(galleries=(str(tmp_path / "chairs"),), only=True, index_uri=server.uri)
     page = build_demo(load_collections(settings))  # starts without the engine

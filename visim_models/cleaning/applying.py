@@ -16,7 +16,7 @@ from visim_models.cleaning.journal import JournalWriter, Move
 from visim_models.cleaning.moving import checked_path, move_file
 from visim_models.cleaning.plan import Plan, PlanRow
 from visim_models.errors import DataError, ImageSourceError, RepositoryError, VisimError
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line
 

@@ -15,7 +15,7 @@ from visim_models.cleaning.plan import Plan, PlanRow
 from visim_models.cleaning.strange import find_strange
 from visim_models.cleaning.survey import Survey, SurveyedPictures
 from visim_models.errors import DataError
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 from visim_models.galleries.sources import open_store
 
 __all__ = ["FINDS", "THRESHOLDS", "CleanUp", "Wanted"]
@@ -66,7 +66,7 @@ class CleanUp:
     """
 
     def __init__(
-        self, surveys: Survey, *, stays: Survey | None = None, parts: ModelParts, progress: bool = False
+        self, surveys: Survey, *, stays: Survey | None = None, parts: Embedder, progress: bool = False
     ) -> None:
         self._survey, self._parts, self._progress = surveys, parts, progress
         self.thresholds: dict[str, float] = {}
@@ -163,7 +163,7 @@ class CleanUp:
             yield row_of(self._folders[0], fault.index, fault.find, action, reason=fault.reason)  # type: ignore[arg-type]
 
     def _strange(self) -> Iterable[PlanRow]:
-        for index, verdict in find_strange(self._all, self._parts.detector, progress=self._progress):
+        for index, verdict in find_strange(self._all, progress=self._progress):
             if not verdict.is_ood:
                 break
             folder, own = self._where(index)

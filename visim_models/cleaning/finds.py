@@ -10,7 +10,7 @@ from typing import Final
 from visim_models.cleaning.plan import Action, Plan, PlanRow
 from visim_models.cleaning.survey import SurveyedPictures
 from visim_models.errors import VisimError
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 from visim_models.images.kinds import may_be_whole
 from visim_models.sources.store import ImageStore
 

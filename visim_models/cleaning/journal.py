@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from visim_models.cleaning.moving import checked_path, move_file, partial_copy, rename_without_replacing, sync_folder
 from visim_models.errors import DataError, VisimError
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder.formats import file_sha256, one_line, read_text
 
 __all__ = ["Journal", "JournalWriter", "Move", "Undone"]

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from visim_models.errors import QueryError
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 from visim_models.images.decode import ImageSource, decode_image
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import Match
@@ -72,7 +72,7 @@ def find_like(
     return similarity.gallery.matches(scores[chosen].numpy(), chosen.numpy())
 
 
-def embed_examples(parts: VisualSimilarity | ModelParts, images: Iterable[ImageSource]) -> Tensor:
+def embed_examples(parts: VisualSimilarity | Embedder, images: Iterable[ImageSource]) -> Tensor:
     """Embed examples, each as it is and mirrored: (2 E, D).
 
     Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from visim_models.cleaning.alignment import THUMBNAIL
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 from visim_models.gallery import Gallery
 
 __all__ = ["Survey", "SurveyedPictures"]

@@ -16,16 +16,14 @@ from tqdm import tqdm
 
 from visim_models.cleaning.facts import PictureFacts, facts_of
 from visim_models.cleaning.survey import Survey, SurveyedPictures
-from visim_models.errors import VisimError
-from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.skipped import Skipped, sort_out
-from visim_models.galleries.sources import image_root_of, open_store, unreadable_in
-from visim_models.galleries.work_folder import write_part
+from visim_models.errors import RepositoryError, VisimError
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.sources import Skipped, image_root_of, open_store, sort_out, unreadable_in
 from visim_models.gallery import Gallery
 from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
 from visim_models.processing import ImageProcessor
-from visim_models.repo_folder.formats import read_header, read_tensors
+from visim_models.repo_folder.formats import one_line, read_header, read_tensors, write_tensors
 from visim_models.sources.store import ImageStore
 
 __all__ = ["KeptSurvey", "survey_pictures"]
@@ -39,7 +37,7 @@ _Seen: TypeAlias = tuple[npt.NDArray[np.uint8], str, PictureFacts]
 
 def survey_pictures(
     pictures: str | os.PathLike[str],
-    parts: ModelParts,
+    parts: Embedder,
     *,
     gallery: Gallery | None = None,
     kept: "KeptSurvey | None" = None,
@@ -107,7 +105,7 @@ def _fingerprint(store: ImageStore, name: str) -> str:
 
 
 def _in_parts(
-    store: ImageStore, names: Sequence[str], parts: ModelParts, gallery: Gallery | None
+    store: ImageStore, names: Sequence[str], parts: Embedder, gallery: Gallery | None
 ) -> Iterator[tuple[SurveyedPictures | None, list[Skipped]]]:
     """Look at files, in groups that are worth keeping."""
     look = partial(_look, store=store, processor=parts.processor)
@@ -131,7 +129,7 @@ def _look(name: str, *, store: ImageStore, processor: ImageProcessor) -> _Seen:
 
 
 def _embed(
-    batch: list[tuple[str, _Seen | VisimError]], parts: ModelParts, gallery: Gallery | None
+    batch: list[tuple[str, _Seen | VisimError]], parts: Embedder, gallery: Gallery | None
 ) -> tuple[SurveyedPictures | None, list[Skipped]]:
     found, skipped = sort_out(batch)
     if not found:
@@ -162,7 +160,7 @@ class KeptSurvey:
 
     folder: Path
 
-    def load(self, root: str, parts: ModelParts, fingerprints: dict[str, str]) -> Iterator[SurveyedPictures]:
+    def load(self, root: str, parts: Embedder, fingerprints: dict[str, str]) -> Iterator[SurveyedPictures]:
         """Yield what was seen of files that have not changed since, each file once.
 
         Args:
@@ -189,7 +187,7 @@ class KeptSurvey:
             if rows:
                 yield part.subset(rows)
 
-    def keep(self, part: SurveyedPictures, root: str, parts: ModelParts, fingerprints: dict[str, str]) -> None:
+    def keep(self, part: SurveyedPictures, root: str, parts: Embedder, fingerprints: dict[str, str]) -> None:
         """Write what was seen of some files.
 
         Raises:
@@ -199,8 +197,19 @@ class KeptSurvey:
         names = torch.frombuffer(bytearray(seen), dtype=torch.uint8)  # the header has no room for many names
         header = {"root": json.dumps(root), "key": _key(parts)}
         tensors = {**part.tensors(), "embeddings": part.embeddings.half(), _NAMES: names}
-        write_part(self.folder, root.encode() + seen, tensors, header)
+        digits = hashlib.sha256(root.encode() + seen).hexdigest()[:20]
+        target = self.folder / f"part-{digits}.safetensors"
+        staged = target.with_suffix(f".{os.getpid()}")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(staged, {name: each.numpy() for name, each in tensors.items()}, metadata=header)
+            os.replace(staged, target)
+        except OSError as error:
+            raise RepositoryError(
+                f"{self.folder} cannot be written ({one_line(error)}): make room, then run the same command again.",
+                path=self.folder,
+            ) from error
 
 
-def _key(parts: ModelParts) -> str:
+def _key(parts: Embedder) -> str:
     return hashlib.sha256((parts.weights_sha256 + parts.processor_sha256).encode()).hexdigest()

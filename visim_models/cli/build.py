@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from visim_models.cli.engine_options import add_engine, build_with_engine, check_engine
-from visim_models.cli.texts import REPO_HELP, Commands
+from visim_models.cli.texts import REPO_HELP, Commands, add_index_uri
 from visim_models.errors import DataError
-from visim_models.galleries import DEFAULT_MODEL, Description, MetadataTable, build, update
+from visim_models.galleries import DEFAULT_MODEL, Description, EngineOptions, MetadataTable, build, update
 from visim_models.repo_folder.formats import one_line
+from visim_models.search.engine import ENGINES, KINDS, EngineAddress
 
 __all__ = ["add_build"]
 
@@ -89,7 +89,7 @@ def add_build(commands: Commands) -> None:
         help="remove the pictures that a text file names, one a line; empty lines and lines with # are ignored",
     )
     _add_description(parser)
-    add_engine(parser)
+    _add_engine(parser)
     parser.set_defaults(run=_run)
 
 
@@ -115,9 +115,37 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
     about.add_argument("--link", metavar="COLUMN", help="the column with the address that a match links to")
 
 
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a gallery in an engine."""
+    kinds = "; ".join(f"{kind} ({', '.join(known)})" if known else kind for kind, known in KINDS.items())
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="with PICTURES: put the index in an engine, for galleries that memory does not hold (default: in memory)",
+    )
+    add_index_uri(parser)
+    parser.add_argument(
+        "--index",
+        metavar="KIND[:NAME=NUMBER,...]",
+        default=None,
+        help=f"with --engine: the kind of index and its parameters: {kinds} (default: FLAT, which is exact)",
+    )
+    parser.add_argument(
+        "--runner",
+        metavar="RUNNER",
+        help="with --engine: embed in processes of this machine (native) or on a Ray cluster (ray://HOST:PORT)",
+    )
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        metavar="FOLDER",
+        help="with --engine: keep the embeddings there, as Parquet (default: REPO-vectors)",
+    )
+
+
 def _run(options: argparse.Namespace) -> int:
     description = _description(options)
-    check_engine(options)
+    engine = _engine(options)
     changes = options.add is not None or options.remove or options.remove_list is not None
     if options.pictures is None:
         if options.model is not None or options.sync:
@@ -133,8 +161,6 @@ def _run(options: argparse.Namespace) -> int:
         )
     elif changes:
         raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
-    elif options.engine is not None:
-        report = build_with_engine(options, description)
     else:
         report = build(
             options.pictures,
@@ -143,6 +169,7 @@ def _run(options: argparse.Namespace) -> int:
             image_root=options.image_root,
             description=description,
             remove_missing=options.sync,
+            engine=engine,
         )
     print("\n".join(report.lines()))
     return 0
@@ -165,3 +192,35 @@ def _listed_names(path: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({one_line(error)}).", path=path) from error
     return [name for line in lines if (name := line.strip()) and not name.startswith("#")]
+
+
+def _engine(options: argparse.Namespace) -> EngineOptions | None:
+    """Return the options of a gallery in an engine; None for one in memory.
+
+    Raises:
+        DataError: they do not go together.
+    """
+    given = [name for name in ("index", "runner", "vectors") if getattr(options, name) is not None]
+    if options.engine is None:
+        if given:
+            raise DataError(f"--{given[0]} goes with --engine.", key=given[0])
+        return None
+    if options.pictures is None:
+        raise DataError("--engine goes with PICTURES: name all pictures of the gallery.", key="engine")
+    address = EngineAddress.given(options.index_uri)
+    if address is None:
+        raise DataError("--engine needs an engine: say where with --index-uri URI or VISIM_INDEX_URI.", key="index_uri")
+    kind, parameters = _index(options.index or "FLAT")
+    return EngineOptions(
+        address=address, kind=kind, parameters=parameters, runner=options.runner, vectors=options.vectors
+    )
+
+
+def _index(text: str) -> tuple[str, dict[str, int]]:
+    """Read --index: "HNSW:M=16,ef=64"."""
+    kind, _, rest = text.partition(":")
+    try:
+        pairs = [part.split("=") for part in rest.split(",") if part]
+        return kind, {name: int(number) for name, number in pairs}
+    except ValueError as error:
+        raise DataError(f"--index is {text!r}, but must be like HNSW:M=16,ef=128.", key="index") from error

@@ -3,7 +3,7 @@
 import argparse
 
 from visim_models.cli.texts import REPO_HELP, Commands, add_backend, add_index_uri
-from visim_models.galleries.verdict_check import check_verdict, summary
+from visim_models.galleries.calibration import check_verdict, summary
 from visim_models.pipeline import VisualSimilarity
 
 __all__ = ["add_check"]
@@ -30,7 +30,7 @@ def add_check(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
-    figures = check_verdict(similarity, progress=True)
-    print(summary(figures) if figures else "The gallery has too few pictures for a verdict.")
+    tried = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
+    found = check_verdict(tried.network, tried.processor, tried.gallery, tried.ood, progress=True)
+    print(summary(found) if found else "The gallery has too few pictures for a verdict.")
     return 0

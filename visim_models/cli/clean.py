@@ -18,9 +18,8 @@ from visim_models.cli.clean_report import found_lines, write_clean_report
 from visim_models.cli.texts import Commands
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, update
-from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.skipped import Skipped
-from visim_models.galleries.sources import local_inputs, open_store
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.sources import Skipped, local_inputs, open_store
 from visim_models.gallery import Gallery
 from visim_models.images.decode import decode_image
 from visim_models.repo_folder import RepoFolder, is_repo
@@ -102,13 +101,13 @@ def _check_apart(*sources: str | None) -> None:
             )
 
 
-def _source(options: argparse.Namespace) -> tuple[str, ModelParts, Gallery | None]:
+def _source(options: argparse.Namespace) -> tuple[str, Embedder, Gallery | None]:
     """Return where the pictures are, the network, and the gallery that has their embeddings already, if any."""
     folder = Path(options.pictures)
     if not (is_repo(folder) and RepoFolder(folder).has(EMBEDDINGS)):
-        return options.pictures, ModelParts.load(options.model or DEFAULT_MODEL), None
+        return options.pictures, Embedder.load(options.model or DEFAULT_MODEL), None
     repo = RepoFolder(folder)
-    parts = ModelParts.load(repo)
+    parts = Embedder.load(repo)
     gallery = Gallery.load(
         repo,
         weights_sha256=parts.weights_sha256,

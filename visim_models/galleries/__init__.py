@@ -4,19 +4,18 @@
 changed pictures are embedded, found by content; a killed build goes on where it stopped.
 """
 
-from visim_models.galleries.built_gallery import BuiltGallery
-from visim_models.galleries.description import Description
-from visim_models.galleries.metadata_table import MetadataTable
-from visim_models.galleries.new_gallery import DEFAULT_MODEL, build, embed_gallery
+from visim_models.galleries.building import DEFAULT_MODEL, BuiltGallery, build, embed_gallery, update
+from visim_models.galleries.description import Description, MetadataTable
+from visim_models.galleries.engine_fill import EngineOptions
 from visim_models.galleries.report import BuildReport
-from visim_models.galleries.skipped import Skipped
-from visim_models.galleries.update import update
+from visim_models.galleries.sources import Skipped
 
 __all__ = [
     "DEFAULT_MODEL",
     "BuildReport",
     "BuiltGallery",
     "Description",
+    "EngineOptions",
     "MetadataTable",
     "Skipped",
     "build",

@@ -1,28 +1,49 @@
-"""Fill a new collection of an engine from the vectors on disk, and take a sample of the pictures along."""
+"""Fill a new collection of an engine from the parts on disk, and take a sample of the pictures along."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
 from visim_models.errors import DataError, EngineError, VisimError
-from visim_models.galleries.built_gallery import label_of
+from visim_models.galleries.calibration import LARGEST_CALIBRATION, evenly_spaced
 from visim_models.galleries.description import Description
-from visim_models.galleries.embedded import EmbeddedPictures
-from visim_models.galleries.self_calibration import LARGEST_CALIBRATION, evenly_spaced
-from visim_models.galleries.skipped import Skipped
-from visim_models.galleries.vectors import VectorFolder
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.part_store import PartStore
+from visim_models.galleries.picture_table import PictureTable
+from visim_models.galleries.sources import Skipped, label_of
 from visim_models.gallery import Gallery
-from visim_models.search.engine import EngineAddress, IndexSettings
+from visim_models.repo_folder import RepoFolder, is_repo
+from visim_models.search.engine import EngineAddress, IndexSettings, collection_name, is_name_of
 from visim_models.search.milvus import MilvusIndex
 from visim_models.search.milvus_client import MilvusConnection
 
-__all__ = ["Filled", "check_reachable", "fill", "new_index"]
+__all__ = ["EngineOptions", "Filled", "check_reachable", "fill", "index_settings", "new_index"]
 
 _SECONDS_A_SEARCH: Final = 60.0
 """Nobody waits for the searches of a build, which are of many pictures at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """How a gallery in an engine is built.
+
+    Attributes:
+        address: where the engine is.
+        kind: of the index: "FLAT", which is exact, "HNSW" or "DISKANN".
+        parameters: of that kind.
+        runner: what embeds: None for this process, "native" for processes of this machine, "ray://HOST:PORT".
+        vectors: folder for the embeddings; by default beside the repo folder, with "-vectors" after its name.
+    """
+
+    address: EngineAddress
+    kind: str = "FLAT"
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    runner: str | None = None
+    vectors: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +57,7 @@ class Filled:
     """
 
     file_names: Sequence[str]
-    sample: EmbeddedPictures
+    sample: PictureTable
     skipped: Sequence[Skipped]
 
 
@@ -49,6 +70,25 @@ def check_reachable(address: EngineAddress) -> None:
     connection = MilvusConnection(address)
     connection.call("list_collections")
     connection.close()
+
+
+def index_settings(target: Path, embedder: Embedder, options: EngineOptions) -> IndexSettings:
+    """Return the settings of the next index: under the old one's name where the gallery in `target` has one.
+
+    Raises:
+        ConfigurationError: the kind or a parameter of the index does not fit.
+    """
+    of = (target.name, embedder.weights_sha256, embedder.processor_sha256)
+    old = IndexSettings.load(RepoFolder(target)) if is_repo(target) else None
+    if old and not is_name_of(old.collection, *of):  # a copy of a gallery that needs its index
+        old = None
+    return IndexSettings(
+        collection=old.collection if old else collection_name(*of),
+        kind=options.kind,
+        parameters=options.parameters,
+        pictures=1,  # until it is filled
+        width=embedder.network.embedding_dim,
+    )
 
 
 @contextmanager
@@ -78,7 +118,7 @@ def new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[Milvu
 
 def fill(
     index: MilvusIndex,
-    vectors: VectorFolder,
+    vectors: PartStore,
     fingerprints: Mapping[str, str],
     description: Description,
     *,
@@ -98,15 +138,15 @@ def fill(
         EngineError: the engine cannot be reached, refuses, or has another number of pictures than it was given.
     """
     names = sorted(fingerprints)
-    chosen = {names[number] for number in evenly_spaced(len(names), LARGEST_CALIBRATION)}
+    chosen = {names[number] for number in evenly_spaced(len(names), LARGEST_CALIBRATION).tolist()}
     added: list[str] = []
-    sample: list[EmbeddedPictures] = []
+    sample: list[PictureTable] = []
     skipped: list[Skipped] = []
     with tqdm(total=len(names), desc="indexing", unit="picture", disable=not progress) as bar:
         for part in vectors.read(fingerprints):
             skipped += part.skipped
             if part.pictures:
-                index.add(part.pictures.embeddings.numpy(), _described(part.pictures, description).texts)
+                index.add(part.pictures["embeddings"], _described(part.pictures, description).texts)
                 added += part.pictures.file_names
                 wanted = [number for number, name in enumerate(part.pictures.file_names) if name in chosen]
                 sample += [part.pictures.subset(wanted)] if wanted else []
@@ -119,13 +159,11 @@ def fill(
         raise EngineError(
             f"The engine has {len(index):,} pictures, but was given {len(added):,}: the same command tries again."
         )
-    pictures = EmbeddedPictures.concatenate(sample)
-    order = sorted(range(len(pictures)), key=pictures.file_names.__getitem__)
-    return Filled(sorted(added), pictures.subset(order), sorted(skipped))
+    return Filled(sorted(added), PictureTable.concatenate(sample).in_order(), sorted(skipped))
 
 
-def _described(pictures: EmbeddedPictures, description: Description) -> Gallery:
+def _described(pictures: PictureTable, description: Description) -> Gallery:
     """Return pictures as a gallery in memory, with their labels and further columns."""
-    gallery = Gallery(pictures.file_names, [label_of(name) for name in pictures.file_names], pictures.embeddings)
+    gallery = Gallery(pictures.file_names, [label_of(name) for name in pictures.file_names], pictures["embeddings"])
     description.apply(gallery)
     return gallery

@@ -34,10 +34,10 @@ from safetensors.numpy import save
 
 from visim_models.errors import MissingExtraError, OutputError, RepositoryError, VisimError
 from visim_models.galleries.picture_table import MEASURED, THUMBNAIL, PictureTable
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder.formats import file_sha256, one_line, read_header, read_json, read_tensors, write_json
 
-__all__ = ["Part", "PartStore", "parquet_bytes"]
+__all__ = ["FILES_A_PART", "Part", "PartStore", "parquet_bytes"]
 
 Array = npt.NDArray[Any]
 
@@ -47,6 +47,8 @@ _DIGITS: Final = 20
 _ROWS: Final = "rows"
 """Array of a part in safetensors: JSON, a list of (file name, fingerprint, reason or null), pictures first."""
 _MADE_BY: Final = "made_by"
+FILES_A_PART: Final = {"safetensors": 64, "parquet": 512}
+"""Form -> about how many files a part has: a folder that stays has few large files."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class PartStore:
         self, folder: Path, fingerprint: Mapping[str, str], *, form: Literal["safetensors", "parquet"] = "safetensors"
     ) -> None:
         self.folder, self.fingerprint, self._form = folder, dict(fingerprint), form
+        self.files_a_part = FILES_A_PART[form]
         self._whole: set[Path] = set()
         if form == "parquet":
             _parquet()

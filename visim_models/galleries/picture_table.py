@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visim_models.errors import GalleryError, WeightsError
+from visim_models.galleries.near_duplicates import area_scaled
 from visim_models.gallery import Gallery
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS
@@ -139,17 +140,6 @@ def hash_array(hashes: Iterable[str]) -> npt.NDArray[np.uint8]:
 
 
 def thumbnails_of(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Reduce (N, 3, H, W) uint8 pictures to (N, 3, 16, 16) uint8 by the mean of each area."""
-    rows, columns = _areas(pixels.shape[-2]), _areas(pixels.shape[-1])  # (16, H), (16, W)
-    small = [rows @ (square.astype(np.float32) @ columns.T) for square in pixels]  # N x (3, 16, 16)
-    rounded: npt.NDArray[np.uint8] = np.rint(np.stack(small)).astype(np.uint8)
-    return rounded
-
-
-def _areas(side: int) -> npt.NDArray[np.float32]:
-    """Return the (16, side) matrix that takes the mean of 16 areas of a line of pixels."""
-    shares = np.zeros((THUMBNAIL, side), np.float32)
-    for area, row in enumerate(shares):
-        first, last = area * side // THUMBNAIL, -(-(area + 1) * side // THUMBNAIL)
-        row[first:last] = 1 / (last - first)
-    return shares
+    """Reduce (N, 3, S, S) uint8 pictures to (N, 3, 16, 16) uint8 by the mean of each area."""
+    small: npt.NDArray[np.uint8] = np.rint(area_scaled(pixels, THUMBNAIL)).astype(np.uint8)
+    return small

@@ -1,29 +1,62 @@
-"""The pictures that a gallery is built from: opened, listed and hashed."""
+"""The pictures that a gallery is built from: opened, listed and hashed; and the files that are left out of it."""
 
+import csv
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tqdm import tqdm
 
-from visim_models.errors import DataError, ImageHostError, VisimError
-from visim_models.galleries.skipped import Skipped
+from visim_models.errors import DataError, ImageHostError, ImageSourceError, VisimError
 from visim_models.images.decode_ahead import decode_ahead
+from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder.formats import read_text
+from visim_models.repo_folder.manifest import SKIPPED
 from visim_models.sources.store import ImageStore
 
 __all__ = [
+    "Skipped",
     "checked_root",
+    "fingerprints_of",
     "hash_pictures",
     "image_root_of",
+    "label_of",
     "list_pictures",
     "local_inputs",
     "open_store",
+    "read_skipped",
+    "sort_out",
     "unreadable_in",
+    "write_skipped",
 ]
 
 _SECONDS_A_FILE: Final = 30.0
 _FILES_AT_ONCE: Final = 64
+_COLUMNS: Final = ["file_name", "reason"]
+_MOST_BYTES: Final = 64 * 2**20
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, order=True)
+class Skipped:
+    """A file or folder that was left out, and the reason."""
+
+    file_name: str
+    reason: str
+
+    @classmethod
+    def of_error(cls, file_name: str, error: Exception) -> "Skipped":
+        """Return the file with the whole message of the error that it raised, on one line."""
+        return cls(file_name, " ".join(str(error).split()) or type(error).__name__)
+
+
+def label_of(file_name: str) -> str:
+    """Return the label of a picture: its whole folder path ("watch/mens/x.jpg" -> "watch/mens"), "" at the top."""
+    return file_name.rpartition("/")[0]
 
 
 def local_inputs(*pictures: str | os.PathLike[str] | None) -> list[Path]:
@@ -100,15 +133,70 @@ def hash_pictures(
         ImageHostError: the host of the pictures does not answer.
     """
     found: dict[str, str] = {}
-    skipped = []
+    skipped: list[Skipped] = []
     with tqdm(total=len(file_names), desc="comparing", unit="picture", disable=not progress) as bar:
         for batch in decode_ahead(file_names, store.hash, at_once=_FILES_AT_ONCE):
-            for name, result in batch:
-                if isinstance(result, ImageHostError):
-                    raise result
-                if isinstance(result, VisimError):
-                    skipped.append(Skipped.of_error(name, result))
-                else:
-                    found[name] = result
+            hashed, failed = sort_out(batch)
+            found |= hashed
+            skipped += failed
             bar.update(len(batch))
     return found, skipped
+
+
+def fingerprints_of(store: ImageStore, file_names: Iterable[str]) -> dict[str, str]:
+    """Return file name -> a text that changes with the file, "" where there is none."""
+
+    def fingerprint(name: str) -> str:
+        try:
+            return store.fingerprint(name)
+        except ImageSourceError:
+            return ""
+
+    return {name: fingerprint(name) for name in file_names}
+
+
+def sort_out(batch: Iterable[tuple[str, _Result | VisimError]]) -> tuple[dict[str, _Result], list[Skipped]]:
+    """Part the files of a batch that could be read from those that are left out.
+
+    Args:
+        batch: file names, each with what was read of it, or with the error.
+
+    Returns:
+        File name -> what was read of it, and the files that are left out.
+
+    Raises:
+        ImageHostError: the host does not answer, which says nothing of a file.
+    """
+    found: dict[str, _Result] = {}
+    skipped = []
+    for name, result in batch:
+        if isinstance(result, ImageHostError):
+            raise result
+        if isinstance(result, VisimError):
+            skipped.append(Skipped.of_error(name, result))
+        else:
+            found[name] = result
+    return found, skipped
+
+
+def write_skipped(draft: RepoDraft, skipped: Iterable[Skipped]) -> None:
+    """Write skipped.csv, sorted by file name."""
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows([_printable(item.file_name), _printable(item.reason)] for item in sorted(set(skipped)))
+    draft.write_text(SKIPPED, table.getvalue())
+
+
+def read_skipped(repo: RepoFolder) -> list[Skipped]:
+    """Read skipped.csv; nothing where it is missing or cannot be read, for it only informs."""
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(repo / SKIPPED, most=_MOST_BYTES), newline="")))
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [Skipped(*row) for row in rows[1:] if len(row) == len(_COLUMNS)]
+
+
+def _printable(text: str) -> str:
+    """Escape a text that a file name of a disk or a zip has made unfit for a text file."""
+    return text if text.isprintable() else ascii(text)[1:-1]

@@ -197,4 +197,5 @@ SYNTHETIC_KINDS: Final[dict[str, Callable[[int, _Draws], Pixels]]] = {
 
 
 def _to_bytes(values: npt.NDArray[np.floating[Any]]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return pixels

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from tests.builders import drawn_picture, tiny_repo, write_pictures
 from visim_models.cleaning.plan import Plan, PlanRow
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 from visim_models.repo_folder.formats import file_sha256
 
 
@@ -18,8 +18,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def parts(model: Path) -> ModelParts:
-    return ModelParts.load(model)
+def parts(model: Path) -> Embedder:
+    return Embedder.load(model)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from visim_models import VisualSimilarity
 from visim_models.cleaning import CleanUp, KeptSurvey, Plan, Wanted, survey_pictures
 from visim_models.cli.__main__ import main
 from visim_models.galleries import build
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 
 
 def run(*arguments: object) -> int:
@@ -31,14 +31,14 @@ def actions(plan: Plan, find: str) -> dict[str, str]:
     return {row.file_name: row.action for row in plan.rows if row.find == find}
 
 
-def plan_for(photos: Path, parts: ModelParts, **wanted: object) -> Plan:
+def plan_for(photos: Path, parts: Embedder, **wanted: object) -> Plan:
     return CleanUp(survey_pictures(photos, parts), parts=parts).plan(Wanted(**wanted))  # type: ignore[arg-type]
 
 
 # --- what the plan says
 
 
-def test_the_best_of_a_group_stays(dirty: Path, parts: ModelParts) -> None:
+def test_the_best_of_a_group_stays(dirty: Path, parts: Embedder) -> None:
     plan = plan_for(dirty, parts, duplicates=True, at={"duplicates": 0.95})
     rows = [row for row in plan.rows if row.group == 1]
     assert {row.file_name: row.action for row in rows} == {
@@ -49,7 +49,7 @@ def test_the_best_of_a_group_stays(dirty: Path, parts: ModelParts) -> None:
     assert rows[0].bytes == (dirty / "large.png").stat().st_size
 
 
-def test_of_equal_files_the_first_by_name_stays(dirty: Path, parts: ModelParts) -> None:
+def test_of_equal_files_the_first_by_name_stays(dirty: Path, parts: Embedder) -> None:
     (dirty / "large.png").unlink()
     (dirty / "mirrored.png").unlink()
     plan = plan_for(dirty, parts, duplicates=True)
@@ -59,7 +59,7 @@ def test_of_equal_files_the_first_by_name_stays(dirty: Path, parts: ModelParts) 
     assert (rows[1].reason, rows[1].score) == ("the same file", 1.0)
 
 
-def test_a_file_that_goes_anyway_is_not_the_one_that_stays(dirty: Path, parts: ModelParts) -> None:
+def test_a_file_that_goes_anyway_is_not_the_one_that_stays(dirty: Path, parts: Embedder) -> None:
     plan = plan_for(dirty, parts, duplicates=True, like=[str(dirty / "large.png")], top=1)
     (gone,) = (row.file_name for row in plan.rows if row.reason == "looks like the examples")
     found = actions(plan, "duplicates")
@@ -68,7 +68,7 @@ def test_a_file_that_goes_anyway_is_not_the_one_that_stays(dirty: Path, parts: M
     assert plan.disputed == []
 
 
-def test_a_group_that_goes_as_a_whole_names_no_copy_of_itself(dirty: Path, parts: ModelParts) -> None:
+def test_a_group_that_goes_as_a_whole_names_no_copy_of_itself(dirty: Path, parts: Embedder) -> None:
     """Its best file is the same file as none of the others."""
     (dirty / "suv" / "copy.png").unlink()
     names = ("large.png", "one.png", "mirrored.png")
@@ -79,7 +79,7 @@ def test_a_group_that_goes_as_a_whole_names_no_copy_of_itself(dirty: Path, parts
     assert {rows[name].reason for name in names[1:]} == {"nearly the same picture"}
 
 
-def test_faulty_pictures(dirty: Path, parts: ModelParts) -> None:
+def test_faulty_pictures(dirty: Path, parts: Embedder) -> None:
     Image.new("RGB", (4, 4), "blue").save(dirty / "tiny.png")
     Image.fromarray(drawn_picture(1, size=400)[:50]).save(dirty / "banner.png")
     (dirty / "empty.jpg").write_bytes(b"")
@@ -91,7 +91,7 @@ def test_faulty_pictures(dirty: Path, parts: ModelParts) -> None:
     assert actions(plan, "shape") == {"banner.png": "keep"}
 
 
-def test_strange_pictures_are_listed_and_kept(photos: Path, parts: ModelParts) -> None:
+def test_strange_pictures_are_listed_and_kept(photos: Path, parts: Embedder) -> None:
     write_pictures(photos, 8, size=64)
     Image.new("RGB", (64, 64), (255, 0, 255)).save(photos / "strange.png")
     found = actions(plan_for(photos, parts, strange=True), "strange")
@@ -99,7 +99,7 @@ def test_strange_pictures_are_listed_and_kept(photos: Path, parts: ModelParts) -
     assert len(found) <= 3
 
 
-def test_leaks_remove_here_and_never_there(dirty: Path, parts: ModelParts, tmp_path: Path) -> None:
+def test_leaks_remove_here_and_never_there(dirty: Path, parts: Embedder, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "test.zip", "w") as archive:
         archive.write(dirty / "one.png", "held/out.png")
         archive.write(dirty / "suv" / "0001.png", "held/suv.png")
@@ -111,7 +111,7 @@ def test_leaks_remove_here_and_never_there(dirty: Path, parts: ModelParts, tmp_p
     assert {row.action for row in plan.rows if row.root == other.root} == {"keep"}
 
 
-def test_added_pictures_are_the_ones_that_go(photos: Path, parts: ModelParts, tmp_path: Path) -> None:
+def test_added_pictures_are_the_ones_that_go(photos: Path, parts: Embedder, tmp_path: Path) -> None:
     more = tmp_path / "more"
     more.mkdir()
     Image.open(photos / "suv" / "0000.png").resize((256, 256)).save(more / "copy.png")
@@ -125,7 +125,7 @@ def test_added_pictures_are_the_ones_that_go(photos: Path, parts: ModelParts, tm
 # --- looking again
 
 
-def test_only_new_and_changed_files_are_looked_at_again(photos: Path, parts: ModelParts, tmp_path: Path) -> None:
+def test_only_new_and_changed_files_are_looked_at_again(photos: Path, parts: Embedder, tmp_path: Path) -> None:
     kept = KeptSurvey(tmp_path / "survey")
     first = survey_pictures(photos, parts, kept=kept)
     assert (len(first.pictures or ()), first.reused) == (20, 0)
@@ -142,7 +142,7 @@ def test_only_new_and_changed_files_are_looked_at_again(photos: Path, parts: Mod
         assert tensor.equal(again.pictures.tensors()[name]) or name == "embeddings"
 
 
-def test_a_damaged_part_is_done_again(photos: Path, parts: ModelParts, tmp_path: Path) -> None:
+def test_a_damaged_part_is_done_again(photos: Path, parts: Embedder, tmp_path: Path) -> None:
     kept = KeptSurvey(tmp_path / "survey")
     survey_pictures(photos, parts, kept=kept)
     for path in kept.folder.iterdir():
@@ -200,7 +200,7 @@ def test_a_gallery_is_cleaned_without_its_network(
         raise AssertionError("a picture was embedded again")
 
     monkeypatch.setattr("visim_models.cleaning.surveying.embed_pixels", forbidden)
-    monkeypatch.setattr("visim_models.galleries.embed_store.embed_pixels", forbidden)
+    monkeypatch.setattr("visim_models.galleries.embed.measure_network", forbidden)
     assert run("clean", tmp_path / "mine", "--out", "clean", "--duplicates") == 0
     assert run("clean", "--apply", "clean/plan.csv", "--yes", "--gallery", tmp_path / "mine") == 0
     removed = {row.file_name for row in Plan.read("clean/plan.csv").removed}

@@ -13,7 +13,7 @@ from visim_models import DataError, images
 from visim_models.cleaning import CleanUp, Plan, Wanted, survey_pictures
 from visim_models.cleaning.plan import PlanRow
 from visim_models.cli.__main__ import main
-from visim_models.galleries.model_parts import ModelParts
+from visim_models.galleries.embed import Embedder
 
 PlanOf = Callable[..., Plan]
 
@@ -38,7 +38,7 @@ def test_folders_that_hold_the_same_files_are_refused(
     assert not out.exists()
 
 
-def test_a_link_to_another_picture_is_no_copy_of_it(photos: Path, parts: ModelParts) -> None:
+def test_a_link_to_another_picture_is_no_copy_of_it(photos: Path, parts: Embedder) -> None:
     (photos / "a_link.png").symlink_to(photos / "suv" / "0000.png")
     survey = survey_pictures(photos, parts)
     assert survey.pictures is not None
@@ -49,7 +49,7 @@ def test_a_link_to_another_picture_is_no_copy_of_it(photos: Path, parts: ModelPa
     assert "symbolic link" in row.reason
 
 
-def test_a_test_set_of_links_to_the_pictures_is_not_compared(photos: Path, parts: ModelParts) -> None:
+def test_a_test_set_of_links_to_the_pictures_is_not_compared(photos: Path, parts: Embedder) -> None:
     test = photos.with_name("test")
     test.mkdir()
     (test / "a.png").symlink_to(photos / "suv" / "0000.png")
@@ -60,7 +60,7 @@ def test_a_test_set_of_links_to_the_pictures_is_not_compared(photos: Path, parts
 
 
 def test_a_picture_beyond_the_limit_of_pixels_stays(
-    photos: Path, parts: ModelParts, monkeypatch: pytest.MonkeyPatch
+    photos: Path, parts: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(images, "_MAX_SIDE", 200)
     Image.new("RGB", (300, 20)).save(photos / "large.png")

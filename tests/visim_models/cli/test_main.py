@@ -11,10 +11,10 @@ import pytest
 
 from tests.builders import files_of, tiny_repo, write_pictures
 from tests.processes import ROOT, run_program
-from visim_models import VisimError, VisualSimilarity
+from visim_models import OutOfDistributionDetector, VisimError, VisualSimilarity
 from visim_models.cli.__main__ import main
-from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.verdict_check import summary
+from visim_models.galleries.calibration import summary
+from visim_models.galleries.embed import Embedder
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import EMBEDDINGS, WEIGHTS
 from visim_models.repo_folder.metrics import Metrics
@@ -62,7 +62,7 @@ def test_build_says_what_it_made(
     assert run("build", pictures, "--out", out, "--model", model) == 0
     printed = capsys.readouterr()
     assert f"{out}: 20 pictures (20 added), which are looked up under {pictures}" in printed.out
-    assert "calibrated on 20 of this gallery's pictures" in printed.out
+    assert 'A query is "one of these" or "not one of these", as 20 of the pictures' in printed.out
     assert f"1 file left out, with the reasons in {out / 'skipped.csv'}" in printed.out
     assert "embedding" in printed.err  # progress
     assert len(VisualSimilarity.from_pretrained(out).gallery) == 20
@@ -147,8 +147,8 @@ def test_a_new_gallery_is_of_the_general_network(
     pictures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    load = ModelParts.load
-    monkeypatch.setattr(ModelParts, "load", lambda source: (asked.append(source), load(model))[1])
+    load = Embedder.load
+    monkeypatch.setattr(Embedder, "load", lambda source: (asked.append(source), load(model))[1])
     assert run("build", pictures, "--out", tmp_path / "mine") == 0
     assert asked == ["general-extractor"]
 
@@ -164,7 +164,9 @@ def test_the_check_measures_the_figures_of_a_build_again(
     assert stated.command == "visim check ."
     capsys.readouterr()
     assert run("check", mine) == 0
-    assert capsys.readouterr().out == summary(stated.figures) + "\n"
+    check = OutOfDistributionDetector.load(RepoFolder(mine)).check
+    assert check == {figure.name.rpartition("_")[2]: figure.value / 100 for figure in stated.figures}
+    assert capsys.readouterr().out == summary(check) + "\n"
 
 
 def test_a_described_gallery(model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from visim_models.galleries import BuildReport
-from visim_models.galleries.engine_build import EngineOptions, build_in_engine
+from visim_models.galleries import BuildReport, EngineOptions, build
 from visim_models.search.engine import EngineAddress
 
 
 def engine_build(pictures: Path | str, out: Path, uri: str, model: Path, *, runner: str | None = None) -> BuildReport:
     options = EngineOptions(address=EngineAddress(uri), runner=runner)
-    return build_in_engine(pictures, out, options, model=str(model), progress=False)
+    return build(pictures, out, engine=options, model=model, progress=False)
 
 
 def collections(uri: str) -> list[str]:

@@ -22,8 +22,7 @@ from visim_models import (
     VisualSimilarity,
 )
 from visim_models.cli.__main__ import main
-from visim_models.galleries import build
-from visim_models.galleries.engine_build import EngineOptions, build_in_engine
+from visim_models.galleries import EngineOptions, build
 from visim_models.repo_folder.manifest import INDEX
 from visim_models.search.engine import EngineAddress
 
@@ -39,7 +38,7 @@ def test_it_is_the_same_gallery_as_in_memory(pictures: Path, model: Path, tmp_pa
     build(pictures, tmp_path / "memory", model=model, progress=False)
     uri = str(tmp_path / "index.db")
     report = engine_build(pictures, tmp_path / "engine", uri, model)
-    assert (report.pictures, len(report.added), report.calibration_size) == (16, 16, 16)
+    assert (report.pictures, len(report.changes.added), len(report.detector.calibration_scores)) == (16, 16, 16)
     assert [item.file_name for item in report.skipped] == ["suv/broken.png"]
     first = VisualSimilarity.from_pretrained(tmp_path / "memory")
     second = VisualSimilarity.from_pretrained(tmp_path / "engine", index_uri=uri)
@@ -76,7 +75,7 @@ def test_building_again_embeds_what_is_new_and_an_open_gallery_follows(
     embedded.clear()
     report = engine_build(pictures, out, server.uri, model)
     assert embedded == ["coupe/new.png"]
-    assert report.added == ["coupe/new.png"]
+    assert report.changes.added == ["coupe/new.png"]
     after = collections(server.uri)
     assert len(before) == len(after) == 1
     assert before != after
@@ -92,19 +91,17 @@ def test_a_killed_build_goes_on(model: Path, tmp_path: Path, runner: str | None,
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from visim_models.galleries import vectors\n"
-        "from visim_models.galleries.engine_build import EngineOptions, build_in_engine\n"
-        "from visim_models.galleries import runners\n"
+        "from visim_models.galleries import EngineOptions, build, part_store\n"
         "from visim_models.search.engine import EngineAddress\n"
-        "keep = vectors.VectorFolder.keep\n"
-        "runners._FILES_A_PART = 256\n"
+        "keep = part_store.PartStore.keep_bytes\n"
+        "part_store.FILES_A_PART['parquet'] = 256\n"
         "def killed(self, content):\n"
         "    keep(self, content)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "vectors.VectorFolder.keep = killed\n"
+        "part_store.PartStore.keep_bytes = killed\n"
         "if __name__ == '__main__':\n"
         "    options = EngineOptions(address=EngineAddress(sys.argv[4]), runner=sys.argv[5] or None)\n"
-        "    build_in_engine(sys.argv[1], sys.argv[2], options, model=sys.argv[3], progress=False)\n"
+        "    build(sys.argv[1], sys.argv[2], engine=options, model=sys.argv[3], progress=False)\n"
     )
     out, uri = tmp_path / "engine", str(tmp_path / "index.db")
     killed = run_program(program, pictures, out, model, uri, runner or "")
@@ -115,7 +112,7 @@ def test_a_killed_build_goes_on(model: Path, tmp_path: Path, runner: str | None,
     report = engine_build(pictures, out, uri, model)
     assert len(embedded) == 280 - 256
     assert report.pictures == 280
-    assert len(report.added) == 280 - 256
+    assert len(report.changes.added) == 280 - 256
     assert parts[0].exists()
     assert not [path for path in (tmp_path / "engine-vectors").iterdir() if path.suffix not in (".parquet", ".json")]
 
@@ -174,7 +171,7 @@ def test_a_wrong_index_is_told_before_anything_is_embedded(
 ) -> None:
     options = EngineOptions(address=EngineAddress(str(tmp_path / "index.db")), kind="hnsw")
     with pytest.raises(VisimError, match="must be one of"):
-        build_in_engine(pictures, tmp_path / "engine", options, model=str(model), progress=False)
+        build(pictures, tmp_path / "engine", engine=options, model=model, progress=False)
     assert embedded == []
 
 

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.builders import files_of, write_pictures
@@ -20,6 +21,7 @@ from visim_models import (
     VisualSimilarity,
 )
 from visim_models.repo_folder.manifest import INDEX
+from visim_models.search import PictureTexts
 from visim_models.search.engine import EngineAddress
 from visim_models.search.milvus import MilvusIndex
 
@@ -157,10 +159,6 @@ def test_a_collection_of_another_width_is_refused(pictures: Path, model: Path, t
     engine_build(pictures, tmp_path / "engine", uri, model)
     name = json.loads((tmp_path / "engine" / INDEX).read_text(encoding="utf-8"))["collection"]
     other = MilvusIndex.create(EngineAddress(uri), name, width=8)
-    import numpy as np
-
-    from visim_models.search import PictureTexts
-
     other.add(np.ones((2, 8), np.float32), PictureTexts(["a.png", "b.png"], ["", ""]))
     other.publish(name)
     opened = VisualSimilarity.from_pretrained(tmp_path / "engine", index_uri=uri)

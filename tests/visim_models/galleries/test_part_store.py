@@ -14,7 +14,7 @@ from tests.milvus_servers import need
 from visim_models import OutputError
 from visim_models.galleries.part_store import Part, PartStore
 from visim_models.galleries.picture_table import PictureTable, hash_array, thumbnails_of
-from visim_models.galleries.skipped import Skipped
+from visim_models.galleries.sources import Skipped
 
 FORMS = ("safetensors", "parquet")
 MADE_BY = {"weights_sha256": "a" * 64, "processor_sha256": "b" * 64}
@@ -66,9 +66,9 @@ def test_arrays_that_do_not_fit_are_refused(name: str, array: np.ndarray) -> Non
         table("a", "b").with_arrays(**{name: array})
 
 
-@pytest.mark.parametrize(("height", "width"), [(224, 224), (100, 60), (8, 40)])
-def test_a_thumbnail_is_the_mean_of_areas(height: int, width: int) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, height, width), np.uint8)
+@pytest.mark.parametrize("side", [224, 100, 8])
+def test_a_thumbnail_is_the_mean_of_areas(side: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, side, side), np.uint8)
     expected = F.interpolate(torch.from_numpy(pixels).double(), size=(16, 16), mode="area").numpy()
     assert np.abs(thumbnails_of(pixels) - expected).max() <= 0.5 + 1e-3
 

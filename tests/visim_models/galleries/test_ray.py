@@ -17,12 +17,11 @@ from visim_models import VisualSimilarity
 
 _PROGRAM = """
 import os, signal, sys
-from visim_models.galleries import runners, vectors
-from visim_models.galleries.engine_build import EngineOptions, build_in_engine
+from visim_models.galleries import EngineOptions, build, part_store
 from visim_models.search.engine import EngineAddress
 
-runners._FILES_A_PART = 256
-keep = vectors.VectorFolder.keep
+part_store.FILES_A_PART["parquet"] = 256
+keep = part_store.PartStore.keep_bytes
 
 def killed(self, content):
     keep(self, content)
@@ -31,9 +30,9 @@ def killed(self, content):
 if __name__ == "__main__":
     pictures, out, model, uri, runner, end = sys.argv[1:]
     if end == "killed":
-        vectors.VectorFolder.keep = killed
+        part_store.PartStore.keep_bytes = killed
     options = EngineOptions(address=EngineAddress(uri), runner=runner)
-    build_in_engine(pictures, out, options, model=model, progress=False)
+    build(pictures, out, engine=options, model=model, progress=False)
 """
 
 

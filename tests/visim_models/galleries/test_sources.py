@@ -13,7 +13,8 @@ from visim_models import EngineError, ImageHostError, ImageStore, VisualSimilari
 from visim_models.cleaning.local_pictures import local_thumbnails
 from visim_models.cli.__main__ import main
 from visim_models.galleries import build
-from visim_models.galleries.skipped import read_skipped
+from visim_models.galleries.part_store import FILES_A_PART
+from visim_models.galleries.sources import read_skipped
 from visim_models.gallery import Gallery
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.hub_repo import root_warning
@@ -59,14 +60,14 @@ def test_a_bucket(bucket: S3Server, pictures: Path, model: Path, tmp_path: Path)
     bucket.buckets["photos"]["cars/suv/broken.png"] = b"no picture"
     build(pictures, tmp_path / "local", model=model, progress=False)
     report = build("s3://photos/cars", tmp_path / "mine", model=model, progress=False)
-    assert report.image_root == "s3://photos/cars"
-    assert "only those with keys of that bucket" in root_warning(report.image_root)
+    assert report.gallery.image_root == "s3://photos/cars"
+    assert "only those with keys of that bucket" in root_warning(report.gallery.image_root)
     assert [item.file_name for item in read_skipped(RepoFolder(tmp_path / "mine"))] == ["suv/broken.png"]
     local, mine = galleries(tmp_path / "local", tmp_path / "mine")
     assert rows(mine) == rows(local)
     bucket.buckets["photos"]["cars/suv/new.png"] = bucket.buckets["photos"].pop("cars/suv/0000.png")
     report = build("s3://photos/cars", tmp_path / "mine", model=model, remove_missing=True, progress=False)
-    assert (report.pictures, [*report.removed]) == (16, [])
+    assert (report.pictures, [*report.changes.removed]) == (16, [])
 
 
 def test_a_command_with_keys_that_are_refused(
@@ -89,7 +90,7 @@ def test_a_list_of_addresses(web: FileServer, pictures: Path, model: Path, tmp_p
     build(pictures, tmp_path / "local", model=model, progress=False)
     report = build(addresses, tmp_path / "mine", model=model, progress=False)
     host = address.removeprefix("http://").replace(":", "_")
-    assert report.image_root == str(addresses)
+    assert report.gallery.image_root == str(addresses)
     skipped = [item.file_name for item in read_skipped(RepoFolder(tmp_path / "mine"))]
     assert skipped == [f"{host}/none.png", f"{host}/page.png", "line 17", "line 20"]
     local, mine = galleries(tmp_path / "local", tmp_path / "mine")
@@ -101,7 +102,7 @@ def test_a_list_of_addresses(web: FileServer, pictures: Path, model: Path, tmp_p
     assert local_thumbnails(mine) is None
     assert web.asked == []  # a clean-up fetches nothing
     report = build(addresses, tmp_path / "mine", model=model, image_root="https://example.org", progress=False)
-    assert report.image_root == "https://example.org"
+    assert report.gallery.image_root == "https://example.org"
 
 
 @pytest.mark.parametrize("source", ["bucket", "list"])
@@ -122,7 +123,7 @@ def test_a_build_in_an_engine_goes_on(
     def failing(self: MilvusIndex, *arguments: object) -> None:
         raise EngineError("The engine is gone.")
 
-    monkeypatch.setattr("visim_models.galleries.runners._FILES_A_PART", 8)
+    monkeypatch.setitem(FILES_A_PART, "parquet", 8)
     with monkeypatch.context() as patch:
         patch.setattr(MilvusIndex, "add", failing)
         with pytest.raises(EngineError, match="gone"):

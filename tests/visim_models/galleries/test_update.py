@@ -66,7 +66,7 @@ def test_adding_embeds_only_what_is_new(
     assert report.pictures == 24
     assert (
         embedded
-        == report.added
+        == report.changes.added
         == [f"{label}/000{n}.png" for label in ("coupe", "sedan", "suv", "truck") for n in (4, 5)]
     )
     build(pictures, tmp_path / "at_once", model=model, progress=False)
@@ -82,16 +82,16 @@ def test_adding_leaves_what_has_the_same_name(mine: Path, pictures: Path, tmp_pa
     shutil.copy(pictures / "suv" / "0001.png", others / "suv" / "0001.png")
     report = update(mine, add=others, progress=False)
     assert not embedded
-    assert len(report.differing) == 7
-    assert "suv/0001.png" not in report.differing
+    assert len(report.changes.differing) == 7
+    assert "suv/0001.png" not in report.changes.differing
     assert gallery_of(mine) == before
 
 
 def test_removing_calibrates_again_and_reports_what_is_unknown(mine: Path, pictures: Path, embedded: list[str]) -> None:
     before, gone = gallery_of(mine), ["coupe/0001.png", "truck/0003.png"]
     report = update(mine, remove=[*gone, "coupe/9999.png"], progress=False)
-    assert (report.pictures, report.calibration_size) == (14, 14)
-    assert report.removed == gone
+    assert (report.pictures, len(report.detector.calibration_scores)) == (14, 14)
+    assert report.changes.removed == gone
     assert report.unknown == ["coupe/9999.png"]
     assert not embedded
     assert gallery_of(mine) == {name: row for name, row in before.items() if name not in gone}
@@ -106,7 +106,7 @@ def test_a_picture_is_replaced_by_removing_and_adding_it(mine: Path, pictures: P
     before = gallery_of(mine)
     write_pictures(pictures, 1, classes=["suv"], seed=9)
     report = update(mine, remove=["suv/0000.png"], add=pictures, progress=False)
-    assert embedded == report.added == report.removed == ["suv/0000.png"]
+    assert embedded == report.changes.added == report.changes.removed == ["suv/0000.png"]
     after = gallery_of(mine)
     assert after["suv/0000.png"] != before["suv/0000.png"]
     assert after.keys() == before.keys()
@@ -144,8 +144,11 @@ def test_new_changed_renamed_and_vanished_files(
     (pictures / "truck" / "0002.png").unlink()
     report = update(mine, pictures=pictures, progress=False)
     assert embedded == ["suv/0000.png", "van/0000.png"]
-    assert (report.added, report.changed) == (["van/0000.png"], ["suv/0000.png"])
-    assert (report.renamed, report.removed) == ({"sedan/renamed.png": "sedan/0001.png"}, ["truck/0002.png"])
+    assert (report.changes.added, report.changes.changed) == (["van/0000.png"], ["suv/0000.png"])
+    assert (report.changes.renamed, report.changes.removed) == (
+        {"sedan/renamed.png": "sedan/0001.png"},
+        ["truck/0002.png"],
+    )
     build(pictures, tmp_path / "fresh", model=model, progress=False)
     assert gallery_of(mine).keys() == gallery_of(tmp_path / "fresh").keys()
     for name, row in gallery_of(tmp_path / "fresh").items():
@@ -162,7 +165,7 @@ def test_a_file_that_cannot_be_read_this_time_leaves_its_picture(
     (pictures / "suv" / "0001.png").symlink_to("unmounted.png")
     report = update(mine, pictures=pictures, progress=False)
     assert [item.file_name for item in report.skipped] == ["suv/0001.png", "suv/0000.png"]
-    assert not report.removed
+    assert not report.changes.removed
     assert gallery_of(mine) == before
     assert (mine / SKIPPED).read_text(encoding="utf-8").count("suv/000") == 2
 
@@ -225,11 +228,11 @@ def test_columns_and_labels_that_were_edited_stay(mine: Path, pictures: Path) ->
 def test_the_image_root_alone_changes_nothing_else(mine: Path) -> None:
     before = files_of(mine)
     report = update(mine, image_root="https://example.org/pictures", progress=False)
-    assert report.image_root == VisualSimilarity.from_pretrained(mine).gallery.image_root
+    assert report.gallery.image_root == VisualSimilarity.from_pretrained(mine).gallery.image_root
     after = files_of(mine)
     assert after.keys() == before.keys()
     assert [name for name in before if after[name] != before[name]] == [EMBEDDINGS]
-    update(mine, image_root=report.image_root, progress=False)
+    update(mine, image_root=report.gallery.image_root, progress=False)
     assert files_of(mine) == after
 
 
@@ -245,13 +248,13 @@ def test_an_image_root_on_this_machine_is_found_from_every_folder(
     mine: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pictures.parent)
-    assert update(mine, image_root=pictures.name, progress=False).image_root == str(pictures.resolve())
+    assert update(mine, image_root=pictures.name, progress=False).gallery.image_root == str(pictures.resolve())
 
 
 def test_two_changes_at_once_lose_none(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one, which began with the gallery before the first one's end, is told so."""
     more = [write_pictures(tmp_path / name, 1, classes=[name], seed=seed) for seed, name in ((7, "one"), (8, "two"))]
-    module, hashed = sys.modules["visim_models.galleries.update"], sources.hash_pictures
+    module, hashed = sys.modules["visim_models.galleries.building"], sources.hash_pictures
 
     def slow(*arguments: object, **options: object) -> object:
         monkeypatch.setattr(module, "hash_pictures", hashed)
@@ -268,8 +271,8 @@ def test_two_changes_at_once_lose_none(mine: Path, tmp_path: Path, monkeypatch: 
 def test_other_changes_keep_the_image_root(mine: Path, pictures: Path, tmp_path: Path) -> None:
     update(mine, image_root="hf://datasets/somebody/pictures", progress=False)
     write_pictures(pictures, 5)
-    assert update(mine, add=pictures, progress=False).image_root == "hf://datasets/somebody/pictures"
-    assert update(mine, pictures=pictures, progress=False).image_root == "hf://datasets/somebody/pictures"
+    assert update(mine, add=pictures, progress=False).gallery.image_root == "hf://datasets/somebody/pictures"
+    assert update(mine, pictures=pictures, progress=False).gallery.image_root == "hf://datasets/somebody/pictures"
 
 
 def test_a_change_of_the_root_needs_no_measurements(model: Path) -> None:

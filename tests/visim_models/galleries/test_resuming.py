@@ -6,27 +6,39 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
+import numpy as np
 import pytest
 import torch
 
-import visim_models.galleries.embed_store as embed_store_module
-from tests.builders import write_pictures
+import visim_models.galleries.embed as embed_module
+from tests.builders import tiny_repo, write_pictures
 from tests.processes import ROOT, run_module
-from visim_models import ImageHostError, ImageStore, RepositoryError, VisualSimilarity, WeightsError
+from visim_models import ImageHostError, ImageStore, OutputError, RepositoryError, VisualSimilarity, WeightsError
 from visim_models.galleries import build
-from visim_models.galleries.embed_store import embed_store
-from visim_models.galleries.model_parts import ModelParts
-from visim_models.galleries.work_folder import WorkFolder
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.part_store import FILES_A_PART, Part
 from visim_models.measurements import measure_network
+from visim_models.sources.store import DecodedBatch
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 pictures, of which each batch has 4."""
-    monkeypatch.setattr(embed_store_module, "pictures_at_once", lambda size: 4)
-    monkeypatch.setattr(embed_store_module, "_FILES_A_PART", 8)
+    monkeypatch.setattr(embed_module, "pictures_at_once", lambda size: 4)
+    monkeypatch.setitem(FILES_A_PART, "safetensors", 8)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Batches are embedded in their order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def work_folders(folder: Path) -> list[Path]:
@@ -62,42 +74,54 @@ def test_a_killed_build_goes_on_where_it_stopped(model: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob(".mine*"))
 
 
+def interrupted(pictures: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Stop a build when it has embedded all pictures; return the parts that it leaves."""
+    with monkeypatch.context() as patch:
+        patch.setattr("visim_models.galleries.building.leave_one_out", raising(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            build(pictures, out, model=model, progress=False)
+    return sorted(out.parent.glob(f".{out.name}.work-*/part-*"))
+
+
+def raising(error: BaseException) -> Callable[..., NoReturn]:
+    def raises(*arguments: object, **options: object) -> NoReturn:
+        raise error
+
+    return raises
+
+
 def test_files_that_changed_and_parts_that_are_damaged_are_done_again(
-    model: Path, pictures: Path, tmp_path: Path, embedded: list[str]
+    model: Path, pictures: Path, tmp_path: Path, embedded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts, store = ModelParts.load(model), ImageStore(pictures)
-    work = WorkFolder(tmp_path / "mine", parts, store)
-    first, _ = embed_store(store, store.list(), parts, work=work)
-    changed = store.list()[1]
-    (pictures / changed).write_bytes((pictures / store.list()[12]).read_bytes())
-    damaged = sorted(work.path.iterdir())[-1]
-    damaged.write_bytes(b"damaged")
+    build(pictures, tmp_path / "whole", model=model, progress=False)
+    parts = interrupted(pictures, tmp_path / "mine", model, monkeypatch)
+    names = sorted(embedded[16:])
+    changed = pictures / names[1]
+    changed.write_bytes((pictures / names[12]).read_bytes())
+    parts[-1].write_bytes(b"damaged")
     embedded.clear()
-    again, _ = embed_store(store, store.list(), parts, work=work)
-    assert changed in embedded
+    build(pictures, tmp_path / "mine", model=model, progress=False)
+    assert names[1] in embedded
     assert len(embedded) in (8, 9)  # those of the damaged part, and the changed one if it was in the other
-    assert first is not None
-    assert again is not None
+    again, first = (VisualSimilarity.from_pretrained(tmp_path / name).gallery for name in ("mine", "whole"))
     assert again.file_names == first.file_names
-    assert torch.equal(again.embeddings[1], again.embeddings[12])
+    assert np.array_equal(again.embeddings[1], again.embeddings[12])
     rest = [index for index in range(16) if index != 1]
-    assert torch.allclose(again.embeddings[rest], first.embeddings[rest], rtol=1e-3)
+    assert np.allclose(again.embeddings[rest], first.embeddings[rest], rtol=1e-3)
 
 
-def test_parts_of_another_folder_are_not_used(model: Path, pictures: Path, tmp_path: Path, embedded: list[str]) -> None:
+def test_parts_of_another_folder_or_network_are_not_used(
+    model: Path, pictures: Path, tmp_path: Path, embedded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(pictures, tmp_path / "mine", model, monkeypatch)
     shutil.copytree(pictures, tmp_path / "copy")  # with the times of the files
-    parts = ModelParts.load(model)
-    for folder in (pictures, tmp_path / "copy"):
-        store = ImageStore(folder)
-        embed_store(store, store.list(), parts, work=WorkFolder(tmp_path / "mine", parts, store))
+    interrupted(tmp_path / "copy", tmp_path / "mine", model, monkeypatch)
     assert len(embedded) == 32
-
-
-def test_other_weights_have_another_folder(model: Path, pictures: Path, tmp_path: Path) -> None:
-    store = ImageStore(pictures)
-    parts = ModelParts.load(model)
-    other = ModelParts(**{**vars(parts), "weights_sha256": "0" * 64})
-    assert WorkFolder(tmp_path / "mine", parts, store).path != WorkFolder(tmp_path / "mine", other, store).path
+    interrupted(pictures, tmp_path / "mine", tiny_repo(tmp_path / "other", seed=1), monkeypatch)
+    assert len(embedded) == 48
+    assert len(work_folders(tmp_path)) == 2
+    build(pictures, tmp_path / "mine", model=model, progress=False)
+    assert len(embedded) == 48
 
 
 @pytest.mark.parametrize(
@@ -109,18 +133,19 @@ def test_other_weights_have_another_folder(model: Path, pictures: Path, tmp_path
         (ImageHostError("no answer"), True),
     ],
 )
+@pytest.mark.usefixtures("one_thread")
 def test_a_failed_build_leaves_nothing_and_an_interrupted_one_its_work(
     error: BaseException, is_kept: bool, model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
-    def failing(*arguments: object) -> dict[str, torch.Tensor]:
+    def failing(*arguments: object) -> object:
         calls.append(arguments)
         if len(calls) == 4:
             raise error
         return measure_network(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(embed_store_module, "measure_network", failing)
+    monkeypatch.setattr(embed_module, "measure_network", failing)
     with pytest.raises(type(error)):
         build(pictures, tmp_path / "mine", model=model, progress=False)
     assert not (tmp_path / "mine").exists()
@@ -160,21 +185,26 @@ def test_pictures_go_through_the_network_in_the_batches_that_suit_it(
 ) -> None:
     monkeypatch.undo()
     sizes: list[int] = []
-    embed_pixels = embed_store_module.embed_pixels
-    monkeypatch.setattr(
-        embed_store_module,
-        "embed_pixels",
-        lambda network, pixels: (sizes.append(len(pixels)), embed_pixels(network, pixels))[1],
-    )
+    embed = Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", lambda self, batch: (sizes.append(len(batch)), embed(self, batch))[1])
     write_pictures(tmp_path / "pictures", 70, size=8)
     build(tmp_path / "pictures", tmp_path / "mine", model=model, progress=False)
     assert sorted(sizes) == [24, 256]  # two threads embed
 
 
-def test_other_files_in_the_work_folder_stay(model: Path, pictures: Path, tmp_path: Path) -> None:
-    parts, store = ModelParts.load(model), ImageStore(pictures)
-    work = WorkFolder(tmp_path / "mine", parts, store)
-    embed_store(store, store.list(), parts, work=work)
-    (work.path / "notes.txt").write_text("precious")
-    work.remove()
-    assert [path.name for path in work.path.iterdir()] == ["notes.txt"]
+def test_two_builds_of_one_output_at_once_are_refused(
+    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed, seen = Embedder.embed, []
+
+    def meeting(self: Embedder, batch: DecodedBatch) -> Part:
+        if not seen:
+            seen.append(None)
+            with pytest.raises(OutputError, match="Another build is at work in"):
+                build(pictures, tmp_path / "mine", model=model, progress=False)
+        return embed(self, batch)
+
+    monkeypatch.setattr(Embedder, "embed", meeting)
+    assert build(pictures, tmp_path / "mine", model=model, progress=False).pictures == 16
+    assert seen
+    assert not work_folders(tmp_path)

@@ -51,14 +51,14 @@ def zipped(folder: Path, path: Path) -> Path:
 def test_a_gallery_finds_its_own_pictures(model: Path, pictures: Path, tmp_path: Path) -> None:
     report = build(pictures, tmp_path / "mine", model=model, progress=False)
     mine = VisualSimilarity.from_pretrained(tmp_path / "mine")
-    assert mine.gallery.file_names == names_of(pictures) == list(report.added)
-    assert report.pictures == report.calibration_size == 16
-    assert not report.removed
+    assert mine.gallery.file_names == names_of(pictures) == list(report.changes.added)
+    assert report.pictures == len(report.detector.calibration_scores) == 16
+    assert not report.changes.removed
     assert not report.skipped
     for name in mine.gallery.file_names[::3]:
         found = mine.search(pictures / name, top_k=1).matches[0]
         assert (found.file_name, found.percent, found.label) == (name, 100, name.split("/")[0])
-    assert mine.gallery.image_root == report.image_root == str(pictures)
+    assert mine.gallery.image_root == report.gallery.image_root == str(pictures)
 
 
 def test_it_keeps_the_network_of_its_model_and_judges_by_distance(model: Path, pictures: Path, tmp_path: Path) -> None:
@@ -108,8 +108,9 @@ def test_the_same_in_memory(model: Path, pictures: Path, tmp_path: Path) -> None
     assert files_of(tmp_path) == before
     build(pictures, tmp_path / "mine", model=model, progress=False)
     query = pictures / "coupe" / "0002.png"
-    assert built.similarity.search(query) == VisualSimilarity.from_pretrained(tmp_path / "mine").search(query)
-    built.similarity.save_pretrained(tmp_path / "saved")
+    same = VisualSimilarity(built.embedder.network, built.embedder.processor, built.gallery, built.detector)
+    assert same.search(query) == VisualSimilarity.from_pretrained(tmp_path / "mine").search(query)
+    same.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / WEIGHTS).read_bytes() == (model / WEIGHTS).read_bytes()
 
 
@@ -290,12 +291,12 @@ def test_building_again_embeds_what_changed_and_removes_nothing_unasked(
     build(pictures, tmp_path / "mine", model=model, progress=False)
     embedded.clear()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*")}
-    assert not build(pictures, tmp_path / "mine", model=model, progress=False).added
+    assert not build(pictures, tmp_path / "mine", model=model, progress=False).changes.added
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*")} == before
     shutil.copy(pictures / "suv" / "0001.png", pictures / "suv" / "0000.png")
     write_pictures(pictures, 1, classes=["van"], seed=3)
     report = build(pictures, tmp_path / "mine", model=model, progress=False)
-    assert (report.added, report.changed, report.pictures) == (["van/0000.png"], ["suv/0000.png"], 17)
+    assert (report.changes.added, report.changes.changed, report.pictures) == (["van/0000.png"], ["suv/0000.png"], 17)
     assert embedded == ["van/0000.png"]  # the content of the other is in the gallery
     (pictures / "suv" / "0002.png").unlink()
     whole = files_of(tmp_path / "mine")
@@ -303,7 +304,7 @@ def test_building_again_embeds_what_changed_and_removes_nothing_unasked(
         build(pictures, tmp_path / "mine", model=model, progress=False)
     assert files_of(tmp_path / "mine") == whole
     report = build(pictures, tmp_path / "mine", model=model, remove_missing=True, progress=False)
-    assert (report.removed, report.pictures) == (["suv/0002.png"], 16)
+    assert (report.changes.removed, report.pictures) == (["suv/0002.png"], 16)
 
 
 def test_a_data_set_on_the_hub(model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,13 +317,13 @@ def test_a_data_set_on_the_hub(model: Path, pictures: Path, tmp_path: Path, monk
         for name in names:
             hub.files[f"/datasets/someone/cars/resolve/main/{name}"] = (pictures / name).read_bytes()
         report = build("hf://datasets/someone/cars", tmp_path / "mine", model=model, progress=False)
-        assert report.image_root == "hf://datasets/someone/cars"
+        assert report.gallery.image_root == "hf://datasets/someone/cars"
         assert list(skipped_in(tmp_path / "mine")) == ["suv/lost.png"]
         hub.files["/datasets/someone/cars/resolve/main/suv/lost.png"] = hub.files.pop(
             "/datasets/someone/cars/resolve/main/truck/0000.png"
         )
         report = build("hf://datasets/someone/cars", tmp_path / "mine", model=model, progress=False)
-        assert report.added == ["suv/lost.png"]
+        assert report.changes.added == ["suv/lost.png"]
     build(pictures, tmp_path / "local", model=model, progress=False)
     remote, local = (VisualSimilarity.from_pretrained(tmp_path / name).gallery for name in ("mine", "local"))
     assert local.embeddings.tolist() == [remote.embeddings[remote.index_of(name)].tolist() for name in local.file_names]

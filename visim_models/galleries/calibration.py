@@ -1,0 +1,269 @@
+"""The detector of a gallery: calibrated on the gallery's own pictures, and tried on drawn ones.
+
+A detector that came with the network was fitted to tell its own pictures from others, cars for example, and knows
+nothing of a gallery of anything. So the score is the distance to the nearest pictures (Sun et al. 2022), and the
+gallery's own pictures say which distances are usual. Each is scored against all the others, without itself and without
+its near-duplicates, as if it had just been uploaded; these are the calibration scores, and a query's p-value is (1 +
+how many of them are at least as strange) / (n + 1).
+
+That rate of false alarms holds for every query that comes from where the gallery's pictures came from. With n pictures
+and a query that are exchangeable, the ranks of their n + 1 scores, each against the n others, are uniform (full
+conformal prediction; Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005). A calibration score
+here lacks one neighbour of those n, the query; one neighbour more can only bring the nearest nearer (and the weights of
+the distances are not negative), so these scores are if anything too high, the p-values too large, and the alarms fewer
+than stated. The rate does not hold if the network was trained on the gallery's pictures: they look too familiar to it,
+and new ones raise more alarms than stated.
+
+Drawn pictures surely are of another kind. The share of each kind of them that the detector finds is its `check`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from visim_models.errors import DataError
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups, near_duplicates_of
+from visim_models.galleries.picture_table import MEASURED, PictureTable
+from visim_models.galleries.synthetic import synthetic_outliers
+from visim_models.gallery import Gallery
+from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
+from visim_models.measurements import NEIGHBOURS, measure, measure_neighbours
+from visim_models.models.network import Network
+from visim_models.ood import OutOfDistributionDetector, Weighting
+from visim_models.processing import ImageProcessor
+from visim_models.repo_folder.metrics import Figure
+from visim_models.search import SearchIndex
+
+__all__ = [
+    "LARGEST_CALIBRATION",
+    "check_figures",
+    "check_verdict",
+    "distance_detector",
+    "evenly_spaced",
+    "leave_one_out",
+    "leave_one_out_in",
+    "summary",
+]
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+LARGEST_CALIBRATION: Final = 5000
+"""Of larger galleries, so many pictures calibrate, evenly spaced: the p-value's grain is fine enough then."""
+
+_FALSE_ALARM_RATE: Final = 0.05
+_ROWS_AT_ONCE: Final = 256
+_QUERIES_AT_ONCE: Final = 64
+_MORE: Final = 54
+"""Neighbours that an engine finds beside the `NEIGHBOURS`: as many near-duplicates are left out."""
+
+_DRAWN: Final = {
+    "noise": "noise",
+    "plain": "plain colours",
+    "gradient": "gradients",
+    "stripes": "stripes and chequerboards",
+    "text": "pages of text",
+    "plot": "charts",
+}
+"""Kind of drawn pictures -> what it is called."""
+_A_KIND: Final = 40
+_SEED: Final = 14
+_TOLERANCE: Final = 5.0
+"""Two of 40 pictures, that another machine's arithmetic may turn over, in percent."""
+
+
+def distance_detector(measured: PictureTable) -> OutOfDistributionDetector:
+    """Return the detector of a gallery of anything, calibrated on pictures that were measured as queries."""
+    weightings = {"neighbour_distance": Weighting(weight=1.0, mean=0.0, std=1.0)}
+    untried = OutOfDistributionDetector(weightings, threshold=0.0, false_alarm_rate=_FALSE_ALARM_RATE)
+    return untried.calibrated(untried.score(measured.measured, measured["embeddings"]))
+
+
+def leave_one_out(pictures: PictureTable, *, most: int | None = None, progress: bool = False) -> PictureTable:
+    """Measure pictures as queries against the gallery without them and their near-duplicates.
+
+    Args:
+        pictures: of the gallery, with embeddings and thumbnails.
+        most: how many pictures are measured at most; by default `LARGEST_CALIBRATION`.
+        progress: show a progress bar.
+
+    Returns:
+        n of the pictures, evenly spaced, at most `most`, with the measurements of their neighbours.
+
+    Raises:
+        DataError: a picture has no other to be compared with.
+    """
+    indices = evenly_spaced(len(pictures), LARGEST_CALIBRATION if most is None else most)
+    lengths = np.linalg.norm(pictures["embeddings"], axis=1, keepdims=True)
+    unit = pictures["embeddings"] / np.maximum(lengths, np.float32(1e-12))  # (N, D)
+    count, nearest = min(NEIGHBOURS, len(pictures)), []
+    with tqdm(total=len(indices), desc="calibrating", unit="picture", disable=not progress) as bar:
+        near_duplicates = _near_duplicates(pictures["thumbnails"])
+        for start in range(0, len(indices), _ROWS_AT_ONCE):
+            rows = indices[start : start + _ROWS_AT_ONCE]
+            cosines = np.clip(unit[rows] @ unit.T, -1, 1)  # (B, N)
+            for row, index in enumerate(rows.tolist()):
+                cosines[row, near_duplicates[index]] = -np.inf
+            cosines.partition(len(pictures) - count, axis=1)
+            nearest.append(-np.sort(-cosines[:, len(pictures) - count :], axis=1))  # (B, k)
+            bar.update(len(rows))
+    return _with_neighbours(pictures.subset(indices), np.concatenate(nearest))
+
+
+def leave_one_out_in(
+    index: SearchIndex,
+    sample: PictureTable,
+    thumbnails_of: Callable[[Collection[str]], Mapping[str, Pixels]],
+    *,
+    progress: bool = False,
+) -> PictureTable:
+    """Measure pictures of a gallery in an engine as `leave_one_out` does.
+
+    Only the pictures that the engine finds first are compared with a query for near-duplicates, which are nearly always
+    among them; one that is connected with the query by a third picture alone counts as another picture.
+
+    Args:
+        index: of all pictures.
+        sample: n of them.
+        thumbnails_of: file names -> the (3, 16, 16) thumbnail of each.
+        progress: show a progress bar.
+
+    Returns:
+        Those of the n pictures that have another picture to be compared with.
+
+    Raises:
+        DataError: none has.
+        EngineError: the engine does not answer within the deadline.
+    """
+    found: list[tuple[list[float], list[str]]] = []
+    starts = range(0, len(sample), _QUERIES_AT_ONCE)
+    for start in tqdm(starts, desc="calibrating", unit="batch", disable=not progress):
+        block = sample["embeddings"][start : start + _QUERIES_AT_ONCE]
+        scores, indices = index.search(block, top_k=min(1 + NEIGHBOURS + _MORE, len(index)))  # (B, k)
+        names = index.texts(indices.ravel()).file_names
+        k = indices.shape[1]
+        found += [(row.tolist(), names[number * k : (number + 1) * k]) for number, row in enumerate(scores)]
+    thumbnails = thumbnails_of({name for _, names in found for name in names})
+    rows = np.stack([
+        _others(name, thumbnail, cosines, names, thumbnails)
+        for name, thumbnail, (cosines, names) in zip(sample.file_names, sample["thumbnails"], found, strict=True)
+    ])  # fmt: skip  # (n, NEIGHBOURS)
+    compared = np.flatnonzero(np.isfinite(rows).any(axis=1))
+    if not len(compared):
+        raise DataError("A gallery needs at least two pictures that are not near-duplicates of each other.")
+    return _with_neighbours(sample.subset(compared), rows[compared])
+
+
+def _others(
+    file_name: str, thumbnail: Pixels, cosines: list[float], names: list[str], thumbnails: Mapping[str, Pixels]
+) -> Floats:
+    """Return the (NEIGHBOURS,) cosines of the nearest others, nearest first; -inf where there is none."""
+    row = np.full(NEIGHBOURS, -np.inf, np.float32)
+    others = [(cosine, name) for cosine, name in zip(cosines, names, strict=True) if name != file_name]
+    if others:
+        shown = np.stack([thumbnails[name] for _, name in others])
+        same = near_duplicates_of(thumbnail, shown, threshold=SAME_PHOTOGRAPH).tolist()
+        kept = [cosine for (cosine, _), is_same in zip(others, same, strict=True) if not is_same][:NEIGHBOURS]
+        row[: len(kept)] = kept
+    return row
+
+
+def _with_neighbours(pictures: PictureTable, cosines: Floats) -> PictureTable:
+    """Return pictures with what is measured of their (n, k) similarities with the nearest others."""
+    measured = measure_neighbours(pictures["embeddings"], cosines)
+    return pictures.with_arrays(**{f"{MEASURED}{name}": values for name, values in measured.items()})
+
+
+def _near_duplicates(thumbnails: Pixels) -> list[list[int]]:
+    """Return the indices of each picture's near-duplicates, its own among them."""
+    members: dict[int, list[int]] = defaultdict(list)
+    groups = near_duplicate_groups(thumbnails, threshold=SAME_PHOTOGRAPH)
+    for index, group in enumerate(groups):
+        members[group].append(index)
+    if len(members) < 2:
+        raise DataError("A gallery needs at least two pictures that are not near-duplicates of each other.")
+    return [members[group] for group in groups]
+
+
+def evenly_spaced(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return at most `most` indices of `count` items, evenly spaced."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def check_verdict(
+    network: Network,
+    processor: ImageProcessor,
+    gallery: Gallery,
+    detector: OutOfDistributionDetector,
+    *,
+    progress: bool = False,
+) -> dict[str, float]:
+    """Measure how many drawn pictures of each kind a detector calls of another kind.
+
+    Args:
+        network: embedded the gallery.
+        processor: makes the network's input.
+        gallery: the pictures.
+        detector: judges; `detector.checked` keeps the result.
+        progress: show a progress bar.
+
+    Returns:
+        Kind of drawn pictures -> share that was found, 0 to 1; none where the detector can call nothing so.
+    """
+    if not detector.can_reject:
+        return {}
+
+    def found(batch: tuple[str, Pixels]) -> tuple[str, list[bool]]:
+        kind, pictures = batch
+        pixels = processor.normalize(pictures)
+        embeddings = network.embed(pixels)  # (B, D)
+        scores, _ = gallery.search(embeddings, top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
+        measured = measure(network, pixels, embeddings, scores)
+        return kind, [verdict.is_ood for verdict in detector.verdicts(measured, embeddings)]
+
+    verdicts: dict[str, list[bool]] = {kind: [] for kind in _DRAWN}
+    with tqdm(total=_A_KIND * len(_DRAWN), desc="trying the verdict", unit="picture", disable=not progress) as bar:
+        for kind, are_ood in network.map_batches(found, _drawn(processor.size)):
+            verdicts[kind] += are_ood
+            bar.update(len(are_ood))
+    return {kind: sum(are_ood) / len(are_ood) for kind, are_ood in verdicts.items()}
+
+
+def _drawn(size: int) -> Iterator[tuple[str, Pixels]]:
+    """Draw the pictures, a kind and (B, 3, S, S) uint8 at a time; the next kinds while one is tried."""
+    draw = partial(synthetic_outliers, count=_A_KIND, size=size, seed=_SEED)
+    at_once = pictures_at_once(size)
+    for group in decode_ahead(_DRAWN, draw, at_once=1):
+        for kind, pictures in group:
+            assert isinstance(pictures, np.ndarray)
+            for start in range(0, len(pictures), at_once):
+                yield kind, pictures[start : start + at_once]
+
+
+def check_figures(detector: OutOfDistributionDetector) -> list[Figure]:
+    """Return the check of a detector as the figures of metrics.json; none where it was not tried."""
+    rate = 100 * detector.false_alarm_rate
+    return [
+        Figure(
+            name=f"ood_found_at_{rate:.0f}_{kind}",
+            value=100 * share,
+            unit="%",
+            n=_A_KIND,
+            what=f"Share called of another kind of drawn {_DRAWN[kind]}, set for {rate:g} % false alarms.",
+            tolerance=_TOLERANCE,
+        )
+        for kind, share in (detector.check or {}).items()
+    ]
+
+
+def summary(check: Mapping[str, float]) -> str:
+    """Say in one sentence what a verdict finds."""
+    found = ", ".join(f"{100 * share:.0f} % of {_DRAWN.get(kind, kind)}" for kind, share in check.items())
+    return f"The verdict finds {found}."
