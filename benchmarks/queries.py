@@ -6,20 +6,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 import hub
 from benchmarks.article import Article, CarArticle, Cifar10Article
 from benchmarks.measuring import Floor, Row, Work, interleaved, medians, percentile
 from benchmarks.scale import Scale, are_photographs, jpegs, upload, write_folder
-from lab.tensors import embed_pixels
 from visim_models import ImageProcessor, VisualSimilarity
 from visim_models.galleries import build
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.models import PretrainedModel, load_model
-from visim_models.models.torch_network import prepared
+from visim_models.models.network import Floats, Network, load_network
 from visim_models.pipeline import decode_pictures
 from visim_models.repo_folder import RepoFolder
 
@@ -77,10 +75,11 @@ def decode_alone(processor: ImageProcessor, paths: Sequence[Path]) -> None:
         pass
 
 
-def network_alone(model: PretrainedModel, pixels: Tensor) -> Tensor:
-    """Embed pictures that are in memory, (N, 3, S, S) float32 -> (N, D), in the batches that suit the network."""
+def network_alone(network: Network, pixels: Floats) -> Floats:
+    """Embed pictures that are in memory, (N, 3, S, S) -> (N, D), in the batches that suit the network."""
     at_once = pictures_at_once(pixels.shape[-1])
-    return torch.cat([embed_pixels(model, part) for part in pixels.split(at_once)])
+    parts = [network.embed(pixels[start : start + at_once]) for start in range(0, len(pixels), at_once)]
+    return np.concatenate(parts)
 
 
 def car_query_rows(scale: Scale) -> Iterator[Row]:
@@ -160,11 +159,11 @@ def build_rows(scale: Scale) -> Iterator[Row]:
 
 def _build_row(scale: Scale, model: str, count: int) -> Row:
     repo = hub.locate(model)
-    network, processor = prepared(load_model(RepoFolder(repo))), ImageProcessor.load(RepoFolder(repo))
+    network, processor = load_network(RepoFolder(repo)), ImageProcessor.load(RepoFolder(repo))
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         folder = Path(name)
         paths = write_folder(jpegs(_TAB, count, data=scale.data), folder / "pictures")
-        pixels = torch.stack([torch.from_numpy(processor(path)) for path in paths])  # (N, 3, S, S)
+        pixels = np.stack([processor(path) for path in paths])  # (N, 3, S, S)
         outs = (folder / f"repo-{number}" for number in itertools.count())
         works = {
             "build": lambda: build(folder / "pictures", next(outs), model=repo, progress=False),

@@ -1,5 +1,7 @@
 """Read pictures to learn from and to measure with, `class/name.jpg` of an image store, and outliers of other kinds.
 
+They are tables with the arrays `pixels`, (N, 3, S, S) uint8 RGB, and `sha256` of the files; the folder is the label.
+
 A network remembers the outliers that it was trained on, so a detector that is fitted on the same ones learns too little
 of how others look; and a figure counts only on kinds of things that nothing was fitted to. Each kind of thing, a folder
 of its source, is therefore dealt to one purpose by its name, whatever run asks. Drawn ones train no network.
@@ -9,17 +11,15 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
+from visim_models.galleries.picture_table import PictureTable, hash_array
 from visim_models.galleries.sources import label_of
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.images.decode_ahead import pictures_at_once
@@ -28,72 +28,50 @@ from visim_models.processing import ImageProcessor
 from visim_models.sources.store import ImageStore
 
 __all__ = [
-    "CIFAR10_DOWNLOAD",
-    "ImageSet",
-    "Outliers",
-    "left_out_labels",
-    "load_images",
-    "load_outliers",
-    "load_source",
-    "local_paths",
-    "outlier_part",
-    "read_column",
-]
+    "CIFAR10_DOWNLOAD", "hashes_of", "labels_of", "left_out_labels", "load_images", "load_outliers", "load_source",
+    "local_paths", "outlier_part", "read_column", "table_of", "targets_of",
+]  # fmt: skip
 
 CIFAR10_DOWNLOAD: Final = "cifar10"
 """As the name of a source: torchvision's own download of the training pictures."""
 
+OutlierPart = Literal["train", "fit", "report"]
+_Pixels = npt.NDArray[np.uint8]
+
 _DOWNLOAD_FOLDER: Final = Path("data")
+_DEALT: Final[tuple[OutlierPart, ...]] = ("train", "train", "fit", "report")
+"""Kinds of outliers are dealt to these in equal shares."""
+_PER_SOURCE: Final = 4000
+_PER_KIND: Final = 400
+_CAR_LIKE: Final = frozenset({"automobile", "truck", "car_side", "car"})
+"""Classes of CIFAR-10 and Caltech-101 that show cars, which no car model should learn to call strange."""
 
 
-@dataclass(frozen=True)
-class ImageSet:
-    """Pictures of one size, with names, labels and hashes.
+def table_of(pixels: _Pixels, *, label: str = "") -> PictureTable:
+    """Return a table of (N, 3, S, S) uint8 pictures that come from no file."""
+    return PictureTable([f"{label}/{number:05d}" for number in range(len(pixels))], {"pixels": pixels})
 
-    Attributes:
-        file_names: paths relative to their source.
-        labels: the class of each: its folder.
-        pixels: (N, 3, S, S) uint8, RGB.
-        sha256: SHA-256 of each file's bytes, in hexadecimal.
+
+def labels_of(pictures: PictureTable) -> list[str]:
+    """Return the label of each picture: its folder, "" where it is in none."""
+    return [label_of(name) for name in pictures.file_names]
+
+
+def hashes_of(pictures: PictureTable) -> list[str]:
+    """Return the SHA-256 of each picture's file, in hexadecimal; names may come twice, in several sources."""
+    return [row.tobytes().hex() for row in pictures["sha256"]]
+
+
+def targets_of(pictures: PictureTable, classes: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return the (N,) indices of the labels in `classes`.
+
+    Raises:
+        DataError: a label is none of the classes.
     """
-
-    file_names: list[str]
-    labels: list[str]
-    pixels: Tensor
-    sha256: list[str]
-
-    def __len__(self) -> int:
-        return len(self.file_names)
-
-    def subset(self, indices: Sequence[int]) -> Self:
-        """Return the pictures at these indices, in this order."""
-        return type(self)(
-            [self.file_names[index] for index in indices],
-            [self.labels[index] for index in indices],
-            self.pixels[torch.as_tensor(indices, dtype=torch.long)],
-            [self.sha256[index] for index in indices],
-        )
-
-    @classmethod
-    def concatenate(cls, parts: Sequence["ImageSet"]) -> Self:
-        """Join at least one set of pictures of the same size."""
-        return cls(
-            [name for part in parts for name in part.file_names],
-            [label for part in parts for label in part.labels],
-            torch.cat([part.pixels for part in parts]),
-            [sha256 for part in parts for sha256 in part.sha256],
-        )
-
-    def targets(self, classes: Sequence[str]) -> Tensor:
-        """Return the (N,) int64 indices of the labels in `classes`.
-
-        Raises:
-            DataError: a label is none of the classes.
-        """
-        indices = {label: index for index, label in enumerate(classes)}
-        if unknown := set(self.labels) - set(indices):
-            raise DataError(f"The pictures have classes {sorted(unknown)}, but only {list(classes)} can be learnt.")
-        return torch.tensor([indices[label] for label in self.labels], dtype=torch.long)
+    index_of, labels = {label: index for index, label in enumerate(classes)}, labels_of(pictures)
+    if unknown := set(labels) - set(index_of):
+        raise DataError(f"The pictures have classes {sorted(unknown)}, but only {list(classes)} can be learnt.")
+    return np.array([index_of[label] for label in labels], np.int64)
 
 
 def load_images(
@@ -101,10 +79,9 @@ def load_images(
     processor: ImageProcessor,
     *,
     limit: int | None = None,
-    keep: Callable[[str], bool] | None = None,
-    choose: Callable[[str], bool] | None = None,
+    choose: Callable[[str], bool] = lambda _: True,
     quiet: bool = False,
-) -> ImageSet:
+) -> PictureTable:
     """Read the pictures of a folder, a zip or a data set on the Hub, through the processor's resizing.
 
     A file that cannot be read or decoded is left out, and counted in a warning line.
@@ -113,8 +90,7 @@ def load_images(
         source: folder, zip or `hf://datasets/...` of `class/name.jpg`.
         processor: its `resize` makes the squares.
         limit: read only so many, evenly spaced over the sorted names.
-        keep: whether to decode a file, by the SHA-256 of its bytes; by default all. Where none is, the set is empty.
-        choose: whether a file counts at all, by its name; by default all do.
+        choose: whether a file counts, by its name. Where none does, the table is empty.
         quiet: show no progress bar.
 
     Raises:
@@ -122,30 +98,24 @@ def load_images(
         ImageSourceError: there is no such source.
     """
     store = ImageStore(source)
-    names = store.list()
-    if not names:
+    if not (names := store.list()):
         raise DataError(f"{source} holds no pictures: put them there as class/name.jpg.", path=source)
-    names = [name for name in names if choose is None or choose(name)]
+    names = [name for name in names if choose(name)]
     names = [names[index] for index in _evenly_spaced(len(names), limit)]
-    if keep:
-        names = [name for name in names if _is_kept(store, name, keep)]
-    found: list[tuple[str, npt.NDArray[np.uint8], str]] = []
-    left_out = len(store.unreadable)
+    found: list[tuple[str, _Pixels, str]] = []
     with tqdm(total=len(names), desc=f"reading {Path(source).name}", unit="picture", disable=quiet) as bar:
         for batch in store.decode_many(names, processor, at_once=pictures_at_once(processor.size)):
             found += [(name, *result) for name, result in batch if not isinstance(result, VisimError)]
             bar.update(len(batch))
-    left_out += len(names) - len(found)
     if names and not found:
         raise DataError(f"None of the {len(names)} pictures in {source} can be used.", path=source)
-    if left_out:
+    if left_out := len(store.unreadable) + len(names) - len(found):
         tqdm.write(f"{left_out} files of {source} cannot be read as pictures and were left out.")
-    empty = torch.empty(0, 3, processor.size, processor.size, dtype=torch.uint8)
-    return ImageSet(
-        [name for name, *_ in found],
-        [label_of(name) for name, *_ in found],
-        torch.from_numpy(np.stack([pixels for _, pixels, _ in found])) if found else empty,  # (N, 3, S, S)
-        [sha256 for *_, sha256 in found],
+    pixels = np.empty((len(found), 3, processor.size, processor.size), np.uint8)
+    for index, (_, square, _) in enumerate(found):
+        pixels[index] = square
+    return PictureTable(
+        [name for name, *_ in found], {"pixels": pixels, "sha256": hash_array(sha256 for *_, sha256 in found)}
     )
 
 
@@ -157,72 +127,50 @@ def _evenly_spaced(count: int, limit: int | None) -> list[int]:
     return [int(index) for index in np.linspace(0, count - 1, limit)]
 
 
-def _is_kept(store: ImageStore, name: str, keep: Callable[[str], bool]) -> bool:
-    try:
-        return keep(store.hash(name))
-    except VisimError:
-        return False
-
-
-def load_source(
-    source: str, processor: ImageProcessor, *, limit: int | None = None, keep: Callable[[str], bool] | None = None
-) -> ImageSet:
+def load_source(source: str, processor: ImageProcessor, *, limit: int | None = None) -> PictureTable:
     """Read the pictures of a source of training data.
 
     Args:
         source: folder, zip or `hf://datasets/...` of `class/name.jpg`, or "cifar10" for torchvision's download.
         processor: its `resize` makes the squares.
         limit: read only so many.
-        keep: whether to keep a picture, by its SHA-256; by default all.
 
     Raises:
         DataError: there is no picture in the source, or none of them can be decoded.
         ImageSourceError: there is no such source.
     """
     if source != CIFAR10_DOWNLOAD:
-        return load_images(source, processor, limit=limit, keep=keep)
-    found = download_cifar10(_DOWNLOAD_FOLDER, train=True)
-    chosen = _evenly_spaced(len(found), limit)
-    return found.subset([index for index in chosen if keep is None or keep(found.sha256[index])])
+        return load_images(source, processor, limit=limit)
+    found = _download_cifar10(_DOWNLOAD_FOLDER)
+    return found.subset(_evenly_spaced(len(found), limit))
+
+
+def _download_cifar10(folder: Path) -> PictureTable:
+    """Load the 50,000 pictures of torchvision's download (170 MB, once), named as in the JPEG copy: `class/NNNN.jpg`.
+
+    The hash of each is that of its pixels, (32, 32, 3) uint8.
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        found = CIFAR10(folder, train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"CIFAR-10 could not be downloaded to {folder} ({error}): name a folder or zip.") from error
+    counts: dict[str, int] = {}
+    names = []
+    for label in (found.classes[target] for target in found.targets):
+        names.append(f"{label}/{counts.get(label, 0):04d}.jpg")
+        counts[label] = counts.get(label, 0) + 1
+    pixels = np.ascontiguousarray(np.asarray(found.data).transpose(0, 3, 1, 2))  # (N, 3, 32, 32)
+    hashes = hash_array(hashlib.sha256(picture.tobytes()).hexdigest() for picture in found.data)
+    return PictureTable(names, {"pixels": pixels, "sha256": hashes}).in_order()
 
 
 def local_paths(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Return those of some sources that are on this machine."""
     names = [os.fspath(source) for source in sources]
     return [Path(name) for name in names if "://" not in name and name != CIFAR10_DOWNLOAD]
-
-
-def download_cifar10(folder: Path, *, train: bool) -> ImageSet:
-    """Load CIFAR-10 by torchvision's own download (170 MB, once), named as in the JPEG copy: `class/NNNN.jpg`.
-
-    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images" (2009).
-
-    Args:
-        folder: keeps the download.
-        train: the 50,000 training pictures, else the 10,000 others.
-
-    Returns:
-        The pictures; the hash of each is that of its pixels, (32, 32, 3) uint8.
-
-    Raises:
-        DataError: it could not be downloaded.
-    """
-    from torchvision.datasets import CIFAR10
-
-    try:
-        found = CIFAR10(folder, train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"CIFAR-10 could not be downloaded to {folder} ({error}): name a folder or zip.") from error
-    labels = [found.classes[target] for target in found.targets]
-    counts: dict[str, int] = {}
-    names = []
-    for label in labels:
-        names.append(f"{label}/{counts.get(label, 0):04d}.jpg")
-        counts[label] = counts.get(label, 0) + 1
-    pixels = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()  # (N, 3, 32, 32)
-    hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in found.data]
-    order = sorted(range(len(names)), key=names.__getitem__)
-    return ImageSet(names, labels, pixels, hashes).subset(order)
 
 
 def read_column(table: str | os.PathLike[str], column: str) -> dict[str, str]:
@@ -236,34 +184,6 @@ def read_column(table: str | os.PathLike[str], column: str) -> dict[str, str]:
             return {row["file_name"]: row[column] for row in csv.DictReader(file, strict=True)}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         raise DataError(f"{table} cannot be read ({error}): it needs the columns file_name and {column}.") from error
-
-
-OutlierPart = Literal["train", "fit", "report"]
-
-_DEALT: Final[tuple[OutlierPart, ...]] = ("train", "train", "fit", "report")
-"""Kinds are dealt to these in equal shares."""
-_PER_SOURCE: Final = 4000
-_PER_KIND: Final = 400
-_CAR_LIKE: Final = frozenset({"automobile", "truck", "car_side", "car"})
-"""Classes of CIFAR-10 and Caltech-101 that show cars, which no car model should learn to call strange."""
-
-
-@dataclass(frozen=True)
-class Outliers:
-    """Pictures of other things than the gallery's.
-
-    Attributes:
-        pixels: (M, 3, S, S) uint8, RGB.
-        kinds: the kind of each: its folder, or "drawn: noise".
-        sources: for training.json: the "source" of some of them, its "part", and how many "pictures" they are.
-    """
-
-    pixels: Tensor
-    kinds: list[str]
-    sources: list[dict[str, Any]]
-
-    def __len__(self) -> int:
-        return len(self.pixels)
 
 
 def outlier_part(kind: str) -> OutlierPart:
@@ -286,7 +206,7 @@ def load_outliers(
     leave_out: Collection[str] = (),
     per_source: int = _PER_SOURCE,
     limit: int | None = None,
-) -> Outliers:
+) -> tuple[PictureTable, list[dict[str, Any]]]:
     """Read outliers of some sources, and for the fit draw some of each synthetic kind.
 
     Args:
@@ -298,26 +218,26 @@ def load_outliers(
         per_source: take at most so many of each source, evenly spaced over the sorted names.
         limit: take at most so many of each source and kind, for a trial.
 
+    Returns:
+        The pictures, labelled by their kind: the folder, or "drawn: noise". And for training.json the "source" of some
+        of them, its "part", and how many "pictures" they are.
+
     Raises:
         DataError: a source has no picture.
         ImageSourceError: a source is no folder or zip.
     """
-    processor = ImageProcessor(size=size)
-    pixels, rows, kinds = [], [], []
+
+    def is_chosen(name: str) -> bool:
+        return label_of(name) not in leave_out and outlier_part(label_of(name) or name) == part
+
+    parts, rows = [table_of(np.empty((0, 3, size, size), np.uint8))], []
+    most = _PER_SOURCE if limit is None else limit
     for source in sources:
-        found = load_images(
-            source,
-            processor,
-            limit=min(per_source, limit or per_source),
-            choose=lambda name: label_of(name) not in leave_out and outlier_part(label_of(name) or name) == part,
-        )
-        pixels.append(found.pixels)
-        kinds += found.labels
+        found = load_images(source, ImageProcessor(size=size), limit=min(per_source, most), choose=is_chosen)
+        parts.append(PictureTable(found.file_names, {"pixels": found["pixels"]}))
         rows.append({"source": os.fspath(source), "part": part, "pictures": len(found)})
     for index, kind in enumerate(SYNTHETIC_KINDS if part == "fit" else ()):
-        count = min(_PER_KIND, limit or _PER_KIND)
-        pixels.append(torch.from_numpy(synthetic_outliers(kind, count, size, seed=seed + index)))
-        kinds += [f"drawn: {kind}"] * count
-        rows.append({"source": f"drawn: {kind}", "part": part, "pictures": count})
-    empty = torch.empty(0, 3, size, size, dtype=torch.uint8)
-    return Outliers(torch.cat([empty, *pixels]), kinds, rows)
+        drawn = synthetic_outliers(kind, min(_PER_KIND, most), size, seed=seed + index)
+        parts.append(table_of(drawn, label=f"drawn: {kind}"))
+        rows.append({"source": f"drawn: {kind}", "part": part, "pictures": len(drawn)})
+    return PictureTable.concatenate(parts), rows

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lab.data import ImageSet, left_out_labels, load_images, load_outliers, load_source, local_paths
+import numpy as np
+
+from lab.data import hashes_of, labels_of, left_out_labels, load_images, load_outliers, load_source, local_paths
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.run import ABOUT_KEYS, TrainingRun, read_about
 from lab.splits import HELD_OUT, Split, learned_beside, not_held_out
-from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
+from visim_models import Gallery, ImageProcessor, VisualSimilarity
 from visim_models.errors import DataError, ImageSourceError, VisimError
-from visim_models.models import MODEL_TYPES, PretrainedModel
-from visim_models.models.torch_network import keep_freed_memory, prepared
+from visim_models.galleries.picture_table import PictureTable
+from visim_models.models import MODEL_TYPES, TorchNetwork
+from visim_models.models.torch_network import keep_freed_memory
 from visim_models.repo_folder import RepoFolder, check_output, drafting
 from visim_models.repo_folder.manifest import CONFIG, LOSSES, MEASUREMENTS, METRICS, PLOTS, SKIPPED, SPLIT, TRAINING
-from visim_models.search.match_probability import MatchProbability
 
 __all__ = ["export_repo", "main"]
 
@@ -38,16 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        export_run(
-            options.run,
-            options.out,
-            gallery=options.gallery,
-            data=options.data,
-            outliers=options.outliers,
-            image_root=options.image_root,
-            about=options.about,
-            limit=options.limit,
-        )
+        _export(options)
         print(f"exported: {options.out}")
     except VisimError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -58,72 +51,43 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def export_run(
-    run_folder: Path,
-    out: Path,
-    *,
-    gallery: str,
-    data: Sequence[str] = (),
-    outliers: Sequence[str] = (),
-    image_root: str = "",
-    about: Path | None = None,
-    limit: int | None = None,
-) -> None:
-    """Write a repo folder from a training run. The same inputs give the same bytes.
-
-    Args:
-        run_folder: the run.
-        out: a new or empty folder, or a repo.
-        gallery: folder or zip of the pictures to be found, `class/name.jpg`.
-        data: the pictures that the run was trained on; by default where the run found them.
-        outliers: folders or zips of other things, to fit the detector; drawn ones are added.
-        image_root: where the gallery's pictures can be fetched from, for those who want to see them.
-        about: JSON file of hand-written texts for the card.
-        limit: use at most so many pictures of the gallery and of each source of outliers, for a trial.
-
-    Raises:
-        OutputError: `out` has files and is no repo, or is, holds or is in one of the inputs.
-        DataError: the run or a source cannot be used, or the network was trained by another split than the run's.
-        VisimError: a file cannot be read or written.
-    """
-    run = TrainingRun(run_folder)
+def _export(options: argparse.Namespace) -> None:
+    """Write a repo folder from a training run. The same inputs give the same bytes."""
+    run, limit = TrainingRun(options.run), options.limit
     record, split = run.record(), run.split()
-    sources = list(data) or [row["source"] for row in record.sources]
-    inputs = local_paths([run_folder, gallery, *sources, *outliers, *([about] if about else [])])
-    check_output(out, inputs=inputs)  # before the first picture is read
-    texts = {"about": read_about(about)} if about else {}
-    model, processor = _load_model(run.model())
+    sources = options.data or [row["source"] for row in record.sources]
+    about = [options.about] if options.about else []
+    inputs = local_paths([options.run, options.gallery, *sources, *options.outliers, *about])
+    check_output(options.out, inputs=inputs)  # before the first picture is read
+    texts = {"about": read_about(options.about)} if options.about else {}
+    network, processor = _load_model(run.model())
     keep_freed_memory()
 
-    shown = load_images(gallery, processor, limit=limit)
+    shown = load_images(options.gallery, processor, limit=limit)
     trained_on = _load_sources(sources, processor, split, limit=record.limit)
-    held_out = trained_on.subset(split.indices(trained_on.sha256, HELD_OUT))
-    known = not_held_out(shown, held_out, split)
-    embeddings = embed_images(model, processor, shown.pixels).half().float().numpy()  # as they are stored
-    entries = Gallery(shown.file_names, shown.labels, embeddings, image_root=image_root)
-    leave_out = left_out_labels({*shown.labels, *held_out.labels})
-    others = load_outliers(outliers, processor.size, part="fit", seed=record.seed, leave_out=leave_out, limit=limit)
-    fitted = DetectorFit.measure(
-        entries.subset(known),
-        model,
-        processor,
-        learned=learned_beside(shown, trained_on, split).pixels,
-        fit=_part(held_out, split, "fit").pixels,
-        calibration=_part(held_out, split, "calibration").pixels,
-        outliers=others.pixels,
-        kinds=others.kinds,
+    held_out = trained_on.subset(split.indices(hashes_of(trained_on), HELD_OUT))
+    embeddings = embed_images(network, processor, shown["pixels"]).astype(np.float16).astype(np.float32)  # as stored
+    gallery = Gallery(shown.file_names, labels_of(shown), embeddings, image_root=options.image_root)
+    known = gallery.subset(not_held_out(shown, held_out, split))
+    leave_out = left_out_labels({*labels_of(shown), *labels_of(held_out)})
+    outliers, rows = load_outliers(
+        options.outliers, processor.size, part="fit", seed=record.seed, leave_out=leave_out, limit=limit
     )
-    queries = ImageSet.concatenate([_part(held_out, split, part) for part in ("validation", "fit")])
-    training = {**record.to_dict(), "outliers": [*record.outliers, *others.sources]}
+    fitted = DetectorFit.measure(
+        known,
+        network,
+        processor,
+        learned=learned_beside(shown, trained_on, split),
+        fit=_parts(held_out, split, "fit"),
+        calibration=_parts(held_out, split, "calibration"),
+        outliers=outliers,
+    )
+    probability = fit_match_probability(known, network, processor, _parts(held_out, split, "validation", "fit"))
     export_repo(
-        out,
-        model=model,
-        processor=processor,
-        gallery=entries,
-        ood=fitted.detector(),
-        match_probability=fit_match_probability(entries.subset(known), model, processor, queries),
-        split=split.to_text(),
-        training={**training, **texts},
+        options.out,
+        VisualSimilarity(network, processor, gallery, fitted.detector(), match_probability=probability),
+        split=split,
+        training={**record.to_dict(), "outliers": [*record.outliers, *rows], **texts},
         losses=run.losses,
         inputs=inputs,
     )
@@ -131,14 +95,10 @@ def export_run(
 
 def export_repo(
     folder: Path,
+    similarity: VisualSimilarity,
     *,
-    model: PretrainedModel,
-    processor: ImageProcessor,
-    gallery: Gallery,
-    ood: OutOfDistributionDetector,
-    split: str,
+    split: Split,
     training: Mapping[str, Any],
-    match_probability: MatchProbability | None = None,
     losses: Path | None = None,
     inputs: Sequence[Path] = (),
 ) -> None:
@@ -149,48 +109,43 @@ def export_repo(
 
     Args:
         folder: a new or empty folder, or a repo.
-        model: the network.
-        processor: makes its input.
-        gallery: embedded by the two.
-        ood: calibrated for the three.
-        split: content of split.csv.
+        similarity: network, processor, gallery and detector.
+        split: of the pictures that it was made from.
         training: content of training.json.
-        match_probability: of the gallery's labels.
         losses: the losses.csv of the training.
         inputs: folders and files that the parts were made from.
 
     Raises:
         OutputError: the folder has files and is no repo, or is, holds or is in one of the inputs.
-        VisimError: the parts do not fit together.
         RepositoryError: the folder cannot be written.
     """
-    similarity = VisualSimilarity(model, processor, gallery, ood, match_probability=match_probability)
     with drafting(folder, inputs=inputs) as draft:
         draft.drop(METRICS, *PLOTS, LOSSES, SKIPPED, MEASUREMENTS)
         similarity.write_files(draft)
-        draft.write_text(SPLIT, split)
+        draft.write_text(SPLIT, split.to_text())
         draft.write_json(TRAINING, training)
         if losses is not None:
             draft.write_text(LOSSES, losses.read_text(encoding="utf-8"))
 
 
-def _load_model(repo: RepoFolder) -> tuple[PretrainedModel, ImageProcessor]:
+def _load_model(repo: RepoFolder) -> tuple[TorchNetwork, ImageProcessor]:
     model_type = repo.json(CONFIG).get("model_type", "")
     if model_type not in MODEL_TYPES:
         raise DataError(
             f"{repo.path} has a network of the type {model_type!r}, which cannot be exported.", path=repo.path
         )
-    return prepared(MODEL_TYPES[model_type].from_pretrained(repo)), ImageProcessor.load(repo)
+    return TorchNetwork(MODEL_TYPES[model_type].from_pretrained(repo)), ImageProcessor.load(repo)
 
 
-def _load_sources(sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None) -> ImageSet:
+def _load_sources(
+    sources: Sequence[str], processor: ImageProcessor, split: Split, *, limit: int | None
+) -> PictureTable:
     """Read the training data, and check that all held-out pictures are there."""
     try:
-        parts = [load_source(source, processor, limit=limit) for source in sources]
+        found = PictureTable.concatenate([load_source(source, processor, limit=limit) for source in sources])
     except ImageSourceError as error:
         raise DataError(f"{error} Name the pictures that the run was trained on with --data.") from error
-    found = ImageSet.concatenate(parts)
-    if missing := split.count_missing(found.sha256, HELD_OUT):
+    if missing := split.count_missing(hashes_of(found), HELD_OUT):
         raise DataError(
             f"{missing} held-out pictures of the run are not in {', '.join(sources)}: name the pictures that it was "
             "trained on with --data."
@@ -198,11 +153,13 @@ def _load_sources(sources: Sequence[str], processor: ImageProcessor, split: Spli
     return found
 
 
-def _part(images: ImageSet, split: Split, part: str) -> ImageSet:
-    chosen = split.indices(images.sha256, [part])
-    if not chosen:
-        raise DataError(f"The run holds no picture out for {part!r}: train on more pictures.")
-    return images.subset(chosen)
+def _parts(images: PictureTable, split: Split, *parts: str) -> PictureTable:
+    hashes = hashes_of(images)
+    chosen = [split.indices(hashes, [part]) for part in parts]
+    for part, indices in zip(parts, chosen, strict=True):
+        if not indices:
+            raise DataError(f"The run holds no picture out for {part!r}: train on more pictures.")
+    return images.subset([index for indices in chosen for index in indices])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,8 @@
 """Embed a gallery, fit a detector's weights and the probability of a match, and calibrate, each on its own pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -11,63 +11,50 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from lab.data import ImageSet
-from lab.tensors import Measured, embed_pixels, normalized
+from lab.data import labels_of
+from visim_models.galleries.picture_table import MEASURED, PictureTable
 from visim_models.gallery import Gallery
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.measurements import NEIGHBOURS, measure
-from visim_models.models import PretrainedModel, TorchNetwork
+from visim_models.models.network import Network
 from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
-from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
 from visim_models.search.match_probability import MatchProbability
 
-__all__ = [
-    "DetectorFit",
-    "embed_images",
-    "fit_logistic",
-    "fit_match_probability",
-    "isotonic",
-    "measure_against",
-    "measure_images",
-]
+__all__ = ["DetectorFit", "embed_images", "fit_logistic", "fit_match_probability", "isotonic", "measure_images"]
 
-_PROBE_PENALTY = 1e-3
-_WEIGHTS_PENALTY = 1e-3
+_Floats = npt.NDArray[np.float32]
+
+_PROBE_PENALTY: Final = 1e-3
+_WEIGHTS_PENALTY: Final = 1e-3
 """Of the measurements' weights; chosen on the photographs for tuning, of which it finds all at 1 % false alarms."""
-_MOST_BLOCKS = 100
+_MOST_BLOCKS: Final = 100
 """Of the scores that the probability of a match is fitted on: each stands for as many matches."""
-_FARTHEST = 20.0
+_FARTHEST: Final = 20.0
 """Standard deviations beyond which a measurement counts as this in the fit: a few extreme outliers must not decide."""
 
 
-def embed_images(model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Tensor:
+def embed_images(network: Network, processor: ImageProcessor, pixels: npt.NDArray[np.uint8]) -> _Floats:
     """Embed (N, 3, S, S) uint8 pictures: (N, D) float32, with a progress bar."""
-    parts = [embed_pixels(model, pixels) for pixels in _batches(processor, images, "embedding")]
-    return torch.cat([torch.empty(0, model.embedding_dim), *parts])
+    parts = [network.embed(batch) for batch in _batches(processor, pixels, "embedding")]
+    return np.concatenate([np.empty((0, network.embedding_dim), np.float32), *parts])
 
 
-def measure_images(similarity: VisualSimilarity, images: Tensor, *, gallery: Gallery | None = None) -> Measured:
-    """Measure (N, 3, S, S) uint8 pictures against a gallery, by default the pipeline's own."""
-    return measure_against(gallery or similarity.gallery, similarity.model, similarity.processor, images)
+def measure_images(
+    pictures: PictureTable, *, network: Network, processor: ImageProcessor, gallery: Gallery
+) -> PictureTable:
+    """Measure pictures as queries of a gallery, with a progress bar.
 
-
-def measure_against(gallery: Gallery, model: PretrainedModel, processor: ImageProcessor, images: Tensor) -> Measured:
-    """Measure (N, 3, S, S) uint8 pictures as queries of a gallery, with a progress bar.
-
-    Args:
-        gallery: what they are compared with.
-        model: embeds them; in evaluation mode, on the CPU.
-        processor: of the model.
-        images: the pictures.
+    Returns:
+        The same pictures with `embeddings` and `measured.NAME`, in place of their pixels and hashes.
     """
-    parts, network = [], TorchNetwork(model)
-    for batch in _batches(processor, images, "measuring"):
-        pixels = batch.numpy()
-        embeddings = network.embed(pixels)  # (B, D)
-        scores, _ = gallery.search(embeddings, top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
-        parts.append(Measured.of_arrays(embeddings, measure(network, pixels, embeddings, scores)))
-    return Measured.concatenate(parts)
+    embeddings, measured = [], []
+    for pixels in _batches(processor, pictures["pixels"], "measuring"):
+        embeddings.append(network.embed(pixels))  # (B, D)
+        cosines, _ = gallery.search(embeddings[-1], top_k=min(NEIGHBOURS, len(gallery)))  # (B, k)
+        measured.append(measure(network, pixels, embeddings[-1], cosines))
+    arrays = {MEASURED + name: np.concatenate([part[name] for part in measured]) for name in measured[0]}
+    return PictureTable(pictures.file_names, {"embeddings": np.concatenate(embeddings), **arrays})
 
 
 @dataclass(frozen=True)
@@ -76,50 +63,45 @@ class DetectorFit:
 
     Attributes:
         ours: (m, D) embeddings of pictures of the gallery's kind that the network has learnt.
-        inside: pictures of the gallery's kind that the network has not learnt.
-        outside: outliers.
-        kinds: the kind of each outlier.
-        calibration: further pictures of the gallery's kind.
+        inside: pictures of the gallery's kind that the network has not learnt, measured.
+        outside: outliers, measured, labelled by their kind.
+        calibration: further pictures of the gallery's kind, measured.
     """
 
-    ours: Tensor
-    inside: Measured
-    outside: Measured
-    kinds: Sequence[str]
-    calibration: Measured
+    ours: _Floats
+    inside: PictureTable
+    outside: PictureTable
+    calibration: PictureTable
 
     @classmethod
     def measure(
         cls,
         known: Gallery,
-        model: PretrainedModel,
+        network: Network,
         processor: ImageProcessor,
         *,
-        fit: Tensor,
-        calibration: Tensor,
-        outliers: Tensor,
-        kinds: Sequence[str] = (),
-        learned: Tensor | None = None,
+        fit: PictureTable,
+        calibration: PictureTable,
+        outliers: PictureTable,
+        learned: PictureTable | None = None,
     ) -> Self:
         """Measure all pictures against a gallery.
 
         Args:
             known: a gallery without the pictures to fit and to calibrate, and without near-duplicates of them.
-            model: in evaluation mode, on the CPU.
-            processor: of the model.
-            fit: (n, 3, S, S) uint8 pictures of the gallery's kind that the model was not trained on.
-            calibration: (m, 3, S, S) uint8, likewise, and others than those to fit.
-            outliers: (o, 3, S, S) uint8 pictures of other things, best such that the model was not trained on.
-            kinds: the kind of each outlier; by default they are of one.
-            learned: (l, 3, S, S) uint8 pictures of the gallery's kind beside the gallery's, none of them held out.
+            network: embeds them.
+            processor: of the network.
+            fit: pictures of the gallery's kind that the network was not trained on.
+            calibration: likewise, and others than those to fit.
+            outliers: pictures of other things, best such that the network was not trained on.
+            learned: pictures of the gallery's kind beside the gallery's, none of them held out.
         """
-        ours = [torch.from_numpy(known.embeddings)]
-        if learned is not None:
-            ours.append(embed_images(model, processor, learned))
-        inside, outside, others = (
-            measure_against(known, model, processor, images) for images in (fit, outliers, calibration)
+        more = [] if learned is None else [embed_images(network, processor, learned["pixels"])]
+        measured = (
+            measure_images(each, network=network, processor=processor, gallery=known)
+            for each in (fit, outliers, calibration)
         )
-        return cls(torch.cat(ours), inside, outside, kinds or [""] * len(outliers), others)
+        return cls(np.concatenate([known.embeddings, *more]), *measured)
 
     def detector(self, *, without: str = "", false_alarm_rate: float = 0.05) -> OutOfDistributionDetector:
         """Fit a detector, and calibrate it on pictures that the fit has not seen.
@@ -131,58 +113,57 @@ class DetectorFit:
             without: leave the outliers of this kind out.
             false_alarm_rate: of the detector.
         """
-        outside = self.outside.subset([index for index, kind in enumerate(self.kinds) if kind != without or not kind])
-        probe = fit_logistic(self.ours, outside.embeddings[::2], penalty=_PROBE_PENALTY)
-        uncalibrated = _weighed(self.inside, outside.subset(slice(1, None, 2)), probe, false_alarm_rate)
-        return uncalibrated.calibrated(uncalibrated.score(*self.calibration))
+        kinds = labels_of(self.outside)
+        outside = self.outside.subset([index for index, kind in enumerate(kinds) if kind != without or not kind])
+        weight, bias = fit_logistic(self.ours, outside["embeddings"][::2], penalty=_PROBE_PENALTY)
+
+        def values(pictures: PictureTable) -> dict[str, _Floats]:
+            return {**pictures.measured, PROBE: pictures["embeddings"] @ weight + np.float32(bias)}
+
+        weightings = _weigh(values(self.inside), values(outside.subset(range(1, len(outside), 2))))
+        uncalibrated = OutOfDistributionDetector(
+            weightings, threshold=0.0, false_alarm_rate=false_alarm_rate, probe_weight=weight, probe_bias=bias
+        )
+        return uncalibrated.calibrated(uncalibrated.score(self.calibration.measured, self.calibration["embeddings"]))
 
 
-def _weighed(
-    inside: Measured, outside: Measured, probe: tuple[Tensor, float], false_alarm_rate: float
-) -> OutOfDistributionDetector:
-    """Weigh the measurements so that they best tell `inside` from `outside`; the detector is not calibrated yet."""
-    weight, bias = probe
-    inside_values, outside_values = (
-        {**part.values, PROBE: part.embeddings @ weight + bias} for part in (inside, outside)
-    )
-    means = {name: _rounded(values.mean()) for name, values in inside_values.items()}
-    stds = {name: max(_rounded(values.std()), 1e-6) for name, values in inside_values.items()}
+def _weigh(inside: dict[str, _Floats], outside: dict[str, _Floats]) -> dict[str, Weighting]:
+    """Weigh the measurements so that they best tell `inside` from `outside`."""
+    means = {name: _rounded(values.mean()) for name, values in inside.items()}
+    stds = {name: max(_rounded(values.std(ddof=1)), 1e-6) for name, values in inside.items()}
     tables = [
-        torch.stack([(part[name] - means[name]) / stds[name] for name in means], dim=1).clamp(-_FARTHEST, _FARTHEST)
-        for part in (inside_values, outside_values)
+        np.stack([(part[name] - means[name]) / stds[name] for name in means], axis=1).clip(-_FARTHEST, _FARTHEST)
+        for part in (inside, outside)
     ]  # (n, T), (o, T)
     weights, _ = fit_logistic(*tables, penalty=_WEIGHTS_PENALTY, is_non_negative=True)  # (T,)
-    weightings = {
-        name: Weighting(weight=round(weights[index].item(), 6), mean=means[name], std=stds[name])
-        for index, name in enumerate(means)
+    return {
+        name: Weighting(weight=round(float(weight), 6), mean=means[name], std=stds[name])
+        for name, weight in zip(means, weights, strict=True)
     }
-    return OutOfDistributionDetector(
-        weightings, threshold=0.0, false_alarm_rate=false_alarm_rate, probe_weight=weight.numpy(), probe_bias=bias
-    )
 
 
 def fit_match_probability(
-    known: Gallery, model: PretrainedModel, processor: ImageProcessor, queries: ImageSet
+    known: Gallery, network: Network, processor: ImageProcessor, queries: PictureTable
 ) -> MatchProbability | None:
     """Fit the probability that a match has its query's label, by isotonic regression on the score.
 
     Args:
         known: a gallery without the queries and their near-duplicates.
-        model: in evaluation mode, on the CPU.
-        processor: of the model.
-        queries: pictures that the model was not trained on; those without a label of the gallery do not count.
+        network: embeds the queries.
+        processor: of the network.
+        queries: pictures that the network was not trained on; those without a label of the gallery do not count.
 
     Returns:
         None where no query has a label of the gallery.
     """
-    labels = set(known.labels) - {""}
-    own = queries.subset([index for index, label in enumerate(queries.labels) if label in labels])
-    if not len(own):
+    labels, all_labels = set(known.labels) - {""}, labels_of(queries)
+    own = [index for index, label in enumerate(all_labels) if label in labels]
+    if not own:
         return None
-    embeddings = embed_images(model, processor, own.pixels).numpy()  # (Q, D)
-    scores, indices = known.search(embeddings, top_k=min(NEIGHBOURS, len(known)))
-    is_true = [[known.labels[index] == label for index in row] for label, row in zip(own.labels, indices, strict=True)]
-    rising, probabilities = isotonic(scores.ravel(), np.ravel(is_true).astype(float))
+    embeddings = embed_images(network, processor, queries["pixels"][own])
+    scores, indices = known.search(embeddings, top_k=min(NEIGHBOURS, len(known)))  # (Q, k) each
+    is_true = np.array(known.labels)[indices] == np.array(all_labels)[own][:, None]
+    rising, probabilities = isotonic(scores.ravel(), is_true.ravel().astype(float))
     return MatchProbability(rising, probabilities, len(own))
 
 
@@ -210,8 +191,8 @@ def isotonic(
 
 
 def fit_logistic(
-    inside: Tensor, outside: Tensor, *, penalty: float, is_non_negative: bool = False
-) -> tuple[Tensor, float]:
+    inside: _Floats, outside: _Floats, *, penalty: float, is_non_negative: bool = False
+) -> tuple[_Floats, float]:
     """Fit a logistic regression that is positive outside. Both sides weigh the same, whatever their sizes.
 
     Args:
@@ -223,7 +204,7 @@ def fit_logistic(
     Returns:
         The weights, (D,), and the bias.
     """
-    rows = torch.cat([inside, outside]).double()  # (n + m, D)
+    rows = torch.from_numpy(np.concatenate([inside, outside])).double()  # (n + m, D)
     mean, std = rows.mean(dim=0), rows.std(dim=0).clamp(min=1e-6)
     rows = (rows - mean) / std
     targets = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).double()
@@ -245,16 +226,18 @@ def fit_logistic(
 
     optimizer.step(closure)
     weight = (free.square() if is_non_negative else free).detach() / std
-    return weight.float(), float(bias.detach() - weight @ mean)
+    return weight.float().numpy(), float(bias.detach() - weight @ mean)
 
 
-def _rounded(value: Tensor) -> float:
-    return float(f"{value.item():.6g}")
+def _rounded(value: np.floating[Any]) -> float:
+    return float(f"{float(value):.6g}")
 
 
-def _batches(processor: ImageProcessor, images: Tensor, description: str) -> Iterator[Tensor]:
+def _batches(processor: ImageProcessor, pixels: npt.NDArray[np.uint8], description: str) -> Iterator[_Floats]:
     """Split uint8 pictures into batches of the network's input, (B, 3, S, S) float32, with a progress bar."""
-    with tqdm(total=len(images), desc=description, unit="picture", leave=False) as bar:
-        for batch in images.split(pictures_at_once(processor.size)):
-            yield normalized(processor, batch)
+    at_once = pictures_at_once(processor.size)
+    with tqdm(total=len(pixels), desc=description, unit="picture", leave=False) as bar:
+        for start in range(0, max(len(pixels), 1), at_once):
+            batch = pixels[start : start + at_once]
+            yield processor.normalize(batch)
             bar.update(len(batch))

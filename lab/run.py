@@ -28,15 +28,17 @@ The record is also the training.json of a repo, which its card is written from:
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
-from lab.data import ImageSet
+from lab.data import hashes_of, labels_of
 from lab.splits import Split
 from visim_models.errors import DataError, OutputError, VisimError
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import PretrainedModel
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder, check_apart, drafting
@@ -47,39 +49,17 @@ from visim_models.repo_folder.manifest import LOSSES, SPLIT, TRAINING, is_in_man
 __all__ = ["ABOUT_KEYS", "TrainingRecord", "TrainingRun", "command_line", "read_about", "source_row"]
 
 ABOUT_KEYS: Final[dict[str, type]] = {
-    "title": str,
-    "summary": str,
-    "purpose": list,
-    "misuse": list,
-    "limits": list,
-    "origin": list,
-    "license": str,
-    "tags": list,
-    "datasets": list,
-    "dataset_name": str,
-}
+    "title": str, "summary": str, "purpose": list, "misuse": list, "limits": list, "origin": list, "license": str,
+    "tags": list, "datasets": list, "dataset_name": str,
+}  # fmt: skip
 """Hand-written texts of a card: text, or a list of texts. `license` is an SPDX id, `datasets` are ids on the Hub."""
-
 
 _NOT_AGAIN: Final = ("--force", "--resume")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord:
-    """What a network was trained by; the module's docstring shows the form.
-
-    Attributes:
-        task: "autoencoder" or "car-classifier".
-        recipe: name of the recipe.
-        settings: of the recipe, as plain JSON types.
-        epochs: passes over the training pictures.
-        seed: of the split, the first weights and the order of the pictures.
-        limit: of the pictures of each source; None for all.
-        command: that does the same again.
-        sources: a row for each source of training data.
-        outliers: a row for each source of outliers.
-        split_sha256: of the split that the network was trained by.
-    """
+    """What a network was trained by; the docstring of this module shows and explains the form."""
 
     task: str
     recipe: str
@@ -113,12 +93,16 @@ class TrainingRecord:
         return record
 
 
-def source_row(source: str, images: ImageSet, split: Split) -> dict[str, Any]:
+def source_row(source: str, images: PictureTable, split: Split) -> dict[str, Any]:
     """Describe a source of training data for the record."""
-    classes = {label: images.labels.count(label) for label in sorted(set(images.labels))}
-    copies = len(images) - len(set(images.sha256))
-    parts = split.counts(images.sha256)
-    return {"source": source, "pictures": len(images), "copies": copies, "classes": classes, "parts": parts}
+    hashes, classes = hashes_of(images), Counter(labels_of(images))
+    return {
+        "source": source,
+        "pictures": len(images),
+        "copies": len(hashes) - len(set(hashes)),
+        "classes": dict(sorted(classes.items())),
+        "parts": split.counts(hashes),
+    }
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:

@@ -27,23 +27,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
 import torch
 
-from lab.data import ImageSet
+from lab.data import hashes_of, labels_of
 from visim_models.errors import DataError
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
+from visim_models.galleries.picture_table import PictureTable
 
 __all__ = [
-    "HELD_OUT",
-    "PARTS",
-    "Shares",
-    "Split",
-    "deal",
-    "keep_one_of_each_group",
-    "learned_beside",
-    "not_held_out",
-    "split_images",
-]
+    "HELD_OUT", "PARTS", "Shares", "Split", "deal", "extended", "keep_one_of_each_group", "learned_beside",
+    "not_held_out", "split_images",
+]  # fmt: skip
 
 HELD_OUT: Final = ("validation", "fit", "calibration", "test", "unused")
 """The parts that the network has not learnt from."""
@@ -64,23 +59,19 @@ class Split:
     """
 
     def __init__(self, parts: Mapping[str, str], groups: Mapping[str, int] | None = None) -> None:
-        self._parts = {key[:_DIGITS]: part for key, part in parts.items()}
-        self._groups = {key[:_DIGITS]: group for key, group in (groups or {}).items()}
+        self.parts = {key[:_DIGITS]: part for key, part in parts.items()}
+        self.groups = {key[:_DIGITS]: group for key, group in (groups or {}).items()}
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self.parts)
 
     def part_of(self, sha256: str) -> str | None:
-        """Return the part of a picture, or None where the split does not have it.
-
-        Args:
-            sha256: of the file, in hexadecimal.
-        """
-        return self._parts.get(sha256[:_DIGITS])
+        """Return the part of a picture by the SHA-256 of its file, or None where the split does not have it."""
+        return self.parts.get(sha256[:_DIGITS])
 
     def group_of(self, sha256: str) -> int | None:
         """Return the number of a picture's group of near-duplicates, or None where it has none."""
-        return self._groups.get(sha256[:_DIGITS])
+        return self.groups.get(sha256[:_DIGITS])
 
     def indices(self, hashes: Sequence[str], parts: Collection[str], *, with_copies: bool = False) -> list[int]:
         """Return the indices of the pictures that are in one of some parts.
@@ -99,37 +90,30 @@ class Split:
         return list(first.values())
 
     def counts(self, hashes: Sequence[str]) -> dict[str, int]:
-        """Count the pictures of each part, copies once; parts without any are left out.
-
-        Args:
-            hashes: SHA-256 of each picture's file.
-        """
+        """Count the pictures of each part by the SHA-256 of each, copies once; parts without any are left out."""
         found = Counter(self.part_of(sha256) for sha256 in set(hashes))
         return {part: found[part] for part in PARTS if found[part]}
 
     def has_exactly(self, hashes: Sequence[str]) -> bool:
         """Return whether these are the pictures of the split, no more and no fewer."""
-        return {sha256[:_DIGITS] for sha256 in hashes} == self._parts.keys()
+        return {sha256[:_DIGITS] for sha256 in hashes} == self.parts.keys()
 
     def of(self, hashes: Collection[str]) -> Self:
-        """Return the split of those of its pictures that are among others.
-
-        Args:
-            hashes: SHA-256 of each of the other pictures' files.
-        """
+        """Return the split of those of its pictures that are among others, by the SHA-256 of each."""
         found = {sha256[:_DIGITS] for sha256 in hashes}
-        parts = {key: part for key, part in self._parts.items() if key in found}
-        return type(self)(parts, {key: group for key, group in self._groups.items() if key in found})
+        parts = {key: part for key, part in self.parts.items() if key in found}
+        return type(self)(parts, {key: group for key, group in self.groups.items() if key in found})
+
+    def joined(self, new: "Split") -> "Split":
+        """Return this split with the pictures of another, whose groups are numbered after its own."""
+        first = max(self.groups.values(), default=-1) + 1
+        groups = {key: first + group for key, group in new.groups.items()}
+        return Split({**new.parts, **self.parts}, {**groups, **self.groups})
 
     def count_missing(self, hashes: Sequence[str], parts: Collection[str]) -> int:
-        """Count the pictures of some parts that are not among others.
-
-        Args:
-            hashes: SHA-256 of each of the other pictures' files.
-            parts: some of `PARTS`.
-        """
+        """Count the pictures of some parts that are not among others, by the SHA-256 of each."""
         found = {sha256[:_DIGITS] for sha256 in hashes}
-        return sum(part in parts and key not in found for key, part in self._parts.items())
+        return sum(part in parts and key not in found for key, part in self.parts.items())
 
     @property
     def sha256(self) -> str:
@@ -141,7 +125,7 @@ class Split:
         table = io.StringIO(newline="")
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        writer.writerows([key, part, self._groups.get(key, "")] for key, part in sorted(self._parts.items()))
+        writer.writerows([key, part, self.groups.get(key, "")] for key, part in sorted(self.parts.items()))
         return table.getvalue()
 
     def write(self, path: Path) -> None:
@@ -178,11 +162,8 @@ class Split:
 
 
 def _is_row(sha256: str, part: str, group: str) -> bool:
-    return (
-        bool(re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", sha256))
-        and part in PARTS
-        and bool(re.fullmatch(r"\d{0,9}", group, re.ASCII))
-    )
+    has_hash, has_number = re.fullmatch(rf"[0-9a-f]{{{_DIGITS}}}", sha256), re.fullmatch(r"\d{0,9}", group, re.ASCII)
+    return bool(has_hash and part in PARTS and has_number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +184,7 @@ class Shares:
 
 
 def split_images(
-    images: ImageSet, shares: Shares, *, seed: int, kept_together: Mapping[str, str] | None = None
+    images: PictureTable, shares: Shares, *, seed: int, kept_together: Mapping[str, str] | None = None
 ) -> Split:
     """Deal pictures out, near-duplicates together. The names of the files and their order do not matter.
 
@@ -211,23 +192,47 @@ def split_images(
         images: the pictures; two files of one content count once.
         shares: how much is held out.
         seed: of the shuffle.
-        kept_together: file name -> what the picture is kept together by, such as the model of a car: all pictures of
-            one are in one part, so that the figures are of models that the network has never seen.
+        kept_together: SHA-256 of a file -> what the picture is kept together by, such as the model of a car: all
+            pictures of one are in one part, so that the figures are of models that the network has never seen.
     """
-    labels: dict[str, str] = {}
-    for label, sha256 in sorted(zip(images.labels, images.sha256, strict=True)):
+    every, labels = hashes_of(images), {}
+    for label, sha256 in sorted(zip(labels_of(images), every, strict=True)):
         labels.setdefault(sha256, label)
     hashes = sorted(labels)
-    index_of = {sha256: index for index, sha256 in enumerate(images.sha256)}
-    pixels = images.pixels[[index_of[sha256] for sha256 in hashes]]  # (N, 3, S, S)
-    numbers = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
-    copies = dict(zip(hashes, numbers, strict=True))
-    together = kept_together or {}
-    names = {sha256: together.get(name) for name, sha256 in zip(images.file_names, images.sha256, strict=True)}
-    return deal(labels, _joined(copies, names), shares, seed=seed, copies=copies)
+    index_of = {sha256: index for index, sha256 in enumerate(every)}
+    pixels = images["pixels"][[index_of[sha256] for sha256 in hashes]]
+    copies = dict(zip(hashes, near_duplicate_groups(pixels, threshold=SAME_PHOTOGRAPH), strict=True))
+    return deal(labels, _joined(copies, kept_together or {}), shares, seed=seed, copies=copies)
 
 
-def _joined(groups: Mapping[str, int], names: Mapping[str, str | None]) -> dict[str, int]:
+def extended(
+    split: Split, images: PictureTable, shares: Shares, *, seed: int, kept_together: Mapping[str, str] | None = None
+) -> Split:
+    """Deal out the pictures that a split lacks, as if there were no others, and add them; the others stay.
+
+    A new picture that is a near-duplicate of an old one gets that one's part; where that is "calibration", none.
+
+    Args:
+        split: of some of the pictures.
+        images: all pictures.
+        shares: how much of the new ones is held out.
+        seed: of the shuffle.
+        kept_together: as `split_images` takes it.
+    """
+    hashes = hashes_of(images)
+    unknown = [index for index, sha256 in enumerate(hashes) if split.part_of(sha256) is None]
+    new = split_images(images.subset(unknown), shares, seed=seed, kept_together=kept_together)
+    parts = dict(new.parts)
+    numbers = near_duplicate_groups(images["pixels"], threshold=SAME_PHOTOGRAPH)
+    old = {number: sha256 for number, sha256 in zip(numbers, hashes, strict=True) if split.part_of(sha256)}
+    for index in unknown:
+        if beside := old.get(numbers[index]):
+            part = split.parts[beside[:_DIGITS]]
+            parts[hashes[index][:_DIGITS]] = "unused" if part == "calibration" else part
+    return split.joined(Split(parts, new.groups))
+
+
+def _joined(groups: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
     """Join the groups whose members share a name: SHA-256 -> number."""
     target: dict[int, int] = {}
 
@@ -238,7 +243,7 @@ def _joined(groups: Mapping[str, int], names: Mapping[str, str | None]) -> dict[
 
     first: dict[str, int] = {}
     for sha256 in sorted(groups):
-        if name := names[sha256]:
+        if name := names.get(sha256):
             one, other = root(groups[sha256]), root(first.setdefault(name, groups[sha256]))
             if one != other:
                 target[max(one, other)] = min(one, other)
@@ -265,14 +270,12 @@ def deal(
         seed: of the shuffle.
         copies: SHA-256 of a file -> number of its group of near-duplicates; by default `groups`.
     """
-    members: dict[int, list[str]] = {}
-    for sha256 in sorted(labels):
-        members.setdefault(groups[sha256], []).append(sha256)
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, str] = {}
     owed = dict.fromkeys(asdict(shares), 0.0)
+    dealt = _members(labels, groups)
     for label in sorted(set(labels.values())):
-        own = [pictures for pictures in members.values() if labels[pictures[0]] == label]
+        own = [pictures for pictures in dealt if labels[pictures[0]] == label]
         for part, share in asdict(shares).items():
             owed[part] += share * sum(map(len, own))
         for index in torch.randperm(len(own), generator=generator).tolist():
@@ -280,12 +283,16 @@ def deal(
             parts |= dict.fromkeys(own[index], part)
             if part != "train":
                 owed[part] -= len(own[index])
-    alike: dict[int, list[str]] = {}
-    for sha256 in sorted(labels):
-        alike.setdefault((copies or groups)[sha256], []).append(sha256)
-    several = [pictures for pictures in alike.values() if len(pictures) > 1]
+    several = [pictures for pictures in _members(labels, copies or groups) if len(pictures) > 1]
     numbers = {sha256: number for number, pictures in enumerate(several) for sha256 in pictures}
     return Split(keep_one_of_each_group(parts, numbers), numbers)
+
+
+def _members(hashes: Collection[str], groups: Mapping[str, int]) -> list[list[str]]:
+    members: dict[int, list[str]] = {}
+    for sha256 in sorted(hashes):
+        members.setdefault(groups[sha256], []).append(sha256)
+    return list(members.values())
 
 
 def keep_one_of_each_group(parts: Mapping[str, str], groups: Mapping[str, int]) -> dict[str, str]:
@@ -306,7 +313,7 @@ def keep_one_of_each_group(parts: Mapping[str, str], groups: Mapping[str, int]) 
     return kept
 
 
-def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[int]:
+def not_held_out(gallery: PictureTable, held_out: PictureTable, split: Split) -> list[int]:
     """Return the indices of a gallery's pictures that held-out ones may be compared with.
 
     Left out are the pictures that the split holds out, by the content of their files, and near-duplicates of them: the
@@ -320,19 +327,15 @@ def not_held_out(gallery: ImageSet, held_out: ImageSet, split: Split) -> list[in
     Raises:
         DataError: no picture of the gallery is left.
     """
-    pixels = torch.cat([gallery.pixels, held_out.pixels])  # (N, 3, S, S)
-    groups = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
-    alike = set(groups[len(gallery) :])
-    left_out = {
-        *split.indices(gallery.sha256, HELD_OUT, with_copies=True),
-        *(i for i in range(len(gallery)) if groups[i] in alike),
-    }
-    if len(left_out) == len(gallery):
+    of_gallery, of_others = _groups_of_both(gallery, held_out)
+    left_out = set(split.indices(hashes_of(gallery), HELD_OUT, with_copies=True))
+    kept = [i for i, group in enumerate(of_gallery) if group not in of_others and i not in left_out]
+    if not kept:
         raise DataError("The gallery has only held-out pictures, or near-duplicates of them: add others to it.")
-    return [index for index in range(len(gallery)) if index not in left_out]
+    return kept
 
 
-def learned_beside(gallery: ImageSet, images: ImageSet, split: Split, *, at_most: int = 5000) -> ImageSet:
+def learned_beside(gallery: PictureTable, images: PictureTable, split: Split, *, at_most: int = 5000) -> PictureTable:
     """Return pictures of the part "train" that are not in a gallery, nor near-duplicates of one that is.
 
     Args:
@@ -341,10 +344,15 @@ def learned_beside(gallery: ImageSet, images: ImageSet, split: Split, *, at_most
         split: which says what was learnt.
         at_most: so many of them, evenly spaced.
     """
-    shown = set(gallery.sha256)
-    others = [index for index in split.indices(images.sha256, ["train"]) if images.sha256[index] not in shown]
+    shown, hashes = set(hashes_of(gallery)), hashes_of(images)
+    others = [index for index in split.indices(hashes, ["train"]) if hashes[index] not in shown]
     chosen = images.subset(others[:: max(1, -(-len(others) // at_most))])
-    pixels = torch.cat([gallery.pixels, chosen.pixels])  # (N, 3, S, S)
-    groups = near_duplicate_groups(pixels.numpy(), threshold=SAME_PHOTOGRAPH)
-    alike = set(groups[: len(gallery)])
-    return chosen.subset([index for index, group in enumerate(groups[len(gallery) :]) if group not in alike])
+    of_chosen, of_gallery = _groups_of_both(chosen, gallery)
+    return chosen.subset([index for index, group in enumerate(of_chosen) if group not in of_gallery])
+
+
+def _groups_of_both(first: PictureTable, second: PictureTable) -> tuple[list[int], set[int]]:
+    """Return the group of near-duplicates of each of some pictures, and the groups that others are in."""
+    pixels = np.concatenate([first["pixels"], second["pixels"]])
+    groups = near_duplicate_groups(pixels, threshold=SAME_PHOTOGRAPH)
+    return groups[: len(first)], set(groups[len(first) :])

@@ -6,29 +6,31 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from hub.plots import new_figure
 from lab.data import (
     CIFAR10_DOWNLOAD,
-    ImageSet,
-    Outliers,
+    hashes_of,
+    labels_of,
     left_out_labels,
     load_outliers,
     load_source,
     local_paths,
     read_column,
+    table_of,
 )
 from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
 from lab.run import TrainingRecord, TrainingRun, command_line, source_row
-from lab.splits import Split, split_images
+from lab.splits import PARTS, Split, extended, split_images
 from lab.training.autoencoder import AutoencoderObjective
 from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, indices_of_classes
 from lab.training.loop import Objective, fit
 from visim_models.errors import DataError, VisimError
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import CarClassifier, PretrainedModel
 
 __all__ = ["main"]
@@ -73,20 +75,21 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace, *, command: str) -> None:
     device, recipe = _device(options.device), _recipe(options)
     new_figure(1, 1)  # a missing matplotlib is an error now, not after the first epoch
-    inputs = local_paths([*options.data, *options.outliers, *(options.keep_together or [])[:1]])
+    inputs = local_paths([*options.data, *options.outliers, *(table for table, _ in options.keep_together)])
     run = TrainingRun.for_output(options.out, inputs=inputs, resume=options.resume, force=options.force)
 
     load = dataclasses.replace(recipe.processor, size=recipe.load_size)
     sources = {source: load_source(source, load, limit=options.limit) for source in options.data}
-    images = ImageSet.concatenate(list(sources.values()))
-    outliers = _outliers(options, recipe, images)
+    images = PictureTable.concatenate(list(sources.values()))
+    hashes = hashes_of(images)
+    outliers, outlier_rows = _outliers(options, recipe, images)
 
-    split = run.split() if options.resume else _split(images, recipe, options)
-    train, validation = (images.subset(split.indices(images.sha256, [part])) for part in ("train", "validation"))
+    split = run.split() if options.resume else _split(sources, recipe, options)
+    train, validation = (images.subset(split.indices(hashes, [part])) for part in ("train", "validation"))
     if len(train) < 2 or not len(validation):
         raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
     if isinstance(recipe, ClassifierRecipe):  # an error now, before anything is written
-        indices_of_classes(validation.labels, class_names_of(train.labels))
+        indices_of_classes(labels_of(validation), class_names_of(labels_of(train)))
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,
@@ -96,27 +99,27 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
         limit=options.limit,
         command=command,
         sources=[source_row(source, found, split) for source, found in sources.items()],
-        outliers=outliers.sources,
+        outliers=outlier_rows,
         split_sha256=split.sha256,
     )
     torch.manual_seed(options.seed)
     if options.resume:
-        run.resume(record, images.sha256)
+        run.resume(record, hashes)
     else:
         run.begin(record, split)
-    print(f"{options.recipe} on {device}: {_counts(split, images)}")
+    print(f"{options.recipe} on {device}: {_counts(split, hashes)}")
 
     start = partial(fit, split_sha256=split.sha256, device=device, resume=options.resume)
-    model = _learn(recipe, train, validation, outliers.pixels, run, device=device, start=start)
+    model = _learn(recipe, train, validation, outliers, run, device=device, start=start)
     run.save_model(model, recipe.processor)
     print(f"trained: {run.path / 'model'}")
 
 
 def _learn(
     recipe: Recipe,
-    train: ImageSet,
-    validation: ImageSet,
-    outliers: Tensor,
+    train: PictureTable,
+    validation: PictureTable,
+    outliers: PictureTable,
     run: TrainingRun,
     *,
     device: torch.device,
@@ -128,11 +131,11 @@ def _learn(
     objective = partial(ClassifierObjective, train, validation, outliers, device=device)
     teacher = None
     if recipe.teacher:
-        learner = objective(recipe.teacher, class_names=all_labels_of(train.labels))
+        learner = objective(recipe.teacher, class_names=all_labels_of(labels_of(train)))
         taught = start(learner, recipe.teacher, run.teacher)
         teacher = cast(CarClassifier, taught.to(device).to(memory_format=torch.channels_last))
         print("the teacher is trained")
-    return start(objective(recipe, class_names=class_names_of(train.labels), teacher=teacher), recipe, run)
+    return start(objective(recipe, class_names=class_names_of(labels_of(train)), teacher=teacher), recipe, run)
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
@@ -150,47 +153,75 @@ def _device(name: str | None) -> torch.device:
         raise DataError(f"--device {name}: torch has no such device.") from error
 
 
-def _split(images: ImageSet, recipe: Recipe, options: argparse.Namespace) -> Split:
-    if options.split:
-        split = Split.read(options.split)
-        split = split.of(images.sha256) if options.limit else split
-        if not split.has_exactly(images.sha256):
+def _split(sources: Mapping[str, PictureTable], recipe: Recipe, options: argparse.Namespace) -> Split:
+    """Read the split that was named, and deal out the pictures that it lacks; or deal out all of them."""
+    together: dict[str, str] = {}
+    for table, column in options.keep_together:
+        together |= {key: f"{table}: {value}" for key, value in _column_of(table, column, sources).items()}
+    images = PictureTable.concatenate(list(sources.values()))
+    hashes = hashes_of(images)
+    split = Split.read(options.split) if options.split else None
+    if split is not None:
+        split = split.of(hashes) if options.limit else split
+        if not len(split) or split.count_missing(hashes, PARTS):
             raise DataError(f"{options.split} is the split of other pictures: leave --split out.", path=options.split)
-        return split
-    together = read_column(*options.keep_together) if options.keep_together else {}
-    if options.keep_together and not together.keys() & set(images.file_names):
-        raise DataError(
-            f"{options.keep_together[0]} names none of the pictures: it must have their paths in the source, such as "
-            f"{images.file_names[0]}.",
-            path=options.keep_together[0],
-        )
+        if split.has_exactly(hashes):
+            return split
     print(f"looking for near-duplicates among {len(images):,} pictures", flush=True)
-    return split_images(images, recipe.shares, seed=options.seed, kept_together=together)
+    if split is None:
+        return split_images(images, recipe.shares, seed=options.seed, kept_together=together)
+    return extended(split, images, recipe.shares, seed=options.seed, kept_together=together)
 
 
-def _outliers(options: argparse.Namespace, recipe: Recipe, images: ImageSet) -> Outliers:
+def _column_of(table: str, column: str, sources: Mapping[str, PictureTable]) -> dict[str, str]:
+    """Read a column of a table of one source's pictures: SHA-256 of a file -> value.
+
+    Raises:
+        DataError: the table names the pictures of no source, or of several, none of which is called as it is.
+    """
+    values = read_column(table, column)
+    named = {source: images for source, images in sources.items() if values.keys() & set(images.file_names)}
+    if len(named) > 1:
+        named = {source: images for source, images in named.items() if Path(source).stem == Path(table).stem}
+    if len(named) != 1:
+        raise DataError(
+            f"{table} must name the pictures of one source by their paths in it, such as "
+            f"{next(iter(sources.values())).file_names[0]}, and be called as it is where others have such paths, too.",
+            path=table,
+        )
+    (images,) = named.values()
+    return {
+        sha256: values[name]
+        for name, sha256 in zip(images.file_names, hashes_of(images), strict=True)
+        if name in values
+    }
+
+
+def _outliers(
+    options: argparse.Namespace, recipe: Recipe, images: PictureTable
+) -> tuple[PictureTable, list[dict[str, Any]]]:
     if not isinstance(recipe, ClassifierRecipe) or not recipe.outlier_share:
         if options.outliers:
             raise DataError(f"The recipe {options.recipe} uses no outliers: leave --outliers out.", key="outliers")
-        return Outliers(torch.empty(0, 3, recipe.load_size, recipe.load_size, dtype=torch.uint8), [], [])
+        return table_of(np.empty((0, 3, recipe.load_size, recipe.load_size), np.uint8)), []
     if not options.outliers:
         raise DataError(f"The recipe {options.recipe} learns from outliers, too: name some with --outliers.")
-    found = load_outliers(
+    found, rows = load_outliers(
         options.outliers,
         recipe.load_size,
         part="train",
         seed=options.seed,
-        leave_out=left_out_labels(set(images.labels)),
+        leave_out=left_out_labels(set(labels_of(images))),
         per_source=recipe.outliers_per_source,
         limit=options.limit,
     )
     if not len(found):
         raise DataError("None of the outliers is of a kind that is for training: name more kinds.", key="outliers")
-    return found
+    return found, rows
 
 
-def _counts(split: Split, images: ImageSet) -> str:
-    return ", ".join(f"{part} {count:,}" for part, count in split.counts(images.sha256).items())
+def _counts(split: Split, hashes: list[str]) -> str:
+    return ", ".join(f"{part} {count:,}" for part, count in split.counts(hashes).items())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -223,14 +254,18 @@ def _add_task(parser: argparse.ArgumentParser, recipes: Mapping[str, Recipe]) ->
     parser.add_argument(
         "--keep-together",
         nargs=2,
+        action="append",
+        default=[],
         metavar=("CSV", "COLUMN"),
-        help="table with file_name and a column, such as the model of a car: pictures of one are in one part",
+        help="table with file_name and a column, such as the model of a car: pictures of one are in one part; "
+        "once for each source",
     )
     parser.add_argument(
         "--split",
         type=Path,
         metavar="CSV",
-        help="split.csv of an earlier run or repo, so that the same pictures are held out (default: a new split)",
+        help="split.csv of an earlier run or repo, so that the same pictures are held out; pictures that it lacks are "
+        "dealt out beside (default: a new split)",
     )
     if any(isinstance(recipe, ClassifierRecipe) for recipe in recipes.values()):
         parser.add_argument(

@@ -1,5 +1,6 @@
 """Small, drawn and deterministic things to test with: pictures, networks of a tiny size, whole repo folders."""
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from lab.data import table_of
 from lab.fitting import DetectorFit
 from visim_models import (
     CAR_CLASSES,
@@ -20,6 +22,7 @@ from visim_models import (
     ImageProcessor,
     VisualSimilarity,
 )
+from visim_models.galleries.picture_table import PictureTable, hash_array
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.models import TorchNetwork
 from visim_models.repo_folder import RepoDraft
@@ -27,6 +30,7 @@ from visim_models.repo_folder import RepoDraft
 __all__ = [
     "drawn_picture",
     "drawn_pictures",
+    "drawn_table",
     "edit_json",
     "files_of",
     "flat_png",
@@ -81,6 +85,14 @@ def write_pictures(
     return folder
 
 
+def drawn_table(count: int, *, size: int, seed: int = 0, labels: Sequence[str] = ("a",)) -> PictureTable:
+    """A table of drawn pictures, with these labels in turn."""
+    pixels = np.stack([picture.transpose(2, 0, 1) for picture in drawn_pictures(count, size=size, seed=seed)])
+    names = [f"{labels[index % len(labels)]}/{index}.png" for index in range(count)]
+    hashes = hash_array(hashlib.sha256(f"{seed} {index}".encode()).hexdigest() for index in range(count))
+    return PictureTable(names, {"pixels": pixels, "sha256": hashes})
+
+
 def tiny_autoencoder(*, seed: int = 0) -> ConvolutionalAutoencoder:
     """The real class for 8 x 8 pictures, in evaluation mode; the caller's random numbers stay as they were."""
     with torch.random.fork_rng(devices=[]):
@@ -119,20 +131,21 @@ def _with_gallery(
     model: ConvolutionalAutoencoder | CarFeatureExtractor, processor: ImageProcessor, count: int, *, root: str
 ) -> VisualSimilarity:
     shown = np.stack([processor.resize(Image.fromarray(picture)) for picture in drawn_pictures(count)])
-    embeddings = TorchNetwork(model).embed(processor.normalize(shown))
+    network = TorchNetwork(model)
+    embeddings = network.embed(processor.normalize(shown))
     names = [f"{CAR_CLASSES[place % 4]}/{place:04d}.png" for place in range(count)]
     labels = [CAR_CLASSES[place % 4] for place in range(count)]
     gallery = Gallery(names, labels, embeddings.astype(np.float16).astype(np.float32), image_root=root)
     others = drawn_pictures(60, seed=7)
-    held_out = torch.from_numpy(np.stack([processor.resize(Image.fromarray(picture)) for picture in others]))
+    held_out = np.stack([processor.resize(Image.fromarray(picture)) for picture in others])
     drawn = [synthetic_outliers(kind, 5, processor.size, seed=3) for kind in SYNTHETIC_KINDS]
     detector = DetectorFit.measure(
         gallery,
-        model,
+        network,
         processor,
-        fit=held_out[:30],
-        calibration=held_out[30:],
-        outliers=torch.from_numpy(np.concatenate(drawn)),
+        fit=table_of(held_out[:30]),
+        calibration=table_of(held_out[30:]),
+        outliers=table_of(np.concatenate(drawn)),
     ).detector()
     return VisualSimilarity(model, processor, gallery, detector)
 

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lab.data import ImageSet, load_images
+from lab.data import hashes_of, labels_of, load_images, table_of
 from lab.export import export_repo
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
 from lab.splits import Split
@@ -20,9 +21,11 @@ from visim_models import (
     ConvolutionalAutoencoder,
     Gallery,
     ImageProcessor,
+    VisualSimilarity,
 )
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.synthetic import synthetic_outliers
-from visim_models.models import PretrainedModel
+from visim_models.models import PretrainedModel, TorchNetwork
 
 __all__ = ["CIFAR10_CLASSES", "training_record", "write_autoencoder_repo", "write_car_repo", "write_data"]
 
@@ -51,7 +54,7 @@ def write_car_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None 
     """Write a car extractor with random weights; its gallery holds the pictures that it held out, too."""
     processor = ImageProcessor(size=100)
     cars, wild = (load_images(data / "cars" / f"{name}.zip", processor, quiet=True) for name in ("photos", "wild"))
-    both = ImageSet.concatenate([cars, wild])
+    both = PictureTable.concatenate([cars, wild])
     return _write_repo(folder, _seeded(CarFeatureExtractor), processor, cars, both, about)
 
 
@@ -63,10 +66,10 @@ def write_autoencoder_repo(folder: Path, data: Path, *, about: Mapping[str, Any]
     return _write_repo(folder, _seeded(_small_autoencoder), processor, shown, learnt, about)
 
 
-def training_record(images: ImageSet, split: Split, **changes: Any) -> dict[str, Any]:
+def training_record(images: PictureTable, split: Split, **changes: Any) -> dict[str, Any]:
     """Return a training.json as a run writes it."""
-    classes = {label: images.labels.count(label) for label in sorted(set(images.labels))}
-    parts = split.counts(images.sha256)
+    classes = dict(sorted(Counter(labels_of(images)).items()))
+    parts = split.counts(hashes_of(images))
     return {
         "task": "drawn",
         "recipe": "tiny",
@@ -86,24 +89,24 @@ def _write_repo(
     folder: Path,
     model: PretrainedModel,
     processor: ImageProcessor,
-    shown: ImageSet,
-    trained_on: ImageSet,
+    shown: PictureTable,
+    trained_on: PictureTable,
     about: Mapping[str, Any] | None,
 ) -> Path:
-    split = Split({sha256: PARTS[index % len(PARTS)] for index, sha256 in enumerate(trained_on.sha256)})
-    gallery = Gallery(shown.file_names, shown.labels, embed_images(model, processor, shown.pixels).numpy())
-    known = [index for index, sha256 in enumerate(shown.sha256) if split.part_of(sha256) in (None, "train")]
-    parts = {part: trained_on.pixels[split.indices(trained_on.sha256, [part])] for part in ("fit", "calibration")}
-    outliers = torch.from_numpy(synthetic_outliers("noise", 8, processor.size, seed=0))
-    queries = trained_on.subset(split.indices(trained_on.sha256, ["fit"]))
+    hashes, network = hashes_of(trained_on), TorchNetwork(model)
+    split = Split({sha256: PARTS[index % len(PARTS)] for index, sha256 in enumerate(hashes)})
+    gallery = Gallery(shown.file_names, labels_of(shown), embed_images(network, processor, shown["pixels"]))
+    known = gallery.subset(
+        [index for index, sha256 in enumerate(hashes_of(shown)) if split.part_of(sha256) in (None, "train")]
+    )
+    parts = {part: trained_on.subset(split.indices(hashes, [part])) for part in ("fit", "calibration")}
+    outliers = table_of(synthetic_outliers("noise", 8, processor.size, seed=0))
+    detector = DetectorFit.measure(known, network, processor, outliers=outliers, **parts).detector()
+    probability = fit_match_probability(known, network, processor, parts["fit"])
     export_repo(
         folder,
-        model=model,
-        processor=processor,
-        gallery=gallery,
-        ood=DetectorFit.measure(gallery.subset(known), model, processor, outliers=outliers, **parts).detector(),
-        match_probability=fit_match_probability(gallery.subset(known), model, processor, queries),
-        split=split.to_text(),
+        VisualSimilarity(network, processor, gallery, detector, match_probability=probability),
+        split=split,
         training=training_record(trained_on, split, **({"about": about} if about is not None else {})),
     )
     return folder

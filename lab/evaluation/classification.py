@@ -1,4 +1,4 @@
-"""How well a classifier tells its classes, and the worst mistakes of its verdict."""
+"""How well a classifier tells its classes, and the worst mistakes of its verdict, drawn by an autoencoder."""
 
 import base64
 import io
@@ -6,56 +6,59 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
 
 from hub.locate import BUNDLED, REPO_NAMES
-from lab.data import ImageSet
+from lab.data import labels_of, targets_of
 from lab.evaluation.evaluated_repo import CARS, Benchmark
 from lab.evaluation.figures import share_figure
 from lab.evaluation.outliers import MeasuredParts
-from lab.tensors import denormalized, normalized
-from visim_models.models import Classifier, ConvolutionalAutoencoder
+from lab.training.augmentation import resized
+from visim_models.galleries.picture_table import PictureTable
+from visim_models.models.network import Network, load_network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.metrics import Figure
 
-__all__ = ["accuracy", "class_probabilities", "classification_tables", "failures_table"]
+__all__ = ["accuracy", "class_probabilities", "classification_tables", "failures_table", "told_right"]
+
+_Floats = npt.NDArray[np.float32]
 
 _SURE: Final = 0.9
 """Probability of another body type from which on a label is suspected to be wrong."""
+_SHOWN: Final = 8
+_DRAWN_BY: Final = {True: "car-autoencoder", False: "cifar10-autoencoder"}
 
 
-def class_probabilities(model: Classifier, features: Tensor) -> Tensor:
-    """Return the (N, C) probabilities of (N, D) features, in the order of the model's class names."""
-    with torch.inference_mode():
-        return model.classify(features).exp()
+def class_probabilities(network: Network, embeddings: _Floats) -> _Floats:
+    """Return the (N, C) probabilities of (N, D) embeddings, in the order of the network's class names."""
+    found: _Floats = np.exp(network.log_probabilities(embeddings))
+    return found
+
+
+def told_right(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return (N,) ones where the likeliest of (N, C) probabilities is the class of the picture's label."""
+    return (probabilities.argmax(axis=1) == targets_of(images, class_names)).astype(float)
 
 
 def accuracy(
-    probabilities: Tensor,
-    targets: Tensor,
-    *,
-    pictures: str,
-    at_least: float,
-    groups: Sequence[int] | None,
-    method: str = "",
+    right: npt.NDArray[np.float64], *, pictures: str, at_least: float, groups: Sequence[int] | None, method: str = ""
 ) -> Figure:
     """Return the share of pictures whose likeliest class is that of their label.
 
     Args:
-        probabilities: (N, C).
-        targets: (N,) int64 indices of the right classes.
+        right: (N,) ones where it is.
         pictures: names the pictures in a sentence.
         at_least: the target, in percent.
         groups: the group of near-duplicates of each picture; None where each is a group of its own.
         method: the method, for a baseline.
     """
     return share_figure(
-        (probabilities.argmax(dim=1) == targets).float(),
+        right,
         name="accuracy",
         what=f"Share of {pictures} whose class is told as labelled.",
         groups=groups,
@@ -64,7 +67,7 @@ def accuracy(
     )
 
 
-def classification_tables(images: ImageSet, probabilities: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
+def classification_tables(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> dict[str, Any]:
     """Count the confusions, and list the labels that are probably wrong.
 
     Args:
@@ -76,13 +79,18 @@ def classification_tables(images: ImageSet, probabilities: Tensor, class_names: 
         `confusion`: its classes and counts, a row a true class; `suspected_labels`: the pictures that the network is
         sure are of another class.
     """
-    size = len(class_names)
-    targets, predicted = images.targets(class_names), probabilities.argmax(dim=1)  # (N,)
-    counts = torch.bincount(targets * size + predicted, minlength=size * size).view(size, size)
+    counts = np.zeros((len(class_names), len(class_names)), np.int64)
+    predicted = probabilities.argmax(axis=1)  # (N,)
+    np.add.at(counts, (targets_of(images, class_names), predicted), 1)
     suspected = [
-        {"file_name": name, "label": label, "predicted": class_names[index], "probability": round(probability, 3)}
+        {
+            "file_name": name,
+            "label": label,
+            "predicted": class_names[index],
+            "probability": round(float(probability), 3),
+        }
         for name, label, probability, index in zip(
-            images.file_names, images.labels, probabilities.amax(dim=1).tolist(), predicted.tolist(), strict=True
+            images.file_names, labels_of(images), probabilities.max(axis=1), predicted, strict=True
         )
         if class_names[index] != label and probability > _SURE
     ]
@@ -92,21 +100,21 @@ def classification_tables(images: ImageSet, probabilities: Tensor, class_names: 
     }
 
 
-_SHOWN: Final = 8
-_DRAWN_BY: Final = {True: "car-autoencoder", False: "cifar10-autoencoder"}
-
-
 def failures_table(
-    benchmark: Benchmark, detector: OutOfDistributionDetector, parts: MeasuredParts, test: Tensor, others: Tensor
+    benchmark: Benchmark,
+    detector: OutOfDistributionDetector,
+    parts: MeasuredParts,
+    test: PictureTable,
+    others: PictureTable,
 ) -> dict[str, Any]:
-    """Draw the worst mistakes.
+    """Draw the worst mistakes: held-out pictures called strange, and other things taken for the gallery's.
 
     Args:
-        benchmark: whose autoencoder draws.
+        benchmark: whose autoencoder draws, from its own code of the picture, for no photograph is stored.
         detector: the repo's own.
         parts: what it judges.
-        test: (N, 3, S, S) uint8 held-out pictures, those of `parts.test`.
-        others: (M, 3, S, S) uint8 pictures of other kinds, those of `parts.kinds["other_kinds"]`.
+        test: the held-out pictures, those of `parts.test`.
+        others: pictures of other kinds, those of `parts.kinds["other_kinds"]`.
 
     Returns:
         `false_alarms` and `misses`, the worst first: tiles as PNG in base64, with their p-values. {} without a bundled
@@ -115,31 +123,29 @@ def failures_table(
     folder = BUNDLED / REPO_NAMES[_DRAWN_BY[benchmark is CARS]]
     if not folder.is_dir():
         return {}
-    alarms, misses = (detector.verdicts(*part) for part in (parts.test, parts.kinds["other_kinds"]))
-    worst_alarms = sorted(range(len(alarms)), key=lambda index: -alarms[index].score)[:_SHOWN]
-    worst_misses = sorted(range(len(misses)), key=lambda index: misses[index].score)[:_SHOWN]
-    return {
-        name: [
+    found = {}
+    for name, measured, pictures, sign in (
+        ("false_alarms", parts.test, test, -1),
+        ("misses", parts.kinds["other_kinds"], others, 1),
+    ):
+        verdicts = detector.verdicts(measured.measured, measured["embeddings"])
+        worst = sorted(range(len(verdicts)), key=lambda index: sign * verdicts[index].score)[:_SHOWN]
+        tiles = _tiles(folder, pictures["pixels"][worst])
+        found[name] = [
             {"p_value": round(verdicts[index].p_value, 4), "tile": tile}
-            for index, tile in zip(chosen, _tiles(folder, pixels[chosen]), strict=True)
+            for index, tile in zip(worst, tiles, strict=True)
         ]
-        for name, verdicts, chosen, pixels in (
-            ("false_alarms", alarms, worst_alarms, test),
-            ("misses", misses, worst_misses, others),
-        )
-    }
+    return found
 
 
-def _tiles(folder: Path, pixels: Tensor) -> list[str]:
+def _tiles(folder: Path, pixels: npt.NDArray[np.uint8]) -> list[str]:
     """Encode and decode (N, 3, S, S) uint8 pictures: N PNG files in base64."""
     repo = RepoFolder(folder)
-    model, processor = ConvolutionalAutoencoder.from_pretrained(repo), ImageProcessor.load(repo)
-    small = F.interpolate(pixels.float(), size=processor.size, mode="bilinear", antialias=True)
-    with torch.inference_mode():
-        drawn = denormalized(processor, model(normalized(processor, small)))  # (N, 3, s, s) uint8
+    network, processor = load_network(repo), ImageProcessor.load(repo)
+    shown = processor.normalize(resized(torch.from_numpy(pixels), processor.size).round().numpy())
     tiles = []
-    for tile in drawn:
+    for tile in processor.denormalize(network.decode(network.embed(shown))):  # (3, s, s) uint8
         file = io.BytesIO()
-        Image.fromarray(tile.permute(1, 2, 0).numpy()).save(file, "PNG")
+        Image.fromarray(tile.transpose(1, 2, 0)).save(file, "PNG")
         tiles.append(base64.b64encode(file.getvalue()).decode())
     return tiles

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Final
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from lab.data import ImageSet, load_images
-from lab.evaluation.figures import label_share, share_figure
-from lab.evaluation.retrieval import RAW_PIXELS, nearest, raw_pixels
+from lab.data import labels_of, load_images
+from lab.evaluation.evaluated_repo import is_strange
+from lab.evaluation.figures import share_figure
+from lab.evaluation.retrieval import RAW_PIXELS, nearest, raw_pixels, retrieval_figure
 from lab.fitting import measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
 from visim_models.errors import DataError, VisimError
 from visim_models.galleries.calibration import check_figures, check_verdict
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import WEIGHTS
@@ -38,73 +40,72 @@ def evaluate_labelled(folder: Path, pictures: Path, *, command: str, limit: int 
         DataError: the gallery has no labels, or none of the pictures has one of them and is not in the gallery.
         VisimError: the repo or the pictures cannot be read.
     """
-    repo = RepoFolder(folder)
-    similarity = VisualSimilarity.from_pretrained(folder)
+    repo, similarity = RepoFolder(folder), VisualSimilarity.from_pretrained(folder)
     gallery = similarity.gallery
     if not any(gallery.labels):
         raise DataError(f"{folder} has a gallery without labels: nothing says which matches are right.", path=folder)
     images = load_images(pictures, similarity.processor, limit=limit)
-    images = images.subset([index for index, label in enumerate(images.labels) if label in set(gallery.labels) - {""}])
+    known = set(gallery.labels) - {""}
+    images = images.subset([index for index, label in enumerate(labels_of(images)) if label in known])
     if not len(images):
         raise DataError(
             f"No picture of {pictures} has a label of the gallery, such as {next(filter(None, gallery.labels))}: lay "
             "them out as label/name.jpg.",
             path=pictures,
         )
-    measured = measure_images(similarity, images.pixels)
-    is_new = (measured.values["top_distance"] < 1 - _SAME).logical_not().nonzero()[:, 0].tolist()
-    if not is_new:
+    measured = measure_images(images, network=similarity.network, processor=similarity.processor, gallery=gallery)
+    is_new = np.flatnonzero(measured.measured["top_distance"] >= 1 - _SAME)
+    if not len(is_new):
         raise DataError(f"All pictures of {pictures} are in the gallery: name others of its kinds.", path=pictures)
     queries, measured = images.subset(is_new), measured.subset(is_new)
-    _, found = gallery.search(measured.embeddings.numpy(), top_k=min(max(_RANKS), len(gallery)))
-    verdicts = similarity.ood.verdicts(*measured)
+    _, found = gallery.search(measured["embeddings"], top_k=min(max(_RANKS), len(gallery)))
     alarms = share_figure(
-        torch.tensor([float(verdict.is_ood) for verdict in verdicts]),
+        is_strange(similarity.ood.verdicts(measured.measured, measured["embeddings"])),
         name="ood_false_alarms_at_5",
         what="Share of pictures of the gallery's kinds that are not in it, called strange.",
     )
-    check = check_verdict(similarity.network, similarity.processor, similarity.gallery, similarity.ood)
-    tried = similarity.ood.checked(check)
+    check = check_verdict(similarity.network, similarity.processor, gallery, similarity.ood)
     return Metrics(
         command=command,
         limit=limit,
         weights_sha256=repo.sha256(WEIGHTS),
         data={pictures.name: len(queries)},
-        figures=[*_retrieval(queries, torch.from_numpy(found), gallery), alarms, *check_figures(tried)],
+        figures=[*_retrieval(queries, found, gallery), alarms, *check_figures(similarity.ood.checked(check))],
         baselines=_raw_pixels(queries, similarity),
     )
 
 
-def _retrieval(queries: ImageSet, indices: Tensor, gallery: Gallery, *, method: str = "") -> list[Figure]:
-    figures = []
-    for top_k in _RANKS:
-        labels = [[gallery.labels[index] for index in row[:top_k]] for row in indices.tolist()]
-        figures.append(
-            share_figure(
-                label_share(queries.labels, labels),
-                name=f"retrieval_top_{top_k}",
-                what=f"Share of the first {top_k} matches that have the label of a query that is not in the gallery.",
-                decisions=top_k,
-                method=method,
-            )
+def _retrieval(
+    queries: PictureTable, indices: npt.NDArray[np.int64], gallery: Gallery, *, method: str = ""
+) -> list[Figure]:
+    return [
+        retrieval_figure(
+            queries,
+            indices,
+            gallery,
+            top_k,
+            name=f"retrieval_top_{top_k}",
+            what=f"Share of the first {top_k} matches that have the label of a query that is not in the gallery.",
+            method=method,
         )
-    return figures
+        for top_k in _RANKS
+    ]
 
 
-def _raw_pixels(queries: ImageSet, similarity: VisualSimilarity) -> list[Figure]:
+def _raw_pixels(queries: PictureTable, similarity: VisualSimilarity) -> list[Figure]:
     """Measure the nearest neighbours in raw pixels, where the gallery's pictures are on this machine."""
     gallery, processor = similarity.gallery, similarity.processor
     if not gallery.image_root or "://" in gallery.image_root:
         return []
-    shown = []
     store = ImageStore(gallery.image_root)
     if store.is_remote:  # a list of addresses
         return []
+    shown = []
     for batch in store.decode_many(gallery.file_names, processor, at_once=pictures_at_once(processor.size)):
         for _, result in batch:
             if isinstance(result, VisimError):
                 raise result
-            shown.append(torch.from_numpy(result[0]))
-    rows = raw_pixels(torch.stack(shown))
-    indices = nearest(raw_pixels(queries.pixels), rows, top_k=min(max(_RANKS), len(gallery)))
+            shown.append(result[0])
+    rows = raw_pixels(np.stack(shown))
+    indices = nearest(raw_pixels(queries["pixels"]), rows, top_k=min(max(_RANKS), len(gallery)))
     return _retrieval(queries, indices, gallery, method=RAW_PIXELS)

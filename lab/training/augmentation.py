@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from visim_models.processing import ImageProcessor
+
 __all__ = [
     "Augmentation",
     "abstract",
@@ -283,6 +285,24 @@ def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tens
         pasted = _rectangles(extent, side) & (_draw(count) < share)[:, None, None]  # (N, S, S)
     area = pasted.float().mean(dim=(1, 2))[:, None]  # (N, 1)
     return torch.where(pasted[:, None], images[other], images), targets + area * (targets[other] - targets)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Resize (N, 3, T, T) uint8 or float pictures: (N, 3, size, size) float, 0 to 255."""
+    if images.shape[-1] == size:
+        return images.float()
+    blocks = [F.interpolate(part.float(), size=size, mode="bilinear", antialias=True) for part in images.split(512)]
+    return torch.cat(blocks)
+
+
+def normalized(processor: ImageProcessor, images: Tensor) -> Tensor:
+    """Normalize (N, 3, S, S) pictures of 0 to 255 as the processor does, on their device: the network's input."""
+    mean, std = (torch.tensor(each, device=images.device)[:, None, None] for each in
+                 (processor.image_mean, processor.image_std))  # fmt: skip
+    if processor.do_flip_channel_order:
+        images = images.flip(1)
+    pixels = images.to(torch.float32, copy=True).mul_(processor.rescale_factor).sub_(mean).div_(std)
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def paint_decorations(images: Tensor, share: float) -> Tensor:

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hub.plots import draw_reconstructions
-from lab.data import ImageSet
+from lab.data import labels_of, targets_of
 from lab.recipes import AutoencoderRecipe
-from lab.tensors import denormalized, normalized
+from lab.training.augmentation import normalized, resized
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import ConvolutionalAutoencoder
 
 __all__ = ["AutoencoderObjective", "principal_components_", "xavier_"]
@@ -183,21 +184,23 @@ class AutoencoderObjective:
         recipe: the settings.
     """
 
-    def __init__(self, train: ImageSet, validation: ImageSet, recipe: AutoencoderRecipe) -> None:
+    def __init__(self, train: PictureTable, validation: PictureTable, recipe: AutoencoderRecipe) -> None:
         self.recipe = recipe
         self.model = ConvolutionalAutoencoder(**recipe.model)
-        self.classes = sorted(set(train.labels))
+        self.classes = sorted(set(labels_of(train)))
         self.heads = nn.Linear(self.model.config["latent_dim"], len(self.classes), bias=False)
-        self.train_pixels, self.train_targets = train.pixels, train.targets(self.classes)
-        self.validation_pixels = self._resized(validation.pixels)  # (V, 3, S, S) float, 0 to 255
-        one_of_each = [validation.labels.index(label) for label in self.classes if label in validation.labels]
+        size = recipe.processor.size
+        self.train_pixels = torch.from_numpy(train["pixels"])
+        self.train_targets = torch.from_numpy(targets_of(train, self.classes))
+        self.validation_pixels = resized(torch.from_numpy(validation["pixels"]), size)  # (V, 3, S, S)
+        shown = labels_of(validation)
+        one_of_each = [shown.index(label) for label in self.classes if label in shown]
         self.shown = self.validation_pixels[one_of_each[:10]]
         self.steps = max(1, len(train) // recipe.batch_size)
         if recipe.principal_components:
-            pixels = normalized(recipe.processor, self._resized(train.pixels))
             principal_components_(
                 self.model,
-                pixels,
+                normalized(recipe.processor, resized(self.train_pixels, size)),
                 share=recipe.components_share,
                 paired_share=recipe.paired_share,
                 mirrored=recipe.mirrored_components,
@@ -215,8 +218,7 @@ class AutoencoderObjective:
         for step in range(self.steps):
             chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
             images = recipe.augmentation(self.train_pixels[chosen], recipe.processor.size)
-            pixels = normalized(recipe.processor, images).contiguous(memory_format=torch.channels_last)
-            yield pixels, self.train_targets[chosen]
+            yield normalized(recipe.processor, images), self.train_targets[chosen]
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Compute the squared error plus the weighted class loss."""
@@ -241,14 +243,5 @@ class AutoencoderObjective:
         """Draw one validation picture of each class above its reconstruction."""
         processor = self.recipe.processor
         pixels = normalized(processor, self.shown).to(next(model.parameters()).device)
-        draw_reconstructions(denormalized(processor, pixels), denormalized(processor, model(pixels)), file)
-
-    def _resized(self, pixels: Tensor) -> Tensor:
-        size = self.recipe.processor.size
-        if pixels.shape[-1] == size:
-            return pixels
-        small = [
-            F.interpolate(block.float(), size=(size, size), mode="bilinear", antialias=True)
-            for block in pixels.split(512)
-        ]
-        return torch.cat(small)
+        seen, drawn = (processor.denormalize(each.float().cpu().numpy()) for each in (pixels, model(pixels)))
+        draw_reconstructions(seen, drawn, file)

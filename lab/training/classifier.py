@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from hub.locate import locate
 from hub.plots import draw_confusion
-from lab.data import ImageSet
+from lab.data import labels_of, targets_of
 from lab.recipes import ClassifierRecipe
-from lab.tensors import normalized
-from lab.training.augmentation import abstract, cut_mix
+from lab.training.augmentation import abstract, cut_mix, normalized, resized
 from visim_models.errors import DataError
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import CAR_CLASSES, CarClassifier, Cifar10Classifier, Classifier, PretrainedModel, load_model
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
@@ -63,10 +63,10 @@ class _WideCifar10Classifier(Cifar10Classifier):
 
 def _whitened(
     network: type[Cifar10Classifier],
-) -> Callable[[Sequence[str], ImageSet, ImageProcessor], Cifar10Classifier]:
-    def build(class_names: Sequence[str], train: ImageSet, processor: ImageProcessor) -> Cifar10Classifier:
+) -> Callable[[Sequence[str], PictureTable, ImageProcessor], Cifar10Classifier]:
+    def build(class_names: Sequence[str], train: PictureTable, processor: ImageProcessor) -> Cifar10Classifier:
         model = network(class_names=class_names)
-        sample = train.pixels[:: max(1, len(train) // _WHITENED)].float()
+        sample = torch.from_numpy(train["pixels"][:: max(1, len(train) // _WHITENED)])
         model.whiten_(normalized(processor, sample))
         return model
 
@@ -74,7 +74,7 @@ def _whitened(
 
 
 NetworkBuilder = Callable[
-    [Sequence[str], ImageSet, ImageProcessor], CarClassifier | Cifar10Classifier | FineTunedBackbone
+    [Sequence[str], PictureTable, ImageProcessor], CarClassifier | Cifar10Classifier | FineTunedBackbone
 ]
 
 NETWORKS: Final[Mapping[str, NetworkBuilder]] = {
@@ -91,7 +91,7 @@ class Views:
 
     Args:
         train: pictures to learn from, at the recipe's `load_size`.
-        outliers: (M, 3, load_size, load_size) uint8 pictures of other things; may be empty if the recipe uses none.
+        outliers: M pictures of other things, likewise; may be empty if the recipe uses none.
         labels: K labels, of which each picture has one.
         recipe: the settings.
         device: where the pictures are held and changed.
@@ -102,11 +102,17 @@ class Views:
     """
 
     def __init__(
-        self, train: ImageSet, outliers: Tensor, labels: Sequence[str], recipe: ClassifierRecipe, device: torch.device
+        self,
+        train: PictureTable,
+        outliers: PictureTable,
+        labels: Sequence[str],
+        recipe: ClassifierRecipe,
+        device: torch.device,
     ) -> None:
         self.recipe, self.device = recipe, device
-        self.pixels, self.outliers = train.pixels.to(device), outliers.to(device)
-        self.targets = F.one_hot(train.targets(labels), len(labels) + 1).float().to(device)  # (N, K + 1)
+        self.pixels, self.outliers = (torch.from_numpy(each["pixels"]).to(device) for each in (train, outliers))
+        targets = torch.from_numpy(targets_of(train, labels))
+        self.targets = F.one_hot(targets, len(labels) + 1).float().to(device)  # (N, K + 1)
         self.outliers_in_batch = round(recipe.outlier_share * recipe.batch_size)
         self.steps = max(1, len(train) // recipe.batch_size)
 
@@ -190,7 +196,7 @@ class ClassifierObjective:
     Args:
         train: pictures to learn from, at the recipe's `load_size`.
         validation: pictures to validate on, likewise. Those whose label is no class are left out.
-        outliers: (M, 3, load_size, load_size) uint8 pictures of other things; may be empty if the recipe uses none.
+        outliers: M pictures of other things, likewise; may be empty if the recipe uses none.
         recipe: the settings.
         class_names: C names, in the order of the outputs: those of `class_names_of` or of `all_labels_of`.
         device: where to compute.
@@ -202,9 +208,9 @@ class ClassifierObjective:
 
     def __init__(
         self,
-        train: ImageSet,
-        validation: ImageSet,
-        outliers: Tensor,
+        train: PictureTable,
+        validation: PictureTable,
+        outliers: PictureTable,
         recipe: ClassifierRecipe,
         *,
         class_names: Sequence[str],
@@ -212,7 +218,7 @@ class ClassifierObjective:
         teacher: Classifier | None = None,
     ) -> None:
         self.class_names, self.recipe = list(class_names), recipe
-        self.labels = all_labels_of(train.labels)
+        self.labels = all_labels_of(labels_of(train))
         self.views = Views(train, outliers, self.labels[:-1], recipe, device)
         self.steps = self.views.steps
         self.model = NETWORKS[recipe.network](self.class_names, train, recipe.processor)
@@ -223,7 +229,7 @@ class ClassifierObjective:
             self.heads["hints"] = nn.Linear(self.model.embedding_dim, teacher.embedding_dim)
             self.heads["hint_scale"] = nn.BatchNorm1d(teacher.embedding_dim, affine=False)
         self.teacher = teacher
-        self.validation = validation.subset(indices_of_classes(validation.labels, self.class_names))
+        self.validation = validation.subset(indices_of_classes(labels_of(validation), self.class_names))
         self.confusion = torch.zeros(len(self.class_names), len(self.class_names))
 
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
@@ -253,8 +259,7 @@ class ClassifierObjective:
 
     def _pixels(self, views: Tensor, recipe: ClassifierRecipe) -> Tensor:
         """Make a network's input of (N, 3, V, V) views."""
-        pixels = normalized(recipe.processor, _resized(views, recipe.processor.size))
-        return pixels.contiguous(memory_format=torch.channels_last)
+        return normalized(recipe.processor, resized(views, recipe.processor.size))
 
     def _smoothed(self, targets: Tensor) -> Tensor:
         """Spread a share of the probability over all labels but the outliers', which are sure."""
@@ -278,10 +283,12 @@ class ClassifierObjective:
         """Compute the cross-entropy of each batch, its mean, and the accuracy, over the pictures of the classes."""
         network = cast(CarClassifier, model)
         losses, predictions = [], []
-        every = self.validation.targets(self.class_names)
+        every = torch.from_numpy(targets_of(self.validation, self.class_names))
         targets = every.split(_VALIDATION_BATCH)
-        for images, target in zip(self.validation.pixels.split(_VALIDATION_BATCH), targets, strict=True):
-            pixels = self._pixels(images.to(self.views.device).float(), self.recipe)
+        for images, target in zip(
+            torch.from_numpy(self.validation["pixels"]).split(_VALIDATION_BATCH), targets, strict=True
+        ):
+            pixels = self._pixels(images.to(self.views.device), self.recipe)
             logs = network.classify(network.embed(pixels)).cpu()
             losses.append(F.nll_loss(logs, target).item())
             predictions.append(logs.argmax(dim=1))
@@ -293,11 +300,4 @@ class ClassifierObjective:
 
     def picture(self, model: PretrainedModel, file: Path) -> None:
         """Draw the confusion matrix of the last validation."""
-        draw_confusion(self.confusion.float(), self.class_names, file)
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    """Resize (N, 3, V, V) float pictures to (N, 3, size, size)."""
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+        draw_confusion(self.confusion.numpy(), self.class_names, file)

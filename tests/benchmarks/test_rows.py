@@ -159,10 +159,9 @@ def test_the_parts_of_a_query(scale: Scale) -> None:
 def test_the_network_alone_embeds_as_a_folder_is_embedded(scale: Scale) -> None:
     similarity = hub.load(dict(scale.repos)["cifar10"])
     pictures = jpegs("cifar10", 5, data=scale.data)
-    pixels = torch.stack([similarity.processor(picture) for picture in pictures])
-    np.testing.assert_allclose(
-        network_alone(similarity.model, pixels).numpy(), similarity.embed_batch(pictures), rtol=1e-5, atol=1e-5
-    )
+    pixels = np.stack([similarity.processor(picture) for picture in pictures])
+    found = network_alone(similarity.network, pixels)
+    np.testing.assert_allclose(found, similarity.embed_batch(pictures), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("tab", ["cars", "cifar10"])

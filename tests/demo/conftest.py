@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -25,6 +26,7 @@ from demo.kept import KeptUploads
 from demo.page import build_demo
 from demo.settings import Settings
 from demo.tiles import Tiles
+from lab.data import table_of
 from lab.fitting import DetectorFit
 from visim_models import (
     CarFeatureExtractor,
@@ -34,6 +36,7 @@ from visim_models import (
     ImageProcessor,
     VisualSimilarity,
 )
+from visim_models.models import TorchNetwork
 from visim_models.models.base import PretrainedModel
 from visim_models.repo_folder import RepoFolder
 from visim_models.search.match_probability import MatchProbability
@@ -77,7 +80,7 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
     processor = ImageProcessor(size=size)
     names = [f"{label}/{label}_{number:04d}.jpg" for label in LABELS for number in range(A_LABEL)]
     labels = [label for label in LABELS for _ in range(A_LABEL)]
-    pixels = torch.stack([processor(drawn_picture(number)) for number in range(len(names))])
+    pixels = np.stack([processor(drawn_picture(number)) for number in range(len(names))])
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -86,14 +89,15 @@ def tiny_similarity(model: PretrainedModel, size: int) -> VisualSimilarity:
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.momentum = None  # the plain average of all batches: features that tell pictures apart, untrained
     with torch.inference_mode():
-        model.train().embed(pixels)
-        gallery = Gallery(names, labels, model.eval().embed(pixels))
+        model.train().embed(torch.from_numpy(pixels))
+    network = TorchNetwork(model)
+    gallery = Gallery(names, labels, network.embed(pixels))
     kinds = ((drawn_picture, range(100, 130)), (drawn_picture, range(130, 190)), (noise, range(100, 160)))
     fit, calibration, outliers = (
-        torch.stack([processor.resize(draw(number)) for number in numbers]) for draw, numbers in kinds
+        table_of(np.stack([processor.resize(draw(number)) for number in numbers])) for draw, numbers in kinds
     )
     detector = DetectorFit.measure(
-        gallery, model, processor, fit=fit, calibration=calibration, outliers=outliers
+        gallery, network, processor, fit=fit, calibration=calibration, outliers=outliers
     ).detector()
     return VisualSimilarity(model, processor, gallery, detector)
 

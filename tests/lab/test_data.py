@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
 from lab.data import (
-    ImageSet,
-    Outliers,
+    hashes_of,
+    labels_of,
     left_out_labels,
     load_images,
     load_outliers,
     load_source,
     local_paths,
     outlier_part,
+    targets_of,
 )
 from tests.builders import drawn_pictures, write_pictures
 from visim_models import CAR_CLASSES, DataError, ImageProcessor, ImageSourceError, VisimError
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS
 
 SMALL = ImageProcessor(size=12)
@@ -43,25 +43,25 @@ def zipped(folder: Path, archive: Path) -> Path:
 def test_names_labels_pixels_and_hashes(folder: Path) -> None:
     found = load_images(folder, ImageProcessor(size=48), quiet=True)
     assert found.file_names == [f"{label}/{n:04d}.png" for label in sorted(CAR_CLASSES) for n in range(3)]
-    assert found.labels == [label for label in sorted(CAR_CLASSES) for _ in range(3)]
-    assert (found.pixels.shape, found.pixels.dtype, len(found)) == ((12, 3, 48, 48), torch.uint8, 12)
+    assert labels_of(found) == [label for label in sorted(CAR_CLASSES) for _ in range(3)]
+    assert (found["pixels"].shape, found["pixels"].dtype, len(found)) == ((12, 3, 48, 48), np.uint8, 12)
     sedan = found.file_names.index("sedan/0001.png")
     expected = drawn_pictures(2, seed=1 + CAR_CLASSES.index("sedan"))[1]
-    assert np.array_equal(found.pixels[sedan].permute(1, 2, 0), expected)
-    assert found.sha256[sedan] == hashlib.sha256((folder / "sedan" / "0001.png").read_bytes()).hexdigest()
+    assert np.array_equal(found["pixels"][sedan].transpose(1, 2, 0), expected)
+    assert hashes_of(found)[sedan] == hashlib.sha256((folder / "sedan" / "0001.png").read_bytes()).hexdigest()
 
 
 def test_a_zip_is_as_good_as_its_folder(folder: Path, tmp_path: Path) -> None:
     archive = zipped(folder, tmp_path / "pictures.zip")
     one, other = load_images(folder, SMALL, quiet=True), load_images(archive, SMALL, quiet=True)
-    assert (one.file_names, one.labels, one.sha256) == (other.file_names, other.labels, other.sha256)
-    assert torch.equal(one.pixels, other.pixels)
+    assert (one.file_names, hashes_of(one)) == (other.file_names, hashes_of(other))
+    assert np.array_equal(one["pixels"], other["pixels"])
 
 
 def test_the_label_is_the_whole_folder(tmp_path: Path) -> None:
     for place in ("", "watch/mens", "watch/womens"):
         write_pictures(tmp_path / place, 1, classes=["."])
-    assert load_images(tmp_path, SMALL, quiet=True).labels == ["", "watch/mens", "watch/womens"]
+    assert labels_of(load_images(tmp_path, SMALL, quiet=True)) == ["", "watch/mens", "watch/womens"]
 
 
 def test_damaged_files_are_left_out_and_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +76,7 @@ def test_damaged_files_are_left_out_and_counted(folder: Path, capsys: pytest.Cap
 def test_limit_takes_of_every_class(folder: Path) -> None:
     found = load_images(folder, SMALL, limit=4, quiet=True)
     assert len(found) == 4
-    assert set(found.labels) == set(CAR_CLASSES)
+    assert set(labels_of(found)) == set(CAR_CLASSES)
     assert len(load_images(folder, SMALL, limit=1000, quiet=True)) == 12
 
 
@@ -86,12 +86,11 @@ def test_a_limit_of_nothing(folder: Path, limit: int) -> None:
         load_images(folder, SMALL, limit=limit, quiet=True)
 
 
-def test_only_some_are_kept_by_their_content(folder: Path) -> None:
-    every = load_images(folder, SMALL, quiet=True)
-    wanted = set(every.sha256[2:5])
-    assert load_images(folder, SMALL, keep=wanted.__contains__, quiet=True).sha256 == every.sha256[2:5]
-    nothing = load_images(folder, SMALL, keep=lambda _: False, quiet=True)
-    assert (len(nothing), nothing.pixels.shape) == (0, (0, 3, 12, 12))
+def test_only_some_are_chosen_by_their_name(folder: Path) -> None:
+    suvs = load_images(folder, SMALL, choose=lambda name: name.startswith("suv/"), quiet=True)
+    assert labels_of(suvs) == ["suv"] * 3
+    nothing = load_images(folder, SMALL, choose=lambda _: False, quiet=True)
+    assert (len(nothing), nothing["pixels"].shape, hashes_of(nothing)) == (0, (0, 3, 12, 12), [])
 
 
 def test_sources_that_are_none(tmp_path: Path) -> None:
@@ -120,21 +119,12 @@ def test_a_damaged_member_of_a_zip_is_left_out(folder: Path, tmp_path: Path) -> 
     assert len(load_images(archive, SMALL, quiet=True)) == 11
 
 
-def test_subset_concatenation_and_targets() -> None:
-    pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 2, 2)
-    images = ImageSet(["a/0", "b/0", "a/1", "c/0"], ["a", "b", "a", "c"], pixels, ["1", "2", "3", "4"])
-    part = images.subset([3, 0])
-    assert (part.file_names, part.labels, part.sha256) == (["c/0", "a/0"], ["c", "a"], ["4", "1"])
-    assert part.pixels[:, 0, 0, 0].tolist() == [3, 0]
-    assert images.targets(["c", "b", "a"]).tolist() == [2, 1, 2, 0]
+def test_targets() -> None:
+    images = PictureTable(["a/0", "b/0", "a/1", "c/0"], {})
+    assert targets_of(images, ["c", "b", "a"]).tolist() == [2, 1, 2, 0]
     with pytest.raises(DataError, match="'c'"):
-        images.targets(["a", "b"])
-    nothing = images.subset([])
-    assert (len(nothing), nothing.targets(["a"]).dtype) == (0, torch.int64)
-    both = ImageSet.concatenate([part, nothing, images])
-    assert both.file_names == ["c/0", "a/0", *images.file_names]
-    assert both.sha256 == ["4", "1", *images.sha256]
-    assert both.pixels[:, 0, 0, 0].tolist() == [3, 0, 0, 1, 2, 3]
+        targets_of(images, ["a", "b"])
+    assert targets_of(images.subset([]), ["a"]).dtype == np.int64
 
 
 def test_orientation_and_modes_are_those_of_a_query(tmp_path: Path) -> None:
@@ -144,8 +134,8 @@ def test_orientation_and_modes_are_those_of_a_query(tmp_path: Path) -> None:
     exif[0x0112] = 6
     picture.save(file, format="PNG", exif=exif)
     (tmp_path / "x" / "a.png").write_bytes(file.getvalue())
-    found = load_images(tmp_path, SMALL, quiet=True).pixels[0]
-    assert torch.equal(SMALL.normalize(found), SMALL(file.getvalue()))
+    found = load_images(tmp_path, SMALL, quiet=True)["pixels"][0]
+    assert np.array_equal(SMALL.normalize(found), SMALL(file.getvalue()))
 
 
 class FakeCifar10:
@@ -164,10 +154,8 @@ def test_torchvisions_download_is_a_source(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCifar10)
     found = load_source("cifar10", SMALL)
     assert found.file_names == ["airplane/0000.jpg", "cat/0000.jpg", "cat/0001.jpg"]
-    assert torch.equal(found.pixels[1], torch.from_numpy(FakeCifar10.data[0]).permute(2, 0, 1))
-    assert len(set(found.sha256)) == 3
-    kept = load_source("cifar10", SMALL, keep=lambda sha256: sha256 == found.sha256[2])
-    assert kept.file_names == ["cat/0001.jpg"]
+    assert np.array_equal(found["pixels"][1], FakeCifar10.data[0].transpose(2, 0, 1))
+    assert len(set(hashes_of(found))) == 3
     assert load_source("cifar10", SMALL, limit=2).file_names == ["airplane/0000.jpg", "cat/0001.jpg"]
 
 
@@ -177,7 +165,7 @@ def test_paths_on_this_machine() -> None:
 
 def test_the_real_zips(shared_data: Path) -> None:
     cars = load_images(shared_data / "cars" / "photos.zip", SMALL, limit=8, quiet=True)
-    assert set(cars.labels) == set(CAR_CLASSES)
+    assert set(labels_of(cars)) == set(CAR_CLASSES)
 
 
 DRAWN = len(SYNTHETIC_KINDS)
@@ -194,22 +182,23 @@ def _draw_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.data._PER_KIND", 3)
 
 
-def byte_rows(pixels: Tensor) -> set[bytes]:
-    return {picture.numpy().tobytes() for picture in pixels}
-
-
-def photographs(found: Outliers) -> set[bytes]:
-    """The pictures of the first source; what is drawn comes after them."""
-    return byte_rows(found.pixels[: found.sources[0]["pictures"]])
+def photographs(found: PictureTable) -> set[bytes]:
+    return {
+        picture.tobytes()
+        for picture, kind in zip(found["pixels"], labels_of(found), strict=True)
+        if not kind.startswith("drawn")
+    }
 
 
 def test_a_kind_is_for_one_purpose(things: Path) -> None:
     parts = {part: load_outliers([things], 16, part=part, seed=0) for part in ("train", "fit", "report")}
-    kinds = {part: {kind for kind in found.kinds if not kind.startswith("drawn")} for part, found in parts.items()}
+    kinds = {
+        part: {kind for kind in labels_of(found) if not kind.startswith("drawn")} for part, (found, _) in parts.items()
+    }
     assert kinds == {part: {kind for kind in KINDS if outlier_part(kind) == part} for part in parts}
     assert all(kinds.values())
-    assert sum(found.sources[0]["pictures"] for found in parts.values()) == 4 * len(KINDS)
-    assert not photographs(parts["train"]) & photographs(parts["fit"])
+    assert sum(rows[0]["pictures"] for _, rows in parts.values()) == 4 * len(KINDS)
+    assert not photographs(parts["train"][0]) & photographs(parts["fit"][0])
 
 
 def test_kinds_are_dealt_out_in_shares() -> None:
@@ -224,41 +213,41 @@ def test_pictures_in_no_folder_are_each_a_kind(things: Path, tmp_path: Path) -> 
     for number, path in enumerate(sorted(things.rglob("*.png"))):
         (tmp_path / f"{number}.png").write_bytes(path.read_bytes())
     found = {part: load_outliers([tmp_path], 16, part=part, seed=0) for part in ("train", "fit", "report")}
-    assert sum(each.sources[0]["pictures"] for each in found.values()) == 4 * len(KINDS)
-    assert all(each.sources[0]["pictures"] for each in found.values())
+    counts = [rows[0]["pictures"] for _, rows in found.values()]
+    assert sum(counts) == 4 * len(KINDS)
+    assert all(counts)
 
 
 def test_what_is_recorded(things: Path) -> None:
-    found = load_outliers([things], 16, part="fit", seed=0, limit=2)
-    assert found.sources[0] == {"source": str(things), "part": "fit", "pictures": 2}
-    assert found.sources[1:] == [
-        {"source": f"drawn: {kind}", "part": "fit", "pictures": 2} for kind in SYNTHETIC_KINDS
-    ]  # fmt: skip
-    assert len(found) == len(found.kinds) == 2 + 2 * DRAWN
-    assert found.pixels.shape[1:] == (3, 16, 16)
+    found, rows = load_outliers([things], 16, part="fit", seed=0, limit=2)
+    assert rows[0] == {"source": str(things), "part": "fit", "pictures": 2}
+    assert rows[1:] == [{"source": f"drawn: {kind}", "part": "fit", "pictures": 2} for kind in SYNTHETIC_KINDS]
+    assert len(found) == 2 + 2 * DRAWN
+    assert set(labels_of(found)) >= {f"drawn: {kind}" for kind in SYNTHETIC_KINDS}
+    assert found["pixels"].shape[1:] == (3, 16, 16)
 
 
 def test_the_kinds_of_the_gallery_are_left_out(things: Path) -> None:
     assert left_out_labels(["cat", "accordion"]) == {"cat", "accordion"}
     assert left_out_labels(CAR_CLASSES) >= {*CAR_CLASSES, "automobile", "car_side"}
     part = outlier_part("automobile")
-    every, others = (
+    (_, every), (_, others) = (
         load_outliers([things], 16, part=part, seed=0, leave_out=leave_out)
         for leave_out in ((), left_out_labels(CAR_CLASSES))
     )
-    assert others.sources[0]["pictures"] == every.sources[0]["pictures"] - 4
+    assert others[0]["pictures"] == every[0]["pictures"] - 4
 
 
 def test_a_source_gives_at_most_so_many(things: Path) -> None:
-    assert load_outliers([things], 16, part="train", seed=0, per_source=3).sources[0]["pictures"] == 3
+    assert len(load_outliers([things], 16, part="train", seed=0, per_source=3)[0]) == 3
 
 
 def test_drawn_ones_are_for_the_fit_alone_and_follow_the_seed() -> None:
-    one, same, other = (load_outliers([], 16, part="fit", seed=seed, limit=3).pixels for seed in (0, 0, 1))
+    one, same, other = (load_outliers([], 16, part="fit", seed=seed, limit=3)[0]["pixels"] for seed in (0, 0, 1))
     assert len(one) == 3 * DRAWN
-    assert byte_rows(one) == byte_rows(same)
-    assert byte_rows(one) != byte_rows(other)
-    assert len(load_outliers([], 16, part="train", seed=0)) == 0
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert len(load_outliers([], 16, part="train", seed=0)[0]) == 0
 
 
 def test_a_source_that_is_missing(tmp_path: Path) -> None:

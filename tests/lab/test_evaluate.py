@@ -88,7 +88,7 @@ def test_another_network_sees_the_same_pictures(
     seen = repo.seen_by(str(small))
     assert seen.known.file_names == repo.known.file_names
     assert seen.part("test").file_names == repo.part("test").file_names
-    assert seen.part("test").pixels.shape[-1] == seen.similarity.processor.size
+    assert seen.part("test")["pixels"].shape[-1] == seen.similarity.processor.size
 
 
 def test_the_figures_of_an_autoencoder(drawn_data: Path, own_repo: Path) -> None:

@@ -2,16 +2,20 @@
 
 from itertools import chain, combinations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.fitting import DetectorFit, embed_images, fit_logistic, measure_against, measure_images
-from tests.builders import TINY_SIZE, drawn_pictures, tiny_autoencoder, tiny_similarity
+from lab.data import table_of
+from lab.fitting import DetectorFit, embed_images, fit_logistic, measure_images
+from tests.builders import TINY_SIZE, drawn_table, tiny_autoencoder, tiny_similarity
 from visim_models import Gallery, ImageProcessor
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.synthetic import synthetic_outliers
-from visim_models.ood import PROBE
+from visim_models.models import TorchNetwork
+from visim_models.ood import PROBE, OutOfDistributionDetector
 
 PROCESSOR = ImageProcessor(size=TINY_SIZE)
 PENALTY = 1e-3
@@ -26,6 +30,12 @@ def two_sides(seed: int, width: int = 4) -> tuple[Tensor, Tensor]:
         side[:, 1] += 2 * side[:, 0]
     outside[:, -1] -= 1
     return inside, outside
+
+
+def fitted(inside: Tensor, outside: Tensor, *, is_non_negative: bool = False) -> tuple[Tensor, float]:
+    arrays = inside.numpy(), outside.numpy()
+    weight, bias = fit_logistic(*arrays, penalty=PENALTY, is_non_negative=is_non_negative)
+    return torch.from_numpy(weight), bias
 
 
 def objective(inside: Tensor, outside: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -46,14 +56,14 @@ def standardised(inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor, Tenso
 def test_no_weights_without_a_negative_one_are_better(seed: int) -> None:
     inside, outside = two_sides(seed)
     one, other, _ = standardised(inside, outside)
-    weight, bias = fit_logistic(one, other, penalty=PENALTY, is_non_negative=True)
+    weight, bias = fitted(one, other, is_non_negative=True)
     assert (weight >= 0).all()
     found = objective(one, other, weight.double(), torch.tensor(bias))
     # The best of all fits that use some of the inputs, and whose weights are not negative, is the constrained best.
     best = torch.inf
     for chosen in chain.from_iterable(combinations(range(4), size) for size in range(1, 5)):
         columns = list(chosen)
-        part, part_bias = fit_logistic(one[:, columns], other[:, columns], penalty=PENALTY)
+        part, part_bias = fitted(one[:, columns], other[:, columns])
         if (part >= 0).all():
             value = objective(one[:, columns], other[:, columns], part.double(), torch.tensor(part_bias))
             best = min(best, value.item())
@@ -63,16 +73,16 @@ def test_no_weights_without_a_negative_one_are_better(seed: int) -> None:
 def test_clipping_afterwards_would_be_worse() -> None:
     inside, outside = two_sides(0)
     one, other, _ = standardised(inside, outside)
-    free, free_bias = fit_logistic(one, other, penalty=PENALTY)
+    free, free_bias = fitted(one, other)
     assert (free < 0).any()
-    constrained, bias = fit_logistic(one, other, penalty=PENALTY, is_non_negative=True)
+    constrained, bias = fitted(one, other, is_non_negative=True)
     clipped = objective(one, other, free.double().clamp(min=0), torch.tensor(free_bias))
     assert objective(one, other, constrained.double(), torch.tensor(bias)) < clipped - 1e-3
 
 
 def test_a_logistic_regression_is_at_its_minimum_and_both_sides_weigh_the_same() -> None:
     inside, outside = two_sides(1)
-    weight, bias = fit_logistic(inside, outside, penalty=PENALTY)
+    weight, bias = fitted(inside, outside)
     one, other, std = standardised(inside, outside)
     free = (weight.double() * std).requires_grad_()
     mean = torch.cat([inside, outside]).double().mean(dim=0)
@@ -81,72 +91,79 @@ def test_a_logistic_regression_is_at_its_minimum_and_both_sides_weigh_the_same()
     assert free.grad is not None
     assert moved.grad is not None
     assert torch.cat([free.grad, moved.grad[None]]).abs().max() < 1e-4
-    doubled, _ = fit_logistic(inside, outside.repeat(2, 1), penalty=PENALTY)
+    doubled, _ = fitted(inside, outside.repeat(2, 1))
     assert not torch.allclose(doubled, torch.zeros(4))
 
 
-def pictures(count: int, seed: int) -> Tensor:
-    return torch.stack(
-        [torch.from_numpy(picture).permute(2, 0, 1) for picture in drawn_pictures(count, size=TINY_SIZE, seed=seed)]
-    )
+def pictures(count: int, seed: int) -> PictureTable:
+    return drawn_table(count, size=TINY_SIZE, seed=seed)
+
+
+def drawn(kind: str, count: int, seed: int = 0) -> PictureTable:
+    return table_of(synthetic_outliers(kind, count, TINY_SIZE, seed=seed))
 
 
 @pytest.fixture(scope="module")
-def known() -> Gallery:
-    embeddings = embed_images(tiny_autoencoder(), PROCESSOR, pictures(40, seed=1))
+def network() -> TorchNetwork:
+    return TorchNetwork(tiny_autoencoder())
+
+
+@pytest.fixture(scope="module")
+def known(network: TorchNetwork) -> Gallery:
+    embeddings = embed_images(network, PROCESSOR, pictures(40, seed=1)["pixels"])
     return Gallery([f"{index}.png" for index in range(40)], ["x"] * 40, embeddings)
 
 
-NOISE = torch.from_numpy(synthetic_outliers("noise", 40, TINY_SIZE, seed=0))
-
-
-def test_the_calibration_scores_are_those_of_the_calibration_pictures(known: Gallery) -> None:
-    model, calibration = tiny_autoencoder(), pictures(50, seed=3)
-    detector = DetectorFit.measure(
-        known, model, PROCESSOR, fit=pictures(30, seed=2), calibration=calibration, outliers=NOISE
+def detector_of(
+    known: Gallery, network: TorchNetwork, *, outliers: PictureTable, calibration: PictureTable
+) -> OutOfDistributionDetector:
+    fit = pictures(60, seed=2)
+    return DetectorFit.measure(
+        known, network, PROCESSOR, fit=fit, calibration=calibration, outliers=outliers
     ).detector()
-    expected = detector.score(measure_against(known, model, PROCESSOR, calibration)).sort().values
-    torch.testing.assert_close(detector.calibration_scores, expected)
+
+
+def test_the_calibration_scores_are_those_of_the_calibration_pictures(known: Gallery, network: TorchNetwork) -> None:
+    calibration = pictures(50, seed=3)
+    detector = detector_of(known, network, outliers=drawn("noise", 40), calibration=calibration)
+    measured = measure_images(calibration, network=network, processor=PROCESSOR, gallery=known)
+    expected = np.sort(detector.score(measured.measured, measured["embeddings"]))
+    np.testing.assert_allclose(detector.calibration_scores, expected, rtol=1e-5)
     assert set(detector.weightings) == {
         "top_distance", "neighbour_distance", "embedding_norm", "reconstruction_error", PROBE
     }  # fmt: skip
     assert all(each.weight >= 0 for each in detector.weightings.values())
 
 
-def test_calibration_pictures_decide_over_nothing_but_the_p_values(known: Gallery) -> None:
+def test_calibration_pictures_decide_over_nothing_but_the_p_values(known: Gallery, network: TorchNetwork) -> None:
     one, other = (
-        DetectorFit.measure(
-            known, tiny_autoencoder(), PROCESSOR,
-            fit=pictures(30, seed=2), calibration=pictures(20, seed=seed), outliers=NOISE,
-        ).detector()
-        for seed in (3, 4)
-    )  # fmt: skip
+        detector_of(known, network, outliers=drawn("noise", 40), calibration=pictures(20, seed=seed)) for seed in (3, 4)
+    )
     assert one.weightings == other.weightings
     assert one.probe_weight is not None
     assert other.probe_weight is not None
-    assert torch.equal(one.probe_weight, other.probe_weight)
-    assert not torch.equal(one.calibration_scores, other.calibration_scores)
+    assert np.array_equal(one.probe_weight, other.probe_weight)
+    assert not np.array_equal(one.calibration_scores, other.calibration_scores)
 
 
-def test_strange_pictures_score_higher(known: Gallery) -> None:
-    model, pages = tiny_autoencoder(), torch.from_numpy(synthetic_outliers("text", 80, TINY_SIZE, seed=0))
-    detector = DetectorFit.measure(
-        known, model, PROCESSOR, fit=pictures(60, seed=2), calibration=pictures(60, seed=3), outliers=pages
-    ).detector()
-    fresh = torch.from_numpy(synthetic_outliers("text", 40, TINY_SIZE, seed=77))
-    strange = detector.verdicts(measure_against(known, model, PROCESSOR, fresh))
-    usual = detector.verdicts(measure_against(known, model, PROCESSOR, pictures(60, seed=5)))
-    assert sum(verdict.is_ood for verdict in strange) >= 20  # of 40: the network is untrained
-    assert sum(verdict.is_ood for verdict in usual) <= 9  # of 60, set for 3
+def test_strange_pictures_score_higher(known: Gallery, network: TorchNetwork) -> None:
+    detector = detector_of(known, network, outliers=drawn("text", 80), calibration=pictures(60, seed=3))
+
+    def called_strange(pictures: PictureTable) -> int:
+        found = measure_images(pictures, network=network, processor=PROCESSOR, gallery=known)
+        return sum(verdict.is_ood for verdict in detector.verdicts(found.measured, found["embeddings"]))
+
+    assert called_strange(drawn("text", 40, seed=77)) >= 20  # of 40: the network is untrained
+    assert called_strange(pictures(60, seed=5)) <= 9  # of 60, set for 3
 
 
 def test_measured_as_a_query_is() -> None:
-    similarity = tiny_similarity()
-    shown = pictures(5, seed=9)
-    batch = measure_images(similarity, shown)
-    single = similarity.measure(similarity.processor.normalize(shown))
-    torch.testing.assert_close(batch.embeddings, single.embeddings)
-    assert batch.values.keys() == single.values.keys()
-    for name, values in single.values.items():
-        torch.testing.assert_close(batch.values[name], values, msg=name)
-    torch.testing.assert_close(embed_images(similarity.model, similarity.processor, shown), single.embeddings)
+    similarity, shown = tiny_similarity(), pictures(5, seed=9)
+    network, processor = similarity.network, similarity.processor
+    batch = measure_images(shown, network=network, processor=processor, gallery=similarity.gallery)
+    values, embeddings = similarity.measure(processor.normalize(shown["pixels"]))
+    np.testing.assert_allclose(batch["embeddings"], embeddings, rtol=1e-5, atol=1e-6)
+    assert batch.measured.keys() == values.keys()
+    for name, value in values.items():
+        np.testing.assert_allclose(batch.measured[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert batch.file_names == shown.file_names

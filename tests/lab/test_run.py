@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from lab.data import ImageSet
 from lab.run import ABOUT_KEYS, TrainingRecord, TrainingRun, command_line, read_about, source_row
 from lab.splits import Split
 from tests.builders import edit_json, files_of, tiny_autoencoder
 from visim_models import DataError, ImageProcessor, OutputError, VisimError
+from visim_models.galleries.picture_table import PictureTable, hash_array
 
 HASHES = [hashlib.sha256(bytes([number])).hexdigest() for number in range(4)]
 SPLIT = Split(dict(zip(HASHES, ["train", "train", "test", "fit"], strict=True)))
@@ -248,7 +247,8 @@ def test_a_missing_or_damaged_record_is_refused(tmp_path: Path) -> None:
 def test_a_source_with_its_classes_and_parts() -> None:
     hashes = [hashlib.sha256(bytes([number])).hexdigest() for number in range(5)]
     labels = ["x", "y", "x", "x", "y", "x"]
-    images = ImageSet(list("abcdef"), labels, torch.zeros(6, 3, 1, 1), [*hashes, hashes[0]])
+    names = [f"{label}/{number}.png" for number, label in enumerate(labels)]
+    images = PictureTable(names, {"sha256": hash_array([*hashes, hashes[0]])})
     split = Split(dict(zip(hashes, ["train", "test", "train", "fit", "train"], strict=True)))
     assert source_row("my.zip", images, split) == {
         "source": "my.zip", "pictures": 6, "copies": 1, "classes": {"x": 4, "y": 2},

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from lab.data import ImageSet
-from lab.splits import HELD_OUT, PARTS, Shares, Split, deal, keep_one_of_each_group, split_images
-from tests.builders import drawn_pictures
+from lab.data import hashes_of
+from lab.splits import HELD_OUT, PARTS, Shares, Split, deal, extended, keep_one_of_each_group, split_images
+from tests.builders import drawn_table
 from visim_models import DataError
+from visim_models.galleries.picture_table import PictureTable, hash_array
 
 SHARES = Shares(test=0.2, calibration=0.1, fit=0.05, validation=0.05)
 NOBODY = Shares(test=0, calibration=0, fit=0, validation=0)
@@ -92,45 +92,27 @@ def test_no_share_is_nobody() -> None:
     assert parts_of(split, hashes) == {"train": 9}
 
 
-def images(count: int) -> ImageSet:
-    pixels = torch.stack([torch.from_numpy(picture).permute(2, 0, 1) for picture in drawn_pictures(count, size=32)])
-    return ImageSet([f"a/{index}.png" for index in range(count)], ["a"] * count, pixels, keys(count))
-
-
 def test_a_mirrored_picture_is_in_the_part_of_its_original() -> None:
-    originals = images(40)
-    mirrored = ImageSet([], [], originals.pixels.flip(-1), [sha256[::-1] for sha256 in originals.sha256])
-    both = ImageSet(
-        [*originals.file_names, *(f"b/{name}" for name in originals.file_names)],
-        ["a"] * 40 + ["b"] * 40,
-        torch.cat([originals.pixels, mirrored.pixels]),
-        [*originals.sha256, *mirrored.sha256],
-    )
-    split = split_images(both, SHARES, seed=0)
-    for one, other in zip(originals.sha256, mirrored.sha256, strict=True):
+    originals = drawn_table(40, size=32)
+    mirrored = drawn_table(40, size=32, seed=1, labels=["b"]).with_arrays(pixels=originals["pixels"][..., ::-1])
+    split = split_images(PictureTable.concatenate([originals, mirrored]), SHARES, seed=0)
+    for one, other in zip(hashes_of(originals), hashes_of(mirrored), strict=True):
         assert split.group_of(one) == split.group_of(other) is not None
         parts = {split.part_of(one), split.part_of(other)}
         assert len(parts) == 1 or parts == {"calibration", "unused"}
 
 
 def test_names_order_and_copies_of_the_files_do_not_matter() -> None:
-    found = images(40)
+    found = drawn_table(40, size=32)
     order = [*range(39, -1, -1), 3, 4]  # two of them twice
-    renamed = found.subset(order)
-    copies = ImageSet([f"other/{name}" for name in renamed.file_names], renamed.labels, renamed.pixels, renamed.sha256)
+    copies = found.subset(order).renamed([f"a/copy {index}.png" for index in order])
     assert split_images(copies, SHARES, seed=0).sha256 == split_images(found, SHARES, seed=0).sha256
 
 
 def test_plain_copies_are_one_content() -> None:
     """Two files of one content have nothing that a thumbnail could be compared by, and still are in one part."""
-    found = images(20)
-    plain = torch.full((2, 3, 32, 32), 90, dtype=torch.uint8)
-    both = ImageSet(
-        [*found.file_names, "a/x.png", "a/y.png"],
-        ["a"] * 22,
-        torch.cat([found.pixels, plain]),
-        [*found.sha256, "f" * 64, "f" * 64],
-    )
+    plain = {"pixels": np.full((2, 3, 32, 32), 90, np.uint8), "sha256": hash_array(["f" * 64] * 2)}
+    both = PictureTable.concatenate([drawn_table(20, size=32), PictureTable(["a/x.png", "a/y.png"], plain)])
     split = split_images(both, SHARES, seed=0)
     assert len(split) == 21
     assert split.part_of("f" * 64) in PARTS
@@ -138,19 +120,33 @@ def test_plain_copies_are_one_content() -> None:
 
 def test_what_is_kept_together_is_in_one_part() -> None:
     """The models of cars, say: whole ones are held out, whatever their near-duplicates are."""
-    pictures = torch.stack([torch.from_numpy(p).permute(2, 0, 1) for p in drawn_pictures(120, size=16)])
-    names = [f"suv/{index}.png" for index in range(120)]
-    images = ImageSet(names, ["suv"] * 120, pictures, keys(120))
-    models = {name: f"model {index % 12}" for index, name in enumerate(names) if index < 96}
+    images = drawn_table(120, size=16)
+    hashes = hashes_of(images)
+    models = {sha256: f"model {index % 12}" for index, sha256 in enumerate(hashes[:96])}
     split = split_images(images, SHARES, seed=0, kept_together=models)
     parts: dict[str, set[str | None]] = {}
-    for name, sha256 in zip(names, images.sha256, strict=True):
+    for sha256 in hashes:
         part = split.part_of(sha256)
-        parts.setdefault(models.get(name, name), set()).add("calibration" if part == "unused" else part)
+        parts.setdefault(models.get(sha256, sha256), set()).add("calibration" if part == "unused" else part)
     assert all(len(found) == 1 for found in parts.values())
     assert {part for found in parts.values() for part in found} >= {"train", "test", "calibration"}
-    unused = parts_of(split, images.sha256)["unused"]
-    assert unused < 5  # of one model many pictures calibrate: they are no near-duplicates
+    assert parts_of(split, hashes)["unused"] < 5  # of one model many pictures calibrate: they are no near-duplicates
+
+
+def test_a_split_is_extended_by_a_new_source_and_keeps_its_parts() -> None:
+    """A new picture that is an old one again is in its part; of a calibration picture it is not used."""
+    old, new = drawn_table(60, size=32), drawn_table(60, size=32, seed=500, labels=["b"])
+    split = split_images(old, SHARES, seed=0)
+    again = drawn_table(60, size=32, seed=2, labels=["b"]).with_arrays(pixels=old["pixels"])
+    every = PictureTable.concatenate([old, new, again])
+    found = extended(split, every, SHARES, seed=0, kept_together=dict.fromkeys(hashes_of(new)[:20], "one model"))
+    assert found.of(hashes_of(old)).parts == split.parts
+    assert found.has_exactly(hashes_of(every))
+    assert len({found.part_of(sha256) for sha256 in hashes_of(new)[:20]} - {"unused", "calibration"}) <= 1
+    assert set(parts_of(found, hashes_of(new))) >= {"train", "test", "fit", "calibration"}
+    for one, other in zip(hashes_of(old), hashes_of(again), strict=True):
+        part = split.part_of(one)
+        assert found.part_of(other) == ("unused" if part == "calibration" else part)
 
 
 def sha256(number: int) -> str:

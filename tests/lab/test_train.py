@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.data import load_images
+from lab.data import hashes_of, load_images
 from lab.recipes import Recipe
 from lab.run import TrainingRecord, TrainingRun
 from lab.splits import HELD_OUT, PARTS, Split
@@ -78,7 +78,7 @@ def test_run_checkpoint_and_model_name_the_split(run: Path) -> None:
 
 
 def test_the_split_has_every_picture_in_one_of_its_parts(run: Path, pictures: Path) -> None:
-    hashes = load_images(pictures, ImageProcessor(size=8), quiet=True).sha256
+    hashes = hashes_of(load_images(pictures, ImageProcessor(size=8), quiet=True))
     split = Split.read(run / "split.csv")
     assert split.has_exactly(hashes)
     counts = split.counts(hashes)
@@ -147,7 +147,7 @@ def test_the_split_of_an_earlier_run_holds_the_same_pictures_out(
     assert (tmp_path / "again" / "split.csv").read_bytes() == (run / "split.csv").read_bytes()
     assert train("autoencoder", pictures, tmp_path / "trial", *again, "--limit", "60") == 0
     trial, whole = (Split.read(folder / "split.csv") for folder in (tmp_path / "trial", run))
-    hashes = load_images(pictures, ImageProcessor(size=8), limit=60).sha256
+    hashes = hashes_of(load_images(pictures, ImageProcessor(size=8), limit=60))
     assert len(trial) == 60 < len(whole)
     assert [trial.part_of(sha256) for sha256 in hashes] == [whole.part_of(sha256) for sha256 in hashes]
     fewer = write_pictures(tmp_path / "fewer", 29, size=40)
@@ -264,7 +264,7 @@ def test_a_table_that_names_no_picture_is_an_error(
     table = tmp_path / "models.csv"
     table.write_text("file_name,model\nelsewhere/0001.png,a\n", encoding="utf-8")
     assert train("autoencoder", pictures, tmp_path / "run", "--keep-together", str(table), "model") == 2
-    assert "names none of the pictures" in capsys.readouterr().err
+    assert "must name the pictures of one source" in capsys.readouterr().err
     assert train("autoencoder", pictures, tmp_path / "run", "--keep-together", str(table), "colour") == 2
     assert "colour" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lab.data import ImageSet
+from lab.data import hashes_of
 from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
 from lab.splits import Split
 from tests.builders import edit_json, tiny_repo
 from visim_models.errors import DataError
+from visim_models.galleries.picture_table import PictureTable
 
 
-def contents(images: ImageSet) -> set[str]:
-    return set(images.sha256)
+def contents(images: PictureTable) -> set[str]:
+    return set(hashes_of(images))
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_pictures_without_near_duplicates_are_groups_of_their_own(car_repo: Path
     repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data))
     test = repo.part("test")
     assert len(set(repo.groups(test))) == len(test)
-    grouped = Split(dict.fromkeys(test.sha256, "test"), dict.fromkeys(test.sha256[:3], 5))
+    grouped = Split(dict.fromkeys(hashes_of(test), "test"), dict.fromkeys(hashes_of(test)[:3], 5))
     object.__setattr__(repo, "split", grouped)
     assert repo.groups(test)[:3] == [5, 5, 5]
     assert len(set(repo.groups(test))) == len(test) - 2

@@ -3,19 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 from lab.data import outlier_part
 from lab.evaluation.evaluated_repo import DataFolder, EvaluatedRepo
 from lab.evaluation.outliers import MeasuredParts, outlier_figures, outliers_of, strangeness_table
-from lab.tensors import Measured
 from visim_models import ImageProcessor, OutOfDistributionDetector
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.ood import Weighting
 
 
-def measured(*values: float) -> Measured:
-    return Measured(torch.ones(len(values), 514), {"x": torch.tensor(values)})
+def measured(*values: float) -> PictureTable:
+    arrays = {"embeddings": np.ones((len(values), 514), np.float32), "measured.x": np.array(values, np.float32)}
+    return PictureTable([""] * len(values), arrays)
 
 
 @pytest.fixture
@@ -30,14 +31,14 @@ def parts() -> MeasuredParts:
 
 @pytest.fixture
 def detector() -> OutOfDistributionDetector:
-    return OutOfDistributionDetector({"x": Weighting(1, 0, 1)}, calibration_scores=torch.arange(100.0))
+    return OutOfDistributionDetector({"x": Weighting(1, 0, 1)}, calibration_scores=np.arange(100.0))
 
 
 def test_outliers_are_of_the_reporting_half(drawn_data: Path, car_repo: Path, autoencoder_repo: Path) -> None:
     data = DataFolder(drawn_data, limit=24)
     kinds = dict(outliers_of(EvaluatedRepo.load(car_repo, data)))
     every = data.read("not_cars/imagenet.zip", ImageProcessor(size=100))
-    assert torch.equal(kinds["photographs"], every.pixels[8:])
+    assert np.array_equal(kinds["photographs"]["pixels"], every["pixels"][8:])
     assert len(kinds["animals"]) == 24
     drawn = ["noise", "plain", "gradient", "stripes", "text", "plot"]
     assert list(kinds) == ["photographs", "other_kinds", "animals", *drawn]
@@ -68,7 +69,7 @@ def test_a_drawn_kind_is_judged_by_a_detector_that_has_not_seen_it(
 ) -> None:
     repo = EvaluatedRepo.load(car_repo, DataFolder(drawn_data, limit=2))
     repo.similarity.ood = detector
-    blind = OutOfDistributionDetector({"x": Weighting(1, 0, 1)}, calibration_scores=torch.arange(1000.0))
+    blind = OutOfDistributionDetector({"x": Weighting(1, 0, 1)}, calibration_scores=np.arange(1000.0))
     figures = {figure.name: figure for figure in outlier_figures(repo, replace(parts, refitted={"noise": blind}))}
     assert figures["ood_found_at_5_noise"].value == 0
     assert figures["ood_false_alarms_at_5"].value == pytest.approx(9)

@@ -3,24 +3,26 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lab.data import ImageSet
+from lab.data import labels_of, table_of
 from lab.recipes import AutoencoderRecipe, ClassifierRecipe, Recipe
 from lab.run import TrainingRun
-from lab.training.augmentation import Augmentation
+from lab.training.augmentation import Augmentation, normalized
 from lab.training.autoencoder import AutoencoderObjective
 from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of
 from lab.training.loop import fit, load_checkpoint, save_checkpoint
-from tests.builders import TINY_NETWORK, drawn_pictures, edit_json, files_of
+from tests.builders import TINY_NETWORK, drawn_table, edit_json, files_of
 from visim_models import CAR_CLASSES, DataError, ImageProcessor
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import PretrainedModel
 
 CPU = torch.device("cpu")
@@ -41,11 +43,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def images(count: int, size: int, seed: int = 0) -> ImageSet:
-    labels = [CAR_CLASSES[index % 4] for index in range(count)]
-    pixels = torch.stack([torch.from_numpy(p).permute(2, 0, 1) for p in drawn_pictures(count, size=size, seed=seed)])
-    names = [f"{label}/{index}.png" for index, label in enumerate(labels)]
-    return ImageSet(names, labels, pixels, [f"{index:064x}" for index in range(count)])
+def images(count: int, size: int, seed: int = 0, labels: Sequence[str] = CAR_CLASSES) -> PictureTable:
+    return drawn_table(count, size=size, seed=seed, labels=labels)
+
+
+def outliers(count: int, size: int = 100) -> PictureTable:
+    return table_of(np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8))
 
 
 def objective(recipe: AutoencoderRecipe, seed: int = 0) -> AutoencoderObjective:
@@ -170,7 +173,7 @@ def test_the_loss_by_hand() -> None:
 
 def test_validation_and_psnr_by_hand() -> None:
     target = objective(PLAIN)
-    pixels = PLAIN.processor.normalize(target.validation_pixels)
+    pixels = normalized(PLAIN.processor, target.validation_pixels)
     with torch.inference_mode():
         losses, figures = target.validate(target.model.eval())
         errors = (target.model(pixels) - pixels).square().flatten(1).mean(dim=1)
@@ -199,7 +202,7 @@ def cars(outliers: Tensor, recipe: ClassifierRecipe = CARS) -> ClassifierObjecti
 
 
 def test_the_car_classifier_with_outliers(tmp_path: Path) -> None:
-    target = cars(torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8))
+    target = cars(outliers(5))
     views, targets = next(target.training_batches(0))
     assert (views.shape, targets.shape) == ((9, 3, 100, 100), (9, 5))
     torch.testing.assert_close(targets.sum(dim=1), torch.ones(9))
@@ -213,11 +216,11 @@ def test_the_car_classifier_with_outliers(tmp_path: Path) -> None:
 
 def test_a_recipe_without_outliers_needs_none() -> None:
     recipe = dataclasses.replace(CARS, outlier_share=0.0, label_smoothing=0.0)
-    target = cars(torch.empty(0, 3, 100, 100, dtype=torch.uint8), recipe)
+    target = cars(outliers(0), recipe)
     batch = next(target.training_batches(0))
     target.model.eval()
     with torch.no_grad():
-        logs = target.model(CARS.processor.normalize(batch[0]))
+        logs = target.model(normalized(CARS.processor, batch[0]))
         expected = -logs[torch.arange(6), batch[1].argmax(dim=1)].mean()
         assert target.training_loss(batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -235,8 +238,8 @@ class _Teacher(nn.Module):
         return torch.full((len(features), 6), -20.0).index_fill(1, torch.tensor([2]), 0.0)
 
 
-def with_vans(seed: int) -> ImageSet:
-    return dataclasses.replace(images(12, 100, seed), labels=[*(CAR_CLASSES * 2), "van", "van", "van", "van"])
+def with_vans(seed: int) -> PictureTable:
+    return images(12, 100, seed, labels=[*(CAR_CLASSES * 2), "van", "van", "van", "van"])
 
 
 def test_further_kinds_and_a_teacher_teach_the_features_alone(tmp_path: Path) -> None:
@@ -249,7 +252,7 @@ def test_further_kinds_and_a_teacher_teach_the_features_alone(tmp_path: Path) ->
     target = ClassifierObjective(
         with_vans(0),
         with_vans(1),
-        torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8),
+        outliers(5),
         taught,
         class_names=CAR_CLASSES,
         device=CPU,
@@ -271,12 +274,12 @@ def test_a_teachers_probabilities_are_learnt_in_place_of_the_labels(tmp_path: Pa
         )
         torch.manual_seed(0)
         target = ClassifierObjective(
-            with_vans(0), with_vans(1), torch.empty(0, 3, 100, 100, dtype=torch.uint8), recipe,
+            with_vans(0), with_vans(1), outliers(0), recipe,
             class_names=CAR_CLASSES, device=CPU, teacher=_Teacher(),
         )  # fmt: skip
         target.model.eval()
         views = torch.full((6, 3, 100, 100), 100.0)
-        logs = target.model(recipe.processor.normalize(views))[0]
+        logs = target.model(normalized(recipe.processor, views))[0]
         labels = torch.eye(6)[[0, 0, 1, 1, 2, 3]]
         by_hand = [-logs[label].item() for label in (0, 0, 1, 1, 2, 3)], [-logs[2].item()] * 6
         found = target.training_loss((views, labels)).item()
@@ -290,11 +293,11 @@ def test_a_teachers_probabilities_are_learnt_in_place_of_the_labels(tmp_path: Pa
 
 
 def test_a_teacher_tells_every_label_and_the_outliers(tmp_path: Path) -> None:
-    names = all_labels_of(with_vans(0).labels)
+    names = all_labels_of(labels_of(with_vans(0)))
     assert names == [*CAR_CLASSES, "van", "something else"]
-    outliers = torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8)
+    some = outliers(5)
     recipe = dataclasses.replace(CARS, outlier_weight=0.0)
-    target = ClassifierObjective(with_vans(0), with_vans(1), outliers, recipe, class_names=names, device=CPU)
+    target = ClassifierObjective(with_vans(0), with_vans(1), some, recipe, class_names=names, device=CPU)
     assert len(target.heads) == 0
     network = trained(target, recipe, tmp_path)
     assert network(torch.zeros(1, 3, 100, 100)).shape == (1, 6)
@@ -303,15 +306,15 @@ def test_a_teacher_tells_every_label_and_the_outliers(tmp_path: Path) -> None:
 
 
 def test_no_picture_to_validate_the_classes_on() -> None:
-    vans = dataclasses.replace(images(8, 100, seed=1), labels=["van"] * 8)
-    nothing = torch.empty(0, 3, 100, 100, dtype=torch.uint8)
+    vans = images(8, 100, seed=1, labels=["van"])
+    nothing = outliers(0)
     with pytest.raises(DataError, match="No held-out picture"):
         ClassifierObjective(images(12, 100), vans, nothing, CARS, class_names=CAR_CLASSES, device=CPU)
 
 
 def test_the_loss_of_a_further_kind_is_not_that_of_the_classes() -> None:
     recipe = dataclasses.replace(CARS, outlier_share=0.0, outlier_weight=0.0, label_smoothing=0.0)
-    nothing = torch.empty(0, 3, 100, 100, dtype=torch.uint8)
+    nothing = outliers(0)
     target = ClassifierObjective(with_vans(0), with_vans(1), nothing, recipe, class_names=CAR_CLASSES, device=CPU)
     target.model.eval()
     views, targets = 255 * torch.rand(3, 3, 100, 100), torch.eye(6)[[0, 1, 4]]
@@ -325,7 +328,7 @@ def test_a_small_classifier_starts_by_whitening(tmp_path: Path) -> None:
         network="cifar10-classifier", processor=ImageProcessor(size=32), epochs=1, batch_size=6, load_size=32
     )
     torch.manual_seed(0)
-    nothing = torch.empty(0, 3, 32, 32, dtype=torch.uint8)
+    nothing = outliers(0, 32)
     target = ClassifierObjective(
         images(12, 32), images(8, 32, seed=1), nothing, recipe, class_names=CAR_CLASSES, device=CPU
     )
@@ -338,13 +341,11 @@ def test_a_small_classifier_starts_by_whitening(tmp_path: Path) -> None:
 
 def test_classes_of_ones_own(tmp_path: Path) -> None:
     names = ["cabriolet", "estate", "van"]
-    images_of = [
-        dataclasses.replace(images(12, 100, seed), labels=[names[i % 3] for i in range(12)]) for seed in (0, 1)
-    ]
+    images_of = [images(12, 100, seed, labels=names) for seed in (0, 1)]
     torch.manual_seed(0)
     target = ClassifierObjective(
         *images_of,
-        torch.randint(0, 256, (5, 3, 100, 100), dtype=torch.uint8),
+        outliers(5),
         CARS,
         class_names=names,
         device=CPU,
