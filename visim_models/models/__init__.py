@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from visim_models.models.base import Classifier, PretrainedModel
     from visim_models.models.car_classifier import CAR_CLASSES, CarClassifier, CarFeatureExtractor
     from visim_models.models.cifar10_classifier import CIFAR10_CLASSES, Cifar10Classifier
-    from visim_models.models.registry import MODEL_TYPES, load_model
     from visim_models.models.timm_backbone import TimmBackbone
-    from visim_models.models.torch_network import TorchNetwork
+    from visim_models.models.torch_network import MODEL_TYPES, TorchNetwork, load_model
 
 __all__ = [
     "CAR_CLASSES",
@@ -38,9 +37,8 @@ _HOMES = {
     "base": ("Classifier", "PretrainedModel"),
     "car_classifier": ("CAR_CLASSES", "CarClassifier", "CarFeatureExtractor"),
     "cifar10_classifier": ("CIFAR10_CLASSES", "Cifar10Classifier"),
-    "registry": ("MODEL_TYPES", "load_model"),
     "timm_backbone": ("TimmBackbone",),
-    "torch_network": ("TorchNetwork",),
+    "torch_network": ("MODEL_TYPES", "TorchNetwork", "load_model"),
 }
 """Module -> its public names, for which torch is imported."""
 

@@ -55,8 +55,8 @@ class Cifar10Classifier(PretrainedModel):
         return F.log_softmax(_SCALE * self.head(features), dim=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed pictures: (N, 3, 32, 32) pixels -> (N, 256) features."""
-        return self.embed(pixels)
+        """Classify pictures: (N, 3, 32, 32) pixels -> (N, C) log-probabilities, in the order of `class_names`."""
+        return self.classify(self.embed(pixels))
 
     @property
     def class_names(self) -> list[str]:

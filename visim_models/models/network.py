@@ -125,7 +125,6 @@ def load_network(repo: RepoFolder, *, backend: str = "torch", device: str = "cpu
 
         return OnnxNetwork.load(repo, device=device)
     check_torch()
-    from visim_models.models.registry import load_model
-    from visim_models.models.torch_network import TorchNetwork
+    from visim_models.models.torch_network import TorchNetwork, load_model
 
     return TorchNetwork(load_model(repo)).to(device)

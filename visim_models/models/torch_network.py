@@ -1,4 +1,4 @@
-"""A network of torch as a `Network`: the one path of a query, of a batch and of a gallery."""
+"""The networks of torch by the `model_type` of config.json, and each of them as a `Network`."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,11 +12,15 @@ from torch import Tensor
 from visim_models.errors import ConfigurationError, QueryError
 from visim_models.models.autoencoder import ConvolutionalAutoencoder
 from visim_models.models.base import Classifier, PretrainedModel
+from visim_models.models.car_classifier import CarFeatureExtractor
+from visim_models.models.cifar10_classifier import Cifar10Classifier
 from visim_models.models.network import Floats
-from visim_models.repo_folder import RepoDraft
+from visim_models.models.timm_backbone import TimmBackbone
+from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import one_line
+from visim_models.repo_folder.manifest import CONFIG
 
-__all__ = ["TorchNetwork", "device_of", "keep_freed_memory", "prepared"]
+__all__ = ["MODEL_TYPES", "TorchNetwork", "device_of", "keep_freed_memory", "load_model", "prepared"]
 
 _LARGEST_DYNAMIC_BLOCK: Final = 2**25 - 2**14
 """Just below glibc's DEFAULT_MMAP_THRESHOLD_MAX."""
@@ -24,6 +28,13 @@ _LARGEST_DYNAMIC_BLOCK: Final = 2**25 - 2**14
 _Model = TypeVar("_Model", bound=PretrainedModel)
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
+
+
+MODEL_TYPES: dict[str, type[PretrainedModel]] = {
+    model.model_type: model
+    for model in (ConvolutionalAutoencoder, CarFeatureExtractor, Cifar10Classifier, TimmBackbone)
+}
+"""`model_type` -> the network that a pipeline loads for it."""
 
 
 class TorchNetwork:
@@ -178,3 +189,20 @@ def keep_freed_memory() -> None:
     size, freed untouched, raises the limit for the rest of the process. Other allocators are not affected.
     """
     torch.empty(_LARGEST_DYNAMIC_BLOCK, dtype=torch.uint8)
+
+
+def load_model(repo: RepoFolder) -> PretrainedModel:
+    """Load the network of a repo folder, on the CPU, in float32 and evaluation mode.
+
+    Raises:
+        ConfigurationError: config.json is missing, names no network of visim, or has a missing, unknown or wrong key.
+        WeightsError: model.safetensors is missing, damaged, or of another network.
+    """
+    model_type = repo.json(CONFIG).get("model_type")
+    if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
+        raise ConfigurationError(
+            f"{repo / CONFIG}: model_type is {model_type!r}, but must be one of {sorted(MODEL_TYPES)}.",
+            path=repo / CONFIG,
+            key="model_type",
+        )
+    return MODEL_TYPES[model_type].from_pretrained(repo)

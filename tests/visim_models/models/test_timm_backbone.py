@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from visim_models import ConfigurationError, TimmBackbone, WeightsError
-from visim_models.models.registry import load_model
+from visim_models.models.torch_network import load_model
 from visim_models.repo_folder import RepoFolder
 
 timm = pytest.importorskip("timm")

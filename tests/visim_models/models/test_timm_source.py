@@ -18,8 +18,8 @@ from visim_models import (
     WeightsError,
 )
 from visim_models.galleries import build
-from visim_models.models.registry import load_model
 from visim_models.models.timm_source import is_timm_name, timm_repo
+from visim_models.models.torch_network import load_model
 
 timm = pytest.importorskip("timm")
 
