@@ -38,7 +38,7 @@ from visim_models.repo_folder.formats import read_json, read_text
 from visim_models.repo_folder.manifest import ABOUT, EMBEDDINGS, INDEX, METADATA
 from visim_models.search import ExactIndex, PictureTexts, SearchIndex
 from visim_models.search.engine import EngineAddress
-from visim_models.search.engine_index import EngineIndex
+from visim_models.search.milvus import EngineIndex
 from visim_models.search.results import Match
 from visim_models.sources.file_names import check_file_name
 

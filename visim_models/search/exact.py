@@ -26,6 +26,8 @@ _LEAST_SCORES = 2**22
 _SCANNED_AT_ONCE = 4096
 _BLOCKS = 512
 """Of the scores of a query, whose largest are found first; at least four times what is asked for."""
+_ROUNDING = 1e-5
+"""More than float32's rounding of a cosine."""
 
 
 class ExactIndex:
@@ -98,9 +100,11 @@ class ExactIndex:
             cosines *= self._inverse_norms
             cosines[:, left_out] = -np.inf
             for number, row in enumerate(cosines, start=start):
-                indices[number] = _best(row, count)
-                scores[number] = row[indices[number]]
-        return scores.clip(-1, 1), indices
+                among = _candidates(row, count)
+                found = self._exact_cosines(rows[number], among)
+                order = np.lexsort((among, -found))[:count]
+                scores[number], indices[number] = found[order], among[order]
+        return scores, indices
 
     def texts(self, indices: Indices) -> PictureTexts:
         """Return the texts of the pictures at these (n,) indices, in this order.
@@ -138,14 +142,23 @@ class ExactIndex:
         labels = () if label is None else self._texts.labels
         return np.array([index for index, found in enumerate(labels) if found != label], np.int64)
 
+    def _exact_cosines(self, query: Embeddings, indices: Indices) -> Embeddings:
+        """Return the (n,) cosines of a query, (D,) of length 1, with some pictures; copies of one have the same.
+
+        A matrix product rounds a row as its index in the matrix wants it.
+        """
+        products = np.multiply(self.embeddings[indices], query, dtype=np.float64).sum(axis=1)  # (n,)
+        found: Embeddings = (products * self._inverse_norms[indices]).clip(-1, 1).astype(np.float32)
+        return found
+
     def _products(self, rows: Embeddings) -> Embeddings:
         """Multiply (B, D) queries with all embeddings: (B, N) inner products."""
         products: Embeddings = (self.embeddings @ rows[0])[None] if len(rows) == 1 else rows @ self.embeddings.T
         return products
 
 
-def _best(cosines: Embeddings, count: int) -> Indices:
-    """Find the `count` largest of (N,) cosines: their (k,) indices, the largest first; of equal ones the lowest first.
+def _candidates(cosines: Embeddings, count: int) -> Indices:
+    """Return the rising indices of the `count` largest of (N,) cosines, and of all that rounding may have put below.
 
     The largest of each of many blocks are found first, which needs one pass: at least `count` cosines are as large as
     the `count`th of them, and few are.
@@ -154,12 +167,10 @@ def _best(cosines: Embeddings, count: int) -> Indices:
     length = len(cosines) // blocks
     if length > 1:
         peaks = cosines[: blocks * length].reshape(blocks, length).max(axis=1)
-        among = np.flatnonzero(cosines >= np.partition(peaks, blocks - count)[blocks - count])  # rising
+        least = np.partition(peaks, blocks - count)[blocks - count]
     else:
-        among = np.arange(len(cosines))
-    order = np.argsort(-cosines[among], kind="stable")[:count]
-    best: Indices = among[order]
-    return best
+        least = np.partition(cosines, len(cosines) - count)[len(cosines) - count]
+    return np.flatnonzero((cosines >= least - _ROUNDING) & (cosines > -np.inf))
 
 
 def _inverse_norms(embeddings: Embeddings) -> Embeddings:

@@ -5,38 +5,48 @@ a name of its own and gets its alias, by which galleries name it, only when it i
 half filled, and a build that is killed changes nothing.
 """
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from visim_models.errors import EngineError, GalleryMismatchError, QueryError
-from visim_models.search.engine import EngineAddress, checked_parameters
+from visim_models.errors import EngineError, GalleryError, GalleryMismatchError, QueryError
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import INDEX
+from visim_models.search.engine import EngineAddress, IndexSettings, checked_parameters
 from visim_models.search.index import (
     Embeddings,
     Indices,
     PictureTexts,
     Queries,
     Scores,
+    SearchIndex,
     check_width,
     checked_queries,
     clamped_top_k,
 )
 from visim_models.search.milvus_client import SECONDS_A_QUERY, MilvusConnection
-from visim_models.search.milvus_rows import (
-    ROWS_AT_ONCE,
-    TEXT_FIELDS,
-    collection_schema,
-    parts_of,
-    quoted,
-    rows_at_once,
-    sorted_hits,
-    texts_of,
-)
 
-__all__ = ["MilvusIndex"]
+__all__ = ["EngineIndex", "MilvusIndex"]
+
+_ROWS_AT_ONCE: Final = 2000
+_TEXT_FIELDS: Final = ["file_name", "label", "columns"]
+_BYTES_AT_ONCE: Final = 16 * 2**20
+"""Of the numbers of one insert: Milvus takes 64 MiB in all."""
+_LONGEST_TEXT: Final = 65_535
+_LONGEST_COLUMNS: Final = 65_536
+"""Most bytes of a text, and of all further columns of a picture; milvus-lite would take more."""
+_DIGITS: Final = 6
+"""Of a score: below, engines differ, and give copies of one picture different scores."""
+_TIES: Final = 16
+"""Matches that are asked for beyond those that are wanted: an engine gives any of those that score the same."""
+
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 _QUERIES_AT_ONCE: Final = 64
 _MOST_MATCHES: Final = 16_384  # Milvus gives no more
@@ -74,6 +84,7 @@ class MilvusIndex:
         self.parameters = checked_parameters(kind, parameters or {})
         self._engine = MilvusConnection(address, timeout=timeout)
         self._is_ready = self._is_changed = False
+        self._next = secrets.randbits(62)
 
     @classmethod
     def create(
@@ -93,7 +104,7 @@ class MilvusIndex:
         """
         name = f"{alias}_{secrets.token_hex(4)}"
         made = cls(address, name, width=width, kind=kind, parameters=parameters, count=0, timeout=timeout)
-        schema = collection_schema(made._engine, width)
+        schema = _collection_schema(made._engine, width)
         made._engine.call("create_collection", name, schema=schema)
         made._is_changed = True
         return made
@@ -115,7 +126,7 @@ class MilvusIndex:
     def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
         """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices.
 
-        The indices rise from a random number, so that those of one collection mean nothing in another.
+        The indices rise from a random number on, so that those of one collection mean nothing in another.
 
         Raises:
             GalleryMismatchError: the embeddings are of another width.
@@ -123,9 +134,10 @@ class MilvusIndex:
             EngineError: the engine cannot be reached, or refuses them.
         """
         check_width(embeddings, self.width)
-        indices = secrets.randbits(62) + np.arange(len(embeddings))  # (N,)
+        indices = self._next + np.arange(len(embeddings))  # (N,)
+        self._next += len(embeddings)
         rows = np.asarray(embeddings, np.float32)
-        for part in parts_of(indices, rows, texts):
+        for part in _parts_of(indices, rows, texts):
             self._change("insert", part)
         return indices
 
@@ -148,17 +160,18 @@ class MilvusIndex:
         """
         rows = checked_queries(queries, self.width)  # (Q, D)
         count = clamped_top_k(top_k, min(len(self), _MOST_MATCHES))
+        asked = min(count + _TIES, _MOST_MATCHES)
         found: list[Any] = []
         for start in range(0, len(rows), _QUERIES_AT_ONCE):
             found += self._ask(
                 "search",
                 data=list(rows[start : start + _QUERIES_AT_ONCE]),
-                limit=count,
-                filter="" if label is None else f"label == {quoted(label)}",
+                limit=asked,
+                filter="" if label is None else f"label == {_quoted(label)}",
                 output_fields=["id"],
-                search_params={"params": self._asked_with(count)},
+                search_params={"params": self._asked_with(asked)},
             )
-        return sorted_hits(found, count)
+        return _sorted_hits(found, count)
 
     def texts(self, indices: Indices) -> PictureTexts:
         """Return the texts of the pictures at these (n,) indices, in this order.
@@ -169,13 +182,13 @@ class MilvusIndex:
         """
         wanted: list[int] = indices.tolist()
         rows: dict[int, Any] = {}
-        for start in range(0, len(wanted), ROWS_AT_ONCE):
-            part = wanted[start : start + ROWS_AT_ONCE]
-            found = self._ask("query", filter=f"id in {part}", output_fields=["id", *TEXT_FIELDS])
+        for start in range(0, len(wanted), _ROWS_AT_ONCE):
+            part = wanted[start : start + _ROWS_AT_ONCE]
+            found = self._ask("query", filter=f"id in {part}", output_fields=["id", *_TEXT_FIELDS])
             rows |= {row["id"]: row for row in found}
         if gone := [index for index in wanted if index not in rows]:
             raise QueryError(f"The gallery has no picture {gone[0]} any more: search again.")
-        return texts_of([rows[index] for index in wanted])
+        return _texts_of([rows[index] for index in wanted])
 
     def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
         """Return the (D,) embedding of a picture.
@@ -184,7 +197,7 @@ class MilvusIndex:
             QueryError: there is no such picture.
             EngineError: the engine does not answer within the deadline.
         """
-        found = self._ask("query", filter=f"file_name == {quoted(file_name)}", output_fields=["embedding"], limit=1)
+        found = self._ask("query", filter=f"file_name == {_quoted(file_name)}", output_fields=["embedding"], limit=1)
         if not found:
             raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name")
         embedding: npt.NDArray[np.float32] = np.asarray(found[0]["embedding"], np.float32)
@@ -198,10 +211,10 @@ class MilvusIndex:
         """
         self._make_ready()
         for rows in self._engine.rows(
-            self.collection, at_once=rows_at_once(self.width), fields=[*TEXT_FIELDS, "embedding"]
+            self.collection, at_once=_rows_at_once(self.width), fields=[*_TEXT_FIELDS, "embedding"]
         ):
             embeddings = np.asarray([row["embedding"] for row in rows], np.float32)  # (n, D)
-            yield embeddings, texts_of(rows)
+            yield embeddings, _texts_of(rows)
 
     def publish(self, alias: str) -> None:
         """Give this collection the alias in one step, and drop the collection that had it.
@@ -289,3 +302,155 @@ class MilvusIndex:
         """Return the parameters of a search: it looks at no fewer than it must find."""
         names = self.parameters.keys() - set(_BUILT_WITH[self.kind])
         return {name: max(self.parameters[name], count) for name in names}
+
+
+@dataclass(frozen=True)
+class EngineIndex:
+    """An index in an engine.
+
+    Attributes:
+        settings: how the repo names it.
+        index: searches it.
+    """
+
+    settings: IndexSettings
+    index: SearchIndex
+
+    @classmethod
+    def load(
+        cls, repo: RepoFolder, header: Mapping[str, str], width: int, address: EngineAddress | None
+    ) -> Self | None:
+        """Load the index of a repo folder's gallery; None where the gallery is in memory. The engine is not asked yet.
+
+        Args:
+            repo: the repo folder.
+            header: of its embeddings, with the hashes of the weights and the processor.
+            width: D, the length of its embeddings.
+            address: where the engine is; by default where VISIM_INDEX_URI says.
+
+        Raises:
+            ConfigurationError: index.json does not fit.
+            GalleryMismatchError: the index is of other weights, another processor or another width.
+            EngineError: nobody says where the engine is.
+            MissingExtraError: the engine's client is not installed.
+        """
+        settings = IndexSettings.load(repo)
+        if settings is None:
+            return None
+        settings.check_hashes(header.get("weights_sha256", ""), header.get("processor_sha256", ""))
+        if settings.width != width:
+            raise GalleryMismatchError(
+                f"{repo / INDEX} is of embeddings of {settings.width} numbers, the gallery's have {width}: "
+                "build it again.",
+                path=repo / INDEX,
+            )
+        found = address or EngineAddress.given(None)
+        if found and found.is_local and not Path(found.uri).exists():  # which opening it would make
+            raise EngineError(
+                f"There is no index {found.uri}: name the one that the gallery was built into, or build it there.",
+                path=found.uri,
+                key="index_uri",
+            )
+        if found is None:
+            raise EngineError(
+                f"The gallery of {repo.path} is in an engine ({settings.engine}): say where with --index-uri URI, "
+                "VISIM_INDEX_URI or from_pretrained(..., index_uri=URI).",
+                path=repo / INDEX,
+                key="index_uri",
+            )
+        index = MilvusIndex(
+            found,
+            settings.collection,
+            width=settings.width,
+            kind=settings.kind,
+            parameters=settings.parameters,
+            count=settings.pictures,
+        )
+        return cls(settings, index)
+
+
+def _collection_schema(engine: MilvusConnection, width: int) -> Any:
+    """Return the schema of a collection of embeddings of `width` numbers."""
+    schema = engine.call_local("create_schema", auto_id=False, enable_dynamic_field=False)
+    schema.add_field("id", engine.types.INT64, is_primary=True)
+    schema.add_field("file_name", engine.types.VARCHAR, max_length=_LONGEST_TEXT)
+    schema.add_field("label", engine.types.VARCHAR, max_length=_LONGEST_TEXT)
+    schema.add_field("columns", engine.types.JSON)
+    schema.add_field("embedding", engine.types.FLOAT_VECTOR, dim=width)
+    return schema
+
+
+def _rows_at_once(width: int) -> int:
+    """Return how many rows go in one message."""
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // (4 * width)))
+
+
+def _parts_of(
+    indices: Indices, embeddings: npt.NDArray[np.float32], texts: PictureTexts
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield N pictures as rows, in parts of one message each.
+
+    Args:
+        indices: (N,).
+        embeddings: (N, D).
+        texts: of the N pictures.
+
+    Raises:
+        GalleryError: a text is longer than the engine takes.
+    """
+    at_once = _rows_at_once(embeddings.shape[1])
+    for start in range(0, len(indices), at_once):
+        yield [
+            {
+                "id": int(indices[row]),
+                "file_name": _checked(texts.file_names[row]),
+                "label": _checked(texts.labels[row]),
+                "columns": _checked_columns(texts.row(row)),
+                "embedding": embeddings[row],
+            }
+            for row in range(start, min(start + at_once, len(indices)))
+        ]
+
+
+def _sorted_hits(found: list[Any], count: int) -> tuple[Scores, Indices]:
+    """Return (Q, k) scores and indices of an answer, the highest score first, of equal ones the lowest index."""
+    k = min([count, *(len(hits) for hits in found)])
+    scores, indices = np.empty((len(found), k), np.float32), np.empty((len(found), k), np.int64)
+    for row, hits in enumerate(found):
+        best = sorted((-round(float(hit["distance"]), _DIGITS), int(hit["id"])) for hit in hits)[:k]
+        scores[row] = np.clip([-score for score, _ in best], -1, 1)
+        indices[row] = [index for _, index in best]
+    return scores, indices
+
+
+def _texts_of(rows: list[Any]) -> PictureTexts:
+    """Return the texts of rows of a collection."""
+    names = list(rows[0]["columns"]) if rows else []
+    return PictureTexts(
+        [str(row["file_name"]) for row in rows],
+        [str(row["label"]) for row in rows],
+        {name: [str(row["columns"][name]) for row in rows] for name in names},
+    )
+
+
+def _quoted(text: str) -> str:
+    """Write a text as a literal of Milvus's filters, in which nothing in it can end the literal.
+
+    Other control characters stand for themselves: milvus-lite knows no escape of them.
+    """
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def _checked(text: str) -> str:
+    if len(text.encode()) > _LONGEST_TEXT:
+        raise GalleryError(f"{text[:40]!r}... is longer than the {_LONGEST_TEXT:,} bytes that the engine takes.")
+    return text
+
+
+def _checked_columns(columns: Mapping[str, str]) -> Mapping[str, str]:
+    if len(json.dumps(columns, ensure_ascii=False).encode()) > _LONGEST_COLUMNS:
+        raise GalleryError(
+            f"The further columns of a picture, {', '.join(columns)[:80]}, are longer than the {_LONGEST_COLUMNS:,} "
+            "bytes that the engine takes."
+        )
+    return columns

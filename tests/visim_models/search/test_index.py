@@ -13,7 +13,7 @@ from visim_models.search import ExactIndex, PictureTexts, SearchIndex
 from visim_models.search.engine import EngineAddress, collection_name
 
 WIDTH, COUNT = 16, 600
-LABELS = ["suv", 'a "quoted" label', "back\\slash", "ключ", "it's", "line\nbreak"]
+LABELS = ["suv", 'a "quoted" label', "back\\slash\t", "ключ", "it's\x07\x7f", "line\r\nbreak"]
 
 Rows = npt.NDArray[np.float32]
 Make = Callable[[Rows, PictureTexts], SearchIndex]
@@ -125,6 +125,12 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
     best = index.search(rows(30, seed=5)[:1], top_k=1)[1][0]
     assert best[0] == added[0]
     assert index.texts(best).file_names == ["new/suv/0.jpg"]
+    copies = rows(23, seed=6)
+    copies[:] = copies[0]  # one picture in three parts, and more of it than are asked for
+    added = np.concatenate([index.add(copies[:n], texts(n, prefix=f"copy{n}/")) for n in (20, 2, 1)])
+    found = index.search(copies[:1], top_k=23)[1][0]
+    assert found.tolist() == sorted(added.tolist()) == added.tolist()
+    assert index.search(copies[:1], top_k=21)[1][0].tolist() == added[:21].tolist()
     with pytest.raises(QueryError, match="any more"):
         index.texts(np.array([added.max() + 1]))
     with pytest.raises(GalleryMismatchError, match="16 numbers"):
