@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from visim_models.cli.build import add_build
-from visim_models.cli.check import add_check
 from visim_models.cli.clean import add_clean
-from visim_models.cli.info import add_info
+from visim_models.cli.info import add_check, add_info
 from visim_models.cli.search import add_search
 from visim_models.errors import VisimError
 

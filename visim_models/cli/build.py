@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from visim_models.cli.texts import REPO_HELP, Commands, add_index_uri
+from visim_models.cli import REPO_HELP, Commands, add_index_uri
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, Description, EngineOptions, MetadataTable, build, update
 from visim_models.repo_folder.formats import one_line

@@ -13,9 +13,9 @@ from visim_models.cleaning.journal import Journal
 from visim_models.cleaning.output_folder import CleanFolder
 from visim_models.cleaning.plan import Plan
 from visim_models.cleaning.surveying import survey_pictures
+from visim_models.cli import Commands
 from visim_models.cli.clean_options import EXAMPLES, add_options
 from visim_models.cli.clean_report import found_lines, write_clean_report
-from visim_models.cli.texts import Commands
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, update
 from visim_models.galleries.embed import Embedder

@@ -4,7 +4,7 @@ import argparse
 from typing import Final
 
 from visim_models.cleaning.report import FindTexts
-from visim_models.cli.texts import REPO_HELP, add_index_uri
+from visim_models.cli import REPO_HELP, add_index_uri
 from visim_models.galleries import DEFAULT_MODEL
 
 __all__ = ["EXAMPLES", "FIND_TEXTS", "add_options"]

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from visim_models.cli.texts import REPO_HELP, Commands, add_backend, add_index_uri
+from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import VisimError
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import SimilarityResult

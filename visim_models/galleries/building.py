@@ -52,7 +52,7 @@ from visim_models.repo_folder import (
 )
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import EMBEDDINGS
-from visim_models.search.engine_index import EngineIndex
+from visim_models.search.milvus import EngineIndex
 from visim_models.sources.store import ImageStore
 
 __all__ = ["DEFAULT_MODEL", "BuiltGallery", "build", "embed_gallery", "update"]
