@@ -1,16 +1,7 @@
 """A gallery: file names, labels, further columns and embeddings of its pictures, and how it describes itself.
 
 In a repo folder it is gallery/metadata.csv, gallery/embeddings.safetensors, and gallery/about.json, which its owner may
-edit by hand; each key of the last may be left out, and its texts are anyone's: who shows them escapes them.
-
-    {
-      "title": "Oak & Sons",
-      "one": "a chair",            what one picture of the gallery shows, with its article
-      "many": "chairs",
-      "description": "Chairs from our workshop, 1960 to today.",
-      "columns": ["price"],        of gallery/metadata.csv, shown beside a match
-      "link": "url"                the column whose value a match links to
-    }
+edit by hand: {"title": "Oak & Sons", "one": "a chair", "many": "chairs", "columns": ["price"], "link": "url"}.
 """
 
 import csv
@@ -20,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +24,7 @@ from visim_models.errors import (
     QueryError,
     VisimError,
 )
-from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import read_json, read_text
 from visim_models.repo_folder.manifest import ABOUT, EMBEDDINGS, INDEX, METADATA
 from visim_models.search import ExactIndex, PictureTexts, SearchIndex
@@ -56,7 +47,7 @@ _ROW_BYTES: Final = 2**14
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryAbout:
-    """What a gallery says of itself.
+    """What a gallery says of itself. The texts are anyone's: who shows them escapes them.
 
     Attributes:
         title: heading of its page; "" for none.
@@ -360,7 +351,7 @@ class Gallery:
         *,
         index_uri: str | None = None,
         index_token: str | None = None,
-        **options: Any,
+        **options: Unpack[FindOptions],
     ) -> Self:
         """Load the gallery of a folder or of a Hub repo.
 
@@ -368,7 +359,7 @@ class Gallery:
             source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
             index_uri: where the engine of a gallery in an engine is; by default that of VISIM_INDEX_URI.
             index_token: for that engine; by default that of VISIM_INDEX_TOKEN.
-            options: where to look for the repo, as `RepoFolder.find` takes them.
+            options: where to look for it, as `RepoFolder.find` takes them.
 
         Raises:
             RepositoryError: the folder or repo cannot be found or downloaded.

@@ -4,14 +4,14 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from visim_models.errors import ConfigurationError, QueryError, WeightsError
 from visim_models.measurements import Measurements
-from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import OOD, OOD_TENSORS
 
 __all__ = ["ARTICLE_TOP_SCORE", "PROBE", "OODVerdict", "OutOfDistributionDetector", "VerdictWord", "Weighting"]
@@ -245,7 +245,7 @@ class OutOfDistributionDetector:
         draft.write_tensors(OOD_TENSORS, tensors)
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Any) -> Self:
+    def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Unpack[FindOptions]) -> Self:
         """Load the detector of a folder or of a Hub repo.
 
         Args:

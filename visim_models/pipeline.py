@@ -2,15 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from visim_models.errors import (
     ConfigurationError,
@@ -22,13 +21,12 @@ from visim_models.errors import (
 from visim_models.galleries import embed_gallery
 from visim_models.galleries.card import card_text
 from visim_models.gallery import Gallery
-from visim_models.images.decode import ImageSource, decode_image
-from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
+from visim_models.images.decode import ImageSource
 from visim_models.measurements import NEIGHBOURS, measure, names_for
 from visim_models.models.network import Network, as_network, load_network
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.processing import ImageProcessor
-from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
+from visim_models.processing import ImageProcessor, decode_pictures
+from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.hub_repo import HubRepo, hub_client, root_warning
 from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, MATCHES, PROCESSOR, WEIGHTS
 from visim_models.search.engine import EngineAddress
@@ -39,7 +37,7 @@ from visim_models.search.results import Match, SimilarityResult
 if TYPE_CHECKING:
     from visim_models.models.base import PretrainedModel
 
-__all__ = ["VisualSimilarity", "decode_pictures"]
+__all__ = ["VisualSimilarity"]
 
 _log = logging.getLogger(__name__)
 
@@ -109,14 +107,9 @@ class VisualSimilarity:
         *,
         device: str = "cpu",
         backend: str = "torch",
-        revision: str | None = None,
-        subfolder: str = "",
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
         index_uri: str | None = None,
         index_token: str | None = None,
+        **options: Unpack[FindOptions],
     ) -> Self:
         """Load all four parts from a folder or a Hub repo, and check them against each other.
 
@@ -124,15 +117,10 @@ class VisualSimilarity:
             source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
             device: where the network computes.
             backend: what computes the network: "torch", or "onnx" for ONNX Runtime, which needs no torch.
-            revision: branch, tag or commit of the Hub repo.
-            subfolder: folder in `source` that holds the repo's files; "" if it is `source` itself.
-            cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
-            force_download: download all files again, also those that are in the cache.
-            local_files_only: use the cache alone and do not ask the network.
-            token: for private or gated repos; by default the one that `hf auth login` left.
             index_uri: where the engine of a gallery in an engine is: http(s)://HOST:PORT, or a local path that ends in
                 .db; by default that of the environment variable VISIM_INDEX_URI. Other galleries need none.
             index_token: for that engine, NAME:PASSWORD or an API key; by default that of VISIM_INDEX_TOKEN.
+            options: where to look for the repo, as `RepoFolder.find` takes them: `revision`, `token` and so on.
 
         Raises:
             RepositoryError: the folder or repo cannot be found or downloaded.
@@ -146,15 +134,7 @@ class VisualSimilarity:
         Example:
             >>> cars = VisualSimilarity.from_pretrained("namespace/visim-car-extractor", device="cuda")
         """
-        repo = RepoFolder.find(
-            source,
-            revision=revision,
-            subfolder=subfolder,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        repo = RepoFolder.find(source, **options)
         repo.check_gallery()
         network = load_network(repo, backend=backend, device=str(device))
         processor = ImageProcessor.load(repo)  # before its hash is needed, so that a missing file is named
@@ -501,30 +481,6 @@ class VisualSimilarity:
     def _decode(self, codes: _Floats) -> _Bytes:
         pixels = self.processor.denormalize(self.network.decode(codes))[0]  # (3, S, S)
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))  # (S, S, 3)
-
-
-def decode_pictures(
-    images: Iterable[ImageSource], processor: ImageProcessor, *, progress: bool = False
-) -> Iterator[list[_Bytes | VisimError]]:
-    """Decode pictures in threads, in batches of the size that suits the network.
-
-    Args:
-        images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays; taken as they are needed.
-        processor: resizes them.
-        progress: show a progress bar.
-
-    Yields:
-        For each picture of a batch (3, S, S) uint8 RGB, or the error.
-    """
-
-    def decode(image: ImageSource) -> _Bytes:
-        return processor.resize(decode_image(image))
-
-    total = len(images) if isinstance(images, Sized) else None
-    with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
-        for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
-            yield [result for _, result in batch]
-            bar.update(len(batch))
 
 
 def _raise_first(found: list[_Bytes | VisimError], *, start: int) -> list[_Bytes]:

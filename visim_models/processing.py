@@ -1,20 +1,22 @@
 """Convert an RGB image to the array that a network takes: one `ImageProcessor` for training, gallery and query."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from tqdm import tqdm
 
-from visim_models.errors import ConfigurationError
+from visim_models.errors import ConfigurationError, VisimError
 from visim_models.images.decode import ImageSource, decode_image
-from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
+from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder
 from visim_models.repo_folder.manifest import PROCESSOR
 
-__all__ = ["ImageProcessor"]
+__all__ = ["ImageProcessor", "decode_pictures"]
 
 _Bytes: TypeAlias = npt.NDArray[np.uint8]
 _Floats: TypeAlias = npt.NDArray[np.float32]
@@ -148,7 +150,7 @@ class ImageProcessor:
         return cls(**{**values, **tuples, "size": size["height"]}, center_crop=crop.get("crop_pct"))
 
     @classmethod
-    def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Any) -> Self:
+    def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Unpack[FindOptions]) -> Self:
         """Load the processor of a folder or of a Hub repo.
 
         Args:
@@ -173,6 +175,30 @@ class ImageProcessor:
     def write_files(self, draft: RepoDraft) -> None:
         """Write preprocessor_config.json into a draft."""
         draft.write_json(PROCESSOR, self.to_dict())
+
+
+def decode_pictures(
+    images: Iterable[ImageSource], processor: ImageProcessor, *, progress: bool = False
+) -> Iterator[list[_Bytes | VisimError]]:
+    """Decode pictures in threads, in batches of the size that suits the network.
+
+    Args:
+        images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays; taken as they are needed.
+        processor: resizes them.
+        progress: show a progress bar.
+
+    Yields:
+        For each picture of a batch (3, S, S) uint8 RGB, or the error.
+    """
+
+    def decode(image: ImageSource) -> _Bytes:
+        return processor.resize(decode_image(image))
+
+    total = len(images) if isinstance(images, Sized) else None
+    with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
+        for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
+            yield [result for _, result in batch]
+            bar.update(len(batch))
 
 
 def _middle(image: Image.Image, share: float) -> Image.Image:

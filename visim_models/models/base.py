@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, Self, Unpack, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from visim_models.errors import ConfigurationError, WeightsError
-from visim_models.repo_folder import RepoDraft, RepoFolder, drafting
+from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder, drafting
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
 
@@ -67,39 +67,20 @@ class PretrainedModel(nn.Module):
     def from_pretrained(
         cls,
         source: str | os.PathLike[str] | RepoFolder,
-        *,
-        revision: str | None = None,
-        subfolder: str = "",
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
+        **options: Unpack[FindOptions],
     ) -> Self:
         """Load the network of a folder or of a Hub repo, on the CPU, in float32 and evaluation mode.
 
         Args:
             source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", or an open repo folder.
-            revision: branch, tag or commit of the Hub repo.
-            subfolder: folder in `source` that holds the repo's files; "" if it is `source` itself.
-            cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
-            force_download: download all files again, also those that are in the cache.
-            local_files_only: use the cache alone and do not ask the network.
-            token: for private or gated repos; by default the one that `hf auth login` left.
+            options: where to look for the repo, as `RepoFolder.find` takes them: `revision`, `token` and so on.
 
         Raises:
             RepositoryError: the folder or repo cannot be found or downloaded.
             ConfigurationError: config.json is missing, or has a missing, unknown or wrong key.
             WeightsError: a weight is missing, unexpected, of another shape or not finite, or the file is damaged.
         """
-        repo = RepoFolder.find(
-            source,
-            revision=revision,
-            subfolder=subfolder,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        repo = RepoFolder.find(source, **options)
         with torch.device("meta"):  # sizes without memory
             model = cls.from_config(repo.json(CONFIG), name=str(repo / CONFIG))
         weights = as_tensors(repo.tensors(WEIGHTS, names=model.state_dict().keys()))

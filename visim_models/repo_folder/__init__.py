@@ -5,7 +5,7 @@ into a new or empty folder or into a repo, never into its own input. It never to
 manifest, and a process killed at any moment leaves the old repo or the new one.
 """
 
-from visim_models.repo_folder.reader import RepoFolder
+from visim_models.repo_folder.reader import FindOptions, RepoFolder
 from visim_models.repo_folder.writer import (
     RepoDraft,
     Version,
@@ -17,6 +17,7 @@ from visim_models.repo_folder.writer import (
 )
 
 __all__ = [
+    "FindOptions",
     "RepoDraft",
     "RepoFolder",
     "Version",

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 import numpy.typing as npt
 
@@ -25,12 +25,23 @@ from visim_models.repo_folder.manifest import (
     manifest_files,
 )
 
-__all__ = ["RepoFolder", "content_sha256"]
+__all__ = ["FindOptions", "RepoFolder", "content_sha256"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _OF_THE_WHEEL: Final = "bundled"
 """Folder of this package with the repos that the wheel has: each is a folder `visim-<name>`."""
 _NAMESPACE_VARIABLE: Final = "VISIM_NAMESPACE"
+
+
+class FindOptions(TypedDict, total=False):
+    """Where `RepoFolder.find`, and every `from_pretrained`, looks for a repo."""
+
+    revision: str | None
+    subfolder: str
+    cache_dir: str | os.PathLike[str] | None
+    force_download: bool
+    local_files_only: bool
+    token: str | bool | None
 
 
 class RepoFolder:
