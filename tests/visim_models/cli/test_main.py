@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -279,8 +280,10 @@ def test_help_says_something_of_each_option(command: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize(("with_hub", "status"), [(True, 0), (False, 2)])
 def test_short_names_need_the_checkout(with_hub: bool, status: int, tmp_path: Path) -> None:
-    for name in ("visim_models", "hub", "pyproject.toml") if with_hub else ("visim_models",):
-        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "visim_models", tmp_path / "visim_models", ignore=shutil.ignore_patterns("__pycache__"))
+    if with_hub:
+        for name in ("hub", "pyproject.toml"):
+            (tmp_path / name).symlink_to(ROOT / name)
     script = f"""
 import os, sys
 sys.path[:] = [{str(tmp_path)!r}, *(path for path in sys.path if not os.path.exists(os.path.join(path, "hub")))]
