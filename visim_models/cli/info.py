@@ -5,7 +5,7 @@ from collections import Counter
 
 from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import RepositoryError
-from visim_models.galleries.verdict_check import check_verdict, summary
+from visim_models.galleries.calibration import check_verdict, summary
 from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
@@ -64,9 +64,9 @@ def add_check(commands: Commands) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
-    figures = check_verdict(similarity, progress=True)
-    print(summary(figures) if figures else "The gallery has too few pictures for a verdict.")
+    tried = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
+    found = check_verdict(tried.network, tried.processor, tried.gallery, tried.ood, progress=True)
+    print(summary(found) if found else "The gallery has too few pictures for a verdict.")
     return 0
 
 
@@ -117,6 +117,7 @@ def _detector_lines(detector: OutOfDistributionDetector) -> list[str]:
         return [f"{'detector':<12}score above {detector.threshold:g} of {used}; no p-values"]
     size = len(detector.calibration_scores)
     few = "" if detector.can_reject else "; too few pictures for a verdict"
+    few += "; cannot tell, for its trial missed most of every kind of drawn pictures" * detector.misses_strangers
     return [
         f"{'detector':<12}{used}; {100 * detector.false_alarm_rate:.3g} % false alarms, "
         f"calibrated on {size:,} pictures{few}"
