@@ -19,7 +19,7 @@ from visim_models.errors import (
     VisimError,
 )
 from visim_models.galleries import embed_gallery
-from visim_models.galleries.card import card_text
+from visim_models.galleries.built_gallery import card_text
 from visim_models.gallery import Gallery
 from visim_models.images.decode import ImageSource
 from visim_models.measurements import NEIGHBOURS, measure, names_for

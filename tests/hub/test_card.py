@@ -24,7 +24,7 @@ from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_s
 from tests.processes import ROOT, run_program
 from visim_models import OutOfDistributionDetector
 from visim_models.errors import ConfigurationError
-from visim_models.galleries.card import card_text
+from visim_models.galleries.built_gallery import card_text
 from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.card import LIBRARY_NAME

@@ -19,15 +19,14 @@ from typing import Final
 from tqdm import tqdm
 
 from visim_models.errors import DataError, ImageHostError, OutputError, RepositoryError
-from visim_models.galleries.built_gallery import BuiltGallery, OldGallery, check_in_memory
+from visim_models.galleries.built_gallery import BuildReport, BuiltGallery
 from visim_models.galleries.calibration import check_verdict, distance_detector, leave_one_out, leave_one_out_in
-from visim_models.galleries.changes import Changes, plan
+from visim_models.galleries.changes import Changes, OldGallery, check_in_memory, plan
 from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder, embed_missing, embed_store
 from visim_models.galleries.engine_fill import EngineOptions, check_reachable, fill, index_settings, new_index
 from visim_models.galleries.part_store import Part, PartStore
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.report import BuildReport
 from visim_models.galleries.sources import (
     Skipped,
     checked_root,

@@ -1,25 +1,38 @@
-"""The gallery that a repo folder has, and the one that a build makes of it."""
+"""What a build made: the gallery with its detector, the report of what was changed, and the card of the repo."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
-from visim_models.errors import GalleryError
-from visim_models.galleries.calibration import check_figures
-from visim_models.galleries.card import card_text
+from visim_models.galleries.calibration import check_figures, summary
+from visim_models.galleries.changes import Changes
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import Skipped, label_of, read_skipped, write_skipped
+from visim_models.galleries.sources import Skipped, write_skipped
 from visim_models.gallery import Gallery
+from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder import RepoDraft, RepoFolder
-from visim_models.repo_folder.manifest import INDEX, MEASUREMENTS, METRICS
+from visim_models.repo_folder import RepoDraft
+from visim_models.repo_folder.card import escaped, model_card
+from visim_models.repo_folder.formats import listed
+from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
 
-__all__ = ["BuiltGallery", "OldGallery", "check_in_memory"]
+__all__ = ["BuildReport", "BuiltGallery", "card_text"]
 
 _CHECK_COMMAND: Final = "visim check ."
 """Measures the figures of metrics.json again, in the repo folder."""
+
+_VERDICT = """\
+A query is called "not one of these" where at most {rate} of this gallery's pictures look as strange. The comparison
+rests on {size} of this gallery's pictures, each scored against the others without its near-duplicates."""
+_TOO_FEW = """\
+Every query gets "cannot tell": this gallery's {size} pictures are too few to call one "not one of these" at a rate of
+{rate} false alarms."""
+_MISSES = """\
+Every query gets "cannot tell": the comparison with {size} of this gallery's pictures misses most of every kind of drawn
+pictures, which surely are of another kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,62 +84,105 @@ class BuiltGallery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OldGallery:
-    """The gallery that a repo folder has already, in memory.
+class BuildReport:
+    """What a gallery has now, and what was changed.
 
     Attributes:
-        gallery: N pictures; None where there is no gallery yet, and then all else is empty.
-        detector: calibrated on them.
-        pictures: the same N pictures, with their measurements.
-        skipped: files that it was built without.
+        repo: the repo folder.
+        gallery: the pictures.
+        detector: calibrated on them, and tried.
+        changes: names that are new, changed, renamed or gone, or that differ from what the gallery keeps.
+        skipped: files that were left out.
+        unknown: names to remove that the gallery does not have.
+        notes: lines about records and pictures that do not belong together.
     """
 
-    gallery: Gallery | None = None
-    detector: OutOfDistributionDetector | None = None
-    pictures: PictureTable | None = None
+    repo: Path
+    gallery: Gallery
+    detector: OutOfDistributionDetector
+    changes: Changes = field(default_factory=Changes)
     skipped: Sequence[Skipped] = ()
-
-    @classmethod
-    def load(cls, repo: RepoFolder, embedder: Embedder) -> Self:
-        """Load the gallery of a repo folder that `build` made with this network.
-
-        Raises:
-            GalleryError: something else made the gallery, it is in an engine, or its files do not fit together.
-        """
-        check_in_memory(repo)
-        weights, processor = embedder.weights_sha256, embedder.processor_sha256
-        gallery = Gallery.load(repo, weights_sha256=weights, processor_sha256=processor)
-        detector = OutOfDistributionDetector.load(repo)
-        pictures = PictureTable.load(repo, gallery)
-        return cls(gallery=gallery, detector=detector, pictures=pictures, skipped=read_skipped(repo))
+    unknown: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
     @property
-    def sha256(self) -> dict[str, str]:
-        """Return file name -> SHA-256 of its pictures, in their order."""
-        return self.pictures.sha256 if self.pictures else {}
+    def pictures(self) -> int:
+        """Return how many pictures the gallery has."""
+        return len(self.gallery)
 
-    def label(self, file_name: str, index: int | None) -> str:
-        """Return the label of a picture: the old one where somebody has edited it, else the folder path."""
-        if self.gallery is None or index is None:
-            return label_of(file_name)
-        old = self.gallery.labels[index]
-        return label_of(file_name) if old == label_of(self.gallery.file_names[index]) else old
+    def lines(self) -> list[str]:
+        """Say in lines of text what the gallery has and what was done."""
+        lines = [
+            f"{self.repo}: {self.pictures:,} pictures ({self._changes()}), which are looked up under "
+            f"{self.gallery.image_root or 'no root'}",
+            self._verdict(),
+            *([summary(self.detector.check)] if self.detector.check else []),
+            *self.notes,
+        ]
+        if differing := self.changes.differing:
+            lines.append(
+                f"{_counted(len(differing), 'picture')} with other content now stayed as before "
+                f"({listed(differing)}): remove them first to replace them."
+            )
+        if self.unknown:
+            lines.append(f"{_counted(len(self.unknown), 'name')} to remove not in the gallery: {listed(self.unknown)}")
+        if self.skipped:
+            lines.append(f"{_counted(len(self.skipped), 'file')} left out, with the reasons in {self.repo / SKIPPED}")
+        return lines
 
-    def columns(self, indices: Sequence[int | None]) -> dict[str, list[str]]:
-        """Return the further columns of pictures by their indices here; "" where that is None."""
-        columns = self.gallery.columns if self.gallery else {}
-        return {name: ["" if index is None else values[index] for index in indices] for name, values in columns.items()}
+    def _verdict(self) -> str:
+        """Say which of the three words a query gets."""
+        size = f"{len(self.detector.calibration_scores):,}"
+        if self.detector.can_tell:
+            return f'A query is "one of these" or "not one of these", as {size} of the pictures calibrate the detector.'
+        if self.detector.can_reject:
+            return 'Every query gets "cannot tell": the detector misses most of every kind of drawn pictures.'
+        return f'Every query gets "cannot tell": {size} pictures are too few for a verdict.'
+
+    def _changes(self) -> str:
+        counts = {
+            "added": len(self.changes.added),
+            "embedded again": len(self.changes.changed),
+            "renamed": len(self.changes.renamed),
+            "removed": len(self.changes.removed),
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "nothing changed"
 
 
-def check_in_memory(repo: RepoFolder) -> None:
-    """Refuse a repo whose gallery is in an engine: the repo's own files are of a sample.
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
-    Raises:
-        GalleryError: it is.
+
+def card_text(gallery: Gallery, detector: OutOfDistributionDetector, network: Network) -> str:
+    """Write the card of a gallery: the text of README.md.
+
+    Args:
+        gallery: the gallery.
+        detector: calibrated on its pictures.
+        network: embedded them.
     """
-    if repo.has(INDEX):
-        raise GalleryError(
-            f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
-            "--engine milvus --index-uri URI). Only new and changed pictures are embedded.",
-            path=repo / INDEX,
-        )
+    labels = set() if gallery.engine else set(gallery.labels) - {""}  # a sample does not have them all
+    shown = f" with {len(labels):,} label{'s' * (len(labels) > 1)}" if labels else ""
+    verdict = (_VERDICT if detector.can_tell else _MISSES if detector.can_reject else _TOO_FEW).format(
+        rate=f"{100 * detector.false_alarm_rate:.3g} %", size=f"{len(detector.calibration_scores):,}"
+    )
+    return model_card(
+        name="my-gallery",
+        introduction=[
+            f"# {escaped(gallery.about.title) or 'A visim gallery'}",
+            f"{len(gallery):,} pictures{shown}, to be searched by visual similarity.",
+            f"They were embedded by the network of this repo (`{network.model_type}`, weights "
+            f"`{gallery.weights_sha256[:12]}`){_origin(network)}.",
+        ],
+        sections=[f"## The verdict\n\n{verdict}", summary(detector.check) if detector.check else ""],
+        extra="timm" if network.model_type == "timm-backbone" else "",
+    )
+
+
+def _origin(network: Network) -> str:
+    """Say where the weights are from and their licence, where the network knows."""
+    stated = {key: escaped(str(network.config.get(key, ""))) for key in ("source", "revision", "license")}
+    parts = [f"from {stated['source']}"] if stated["source"] else []
+    parts += [f"version {stated['revision']}"] if stated["revision"] else []
+    parts += [f"licence {stated['license']}"] if stated["license"] else []
+    return f", {', '.join(parts)}" if parts else ""

@@ -1,10 +1,82 @@
-"""The difference between a gallery and the pictures that it shall have, found by content."""
+"""The gallery that a repo folder has, and how it differs from the pictures that it shall have, found by content."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
-__all__ = ["Changes", "Row", "plan"]
+from visim_models.errors import GalleryError
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.picture_table import PictureTable
+from visim_models.galleries.sources import Skipped, label_of, read_skipped
+from visim_models.gallery import Gallery
+from visim_models.ood import OutOfDistributionDetector
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import INDEX
+
+__all__ = ["Changes", "OldGallery", "Row", "check_in_memory", "plan"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OldGallery:
+    """The gallery that a repo folder has already, in memory.
+
+    Attributes:
+        gallery: N pictures; None where there is no gallery yet, and then all else is empty.
+        detector: calibrated on them.
+        pictures: the same N pictures, with their measurements.
+        skipped: files that it was built without.
+    """
+
+    gallery: Gallery | None = None
+    detector: OutOfDistributionDetector | None = None
+    pictures: PictureTable | None = None
+    skipped: Sequence[Skipped] = ()
+
+    @classmethod
+    def load(cls, repo: RepoFolder, embedder: Embedder) -> Self:
+        """Load the gallery of a repo folder that `build` made with this network.
+
+        Raises:
+            GalleryError: something else made the gallery, it is in an engine, or its files do not fit together.
+        """
+        check_in_memory(repo)
+        weights, processor = embedder.weights_sha256, embedder.processor_sha256
+        gallery = Gallery.load(repo, weights_sha256=weights, processor_sha256=processor)
+        detector = OutOfDistributionDetector.load(repo)
+        pictures = PictureTable.load(repo, gallery)
+        return cls(gallery=gallery, detector=detector, pictures=pictures, skipped=read_skipped(repo))
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Return file name -> SHA-256 of its pictures, in their order."""
+        return self.pictures.sha256 if self.pictures else {}
+
+    def label(self, file_name: str, index: int | None) -> str:
+        """Return the label of a picture: the old one where somebody has edited it, else the folder path."""
+        if self.gallery is None or index is None:
+            return label_of(file_name)
+        old = self.gallery.labels[index]
+        return label_of(file_name) if old == label_of(self.gallery.file_names[index]) else old
+
+    def columns(self, indices: Sequence[int | None]) -> dict[str, list[str]]:
+        """Return the further columns of pictures by their indices here; "" where that is None."""
+        columns = self.gallery.columns if self.gallery else {}
+        return {name: ["" if index is None else values[index] for index in indices] for name, values in columns.items()}
+
+
+def check_in_memory(repo: RepoFolder) -> None:
+    """Refuse a repo whose gallery is in an engine: the repo's own files are of a sample.
+
+    Raises:
+        GalleryError: it is.
+    """
+    if repo.has(INDEX):
+        raise GalleryError(
+            f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
+            "--engine milvus --index-uri URI). Only new and changed pictures are embedded.",
+            path=repo / INDEX,
+        )
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_build_says_what_it_made(
     assert run("build", pictures, "--out", out, "--model", model) == 0
     printed = capsys.readouterr()
     assert f"{out}: 20 pictures (20 added), which are looked up under {pictures}" in printed.out
-    assert 'A query is "one of these" or "not one of these", as 20 of the pictures' in printed.out
+    assert 'Every query gets "cannot tell"' in printed.out  # a network that was never trained misses what is strange
     assert f"1 file left out, with the reasons in {out / 'skipped.csv'}" in printed.out
     assert "embedding" in printed.err  # progress
     assert len(VisualSimilarity.from_pretrained(out).gallery) == 20
