@@ -47,6 +47,13 @@ RUN_car-extractor := car-classifier --recipe car-extractor \
 	--data '$(DATA)/cars/photos.zip' '$(DATA)/cars/wild.zip' \
 	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip' \
 	--split hub/pretrained/visim-car-extractor/split.csv
+# Beside it the second-hand listings, whose split is added to the one of the other two sources.
+RUN_car-extractor-sources := car-classifier --recipe car-extractor-sources \
+	--data '$(DATA)/cars/photos.zip' '$(DATA)/cars/wild.zip' '$(DATA)/cars/listings.zip' \
+	--outliers '$(DATA)/not_cars/caltech101.zip' '$(DATA)/not_cifar10/tiny_imagenet.zip' \
+	'$(DATA)/not_cars/car_parts.zip' '$(DATA)/not_cars/vehicles.zip' \
+	--second-label '$(DATA)/cars/wild.csv' model --keep-together '$(DATA)/cars/listings.csv' near_group \
+	--split hub/pretrained/visim-car-extractor/split.csv
 RUN_car-autoencoder := autoencoder --recipe car-autoencoder --data '$(DATA)/cars/photos.zip' \
 	--split hub/pretrained/visim-car-autoencoder/split.csv
 RUN_article-autoencoder := autoencoder --recipe article --data '$(DATA)/cifar10/train.zip'

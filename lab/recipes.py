@@ -96,6 +96,12 @@ class ClassifierRecipe(Recipe):
         teacher: recipe of a larger network that is trained first, on the same pictures; None for none.
         teacher_share: of the probabilities that are learnt, how much is the teacher's and not the labels'.
         hint_weight: weight of the loss that draws the features towards the teacher's.
+        contrastive_weight: weight of the loss that draws the features of one label together and away from all others
+            (supervised contrastive, Khosla et al. 2020); 0 for none.
+        second_weight: weight of the loss that tells second labels apart, such as the models of cars, by a head that
+            only training has; 0 for none.
+        doubted_labels: what becomes of training pictures whose label a cross-validated classifier doubts: they are
+            "kept", "left out", or "smoothed": half of the probability is that classifier's.
     """
 
     network: str = "car-classifier"
@@ -109,6 +115,9 @@ class ClassifierRecipe(Recipe):
     teacher: "ClassifierRecipe | None" = None
     teacher_share: float = 0.0
     hint_weight: float = 0.0
+    contrastive_weight: float = 0.0
+    second_weight: float = 0.0
+    doubted_labels: str = "kept"
 
     @property
     def view_size(self) -> int:
@@ -185,35 +194,48 @@ _CAR_VIEWS: Final[Mapping[str, Any]] = {
     "abstract_share": 0.25,
 }
 
+_CAR_TEACHER: Final = ClassifierRecipe(
+    **_CAR_VIEWS,
+    network="general-extractor",
+    processor=ImageProcessor(size=192, image_mean=_IMAGENET_MEAN, image_std=_IMAGENET_STD),
+    epochs=24,
+    batch_size=128,
+    learning_rate=7e-4,
+    weight_decay=0.05,
+    averaging=0.998,
+    label_smoothing=0.1,
+)
+_ON_PLAIN_GROUNDS: Final = replace(_CAR_VIEWS["augmentation"], plain=0.15)
+
+_CAR_EXTRACTOR: Final = ClassifierRecipe(
+    **_CAR_VIEWS,
+    processor=_CARS,
+    epochs=64,
+    batch_size=256,
+    learning_rate=3e-3,
+    weight_decay=0.05,
+    averaging=0.998,
+    teacher=_CAR_TEACHER,
+    outlier_weight=0.5,
+    label_weight=0.5,
+    teacher_share=0.7,
+    hint_weight=0.5,
+)
+
 _CAR_CLASSIFIERS: Final = {
     "article": ClassifierRecipe(
         processor=ImageProcessor(size=100, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
         load_size=100,
         shares=_CAR_SHARES,
     ),
-    "car-extractor": ClassifierRecipe(
-        **_CAR_VIEWS,
-        processor=_CARS,
-        epochs=64,
-        batch_size=256,
-        learning_rate=3e-3,
-        weight_decay=0.05,
-        averaging=0.998,
-        teacher=ClassifierRecipe(
-            **_CAR_VIEWS,
-            network="general-extractor",
-            processor=ImageProcessor(size=192, image_mean=_IMAGENET_MEAN, image_std=_IMAGENET_STD),
-            epochs=24,
-            batch_size=128,
-            learning_rate=7e-4,
-            weight_decay=0.05,
-            averaging=0.998,
-            label_smoothing=0.1,
-        ),
-        outlier_weight=0.5,
-        label_weight=0.5,
-        teacher_share=0.7,
-        hint_weight=0.5,
+    "car-extractor": _CAR_EXTRACTOR,
+    "car-extractor-sources": replace(
+        _CAR_EXTRACTOR,
+        augmentation=_ON_PLAIN_GROUNDS,
+        teacher=replace(_CAR_TEACHER, augmentation=_ON_PLAIN_GROUNDS),
+        contrastive_weight=0.3,
+        second_weight=0.3,
+        doubted_labels="smoothed",
     ),
 }
 

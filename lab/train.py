@@ -28,6 +28,7 @@ from lab.run import TrainingRecord, TrainingRun, command_line, source_row
 from lab.splits import PARTS, Split, extended, split_images
 from lab.training.autoencoder import AutoencoderObjective
 from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, indices_of_classes
+from lab.training.labels import doubted_labels
 from lab.training.loop import Objective, fit
 from visim_models.errors import DataError, VisimError
 from visim_models.galleries.picture_table import PictureTable
@@ -75,12 +76,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options: argparse.Namespace, *, command: str) -> None:
     device, recipe = _device(options.device), _recipe(options)
     new_figure(1, 1)  # a missing matplotlib is an error now, not after the first epoch
-    inputs = local_paths([*options.data, *options.outliers, *(table for table, _ in options.keep_together)])
+    inputs = local_paths(
+        [
+            *options.data,
+            *options.outliers,
+            *(table for table, _ in options.keep_together),
+            *(options.second_label or [])[:1],
+        ]
+    )
     run = TrainingRun.for_output(options.out, inputs=inputs, resume=options.resume, force=options.force)
 
     load = dataclasses.replace(recipe.processor, size=recipe.load_size)
     sources = {source: load_source(source, load, limit=options.limit) for source in options.data}
     images = PictureTable.concatenate(list(sources.values()))
+    images = images.with_arrays(source=np.repeat(np.arange(len(sources)), [len(each) for each in sources.values()]))
     hashes = hashes_of(images)
     outliers, outlier_rows = _outliers(options, recipe, images)
 
@@ -90,6 +99,9 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
         raise DataError(f"{len(images)} pictures are too few to learn from some and validate on others.")
     if isinstance(recipe, ClassifierRecipe):  # an error now, before anything is written
         indices_of_classes(labels_of(validation), class_names_of(labels_of(train)))
+    rows = [source_row(source, found, split) for source, found in sources.items()]
+    train = _with_second_labels(train, sources, recipe, options)
+    train = _without_doubt(train, rows, split, recipe, seed=options.seed)
     record = TrainingRecord(
         task=options.task,
         recipe=options.recipe,
@@ -98,7 +110,7 @@ def _train(options: argparse.Namespace, *, command: str) -> None:
         seed=options.seed,
         limit=options.limit,
         command=command,
-        sources=[source_row(source, found, split) for source, found in sources.items()],
+        sources=rows,
         outliers=outlier_rows,
         split_sha256=split.sha256,
     )
@@ -197,6 +209,39 @@ def _column_of(table: str, column: str, sources: Mapping[str, PictureTable]) -> 
     }
 
 
+def _with_second_labels(
+    train: PictureTable, sources: Mapping[str, PictureTable], recipe: Recipe, options: argparse.Namespace
+) -> PictureTable:
+    """Number the second labels of the training pictures: -1 where a picture has none."""
+    wanted = isinstance(recipe, ClassifierRecipe) and bool(recipe.second_weight)
+    if wanted != bool(options.second_label):
+        state = "learns second labels: name a table of them" if wanted else "learns no second labels: leave it out"
+        raise DataError(f"--second-label: the recipe {options.recipe} {state}.", key="second_label")
+    if not wanted:
+        return train
+    values = _column_of(*options.second_label, sources)
+    hashes = hashes_of(train)
+    number_of = {value: number for number, value in enumerate(sorted({values[key] for key in hashes if key in values}))}
+    return train.with_arrays(second=np.array([number_of.get(values.get(key, ""), -1) for key in hashes], np.int64))
+
+
+def _without_doubt(
+    train: PictureTable, rows: list[dict[str, Any]], split: Split, recipe: Recipe, *, seed: int
+) -> PictureTable:
+    """Leave pictures of doubted labels out, or smooth the labels; count them in the rows of the sources."""
+    if not isinstance(recipe, ClassifierRecipe) or recipe.doubted_labels == "kept":
+        return train
+    groups = [split.group_of(key) for key in hashes_of(train)]
+    own = [-1 - index if group is None else group for index, group in enumerate(groups)]
+    doubted = doubted_labels(train, class_names_of(labels_of(train)), own, seed=seed)
+    for number, row in enumerate(rows):
+        row["doubted"] = int((doubted[train["source"] == number] >= 0).sum())
+        print(f"{row['source']}: {row['doubted']:,} labels are doubted, and {recipe.doubted_labels}")
+    if recipe.doubted_labels == "left out":
+        return train.subset(np.flatnonzero(doubted < 0))
+    return train.with_arrays(doubted=doubted)
+
+
 def _outliers(
     options: argparse.Namespace, recipe: Recipe, images: PictureTable
 ) -> tuple[PictureTable, list[dict[str, Any]]]:
@@ -239,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_task(parser: argparse.ArgumentParser, recipes: Mapping[str, Recipe]) -> None:
     default = next(iter(recipes))
-    parser.set_defaults(recipes=recipes, outliers=[])
+    parser.set_defaults(recipes=recipes, outliers=[], second_label=None)
     parser.add_argument(
         "--recipe", choices=recipes, default=default, help=f"named settings of lab/recipes.py (default: {default})"
     )
@@ -275,6 +320,13 @@ def _add_task(parser: argparse.ArgumentParser, recipes: Mapping[str, Recipe]) ->
             metavar="PATH",
             help="folders or zips of other things, a folder a kind, which a recipe with outlier exposure teaches the "
             "network to doubt; half of the kinds are learnt from",
+        )
+        parser.add_argument(
+            "--second-label",
+            nargs=2,
+            metavar=("CSV", "COLUMN"),
+            help="table with file_name and a column of finer labels of one source, such as the models of cars, which a "
+            "recipe with a second head tells apart",
         )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="RUN", help="folder of the run: a new or empty one, outside --data"

@@ -195,7 +195,8 @@ class Augmentation:
         tilt: largest turn to either side, in degrees; the picture is also seen from an angle that fits it.
         colour: largest relative change of brightness, contrast, saturation and of each channel.
         decorations: share of the pictures over which a dealer's frame, banner or logo is painted.
-        camera: share of the pictures that each fault of a camera is done to (`camera.py`).
+        camera: share of the pictures that each fault of a camera is done to.
+        plain: share of the pictures that are shown small on a plain ground.
         erase: share of the pictures in which a rectangle is blanked.
         flip: mirror half of the pictures.
     """
@@ -207,6 +208,7 @@ class Augmentation:
     colour: float = 0.0
     decorations: float = 0.0
     camera: float = 0.0
+    plain: float = 0.0
     erase: float = 0.0
     flip: bool = False
 
@@ -218,6 +220,8 @@ class Augmentation:
                 is_sharp = (_draw(len(images)) < self.sharp)[:, None, None, None]
                 images = torch.where(is_sharp, self._shift(pixels.float()), images)
             images = self._recolour(images)
+            if self.plain:
+                images = put_on_plain_ground(images, self.plain)
             if self.decorations:
                 images = paint_decorations(images, self.decorations)
             if self.camera:
@@ -266,6 +270,28 @@ class Augmentation:
         images = level + (images - level) * factors(1, 1, 1)  # contrast
         tint = 1 + (factors(3, 1, 1) - 1) / 3
         return images * factors(1, 1, 1) * tint  # brightness and channels
+
+
+def put_on_plain_ground(images: Tensor, share: float) -> Tensor:
+    """Show a random `share` of (N, 3, S, S) pictures small on a white, black or grey ground, or a gradient.
+
+    So makers show their cars. As nothing tells the object from its background, the picture fades out towards an oval.
+    """
+    count, _, side, _ = images.shape
+    scale = 0.5 + 0.4 * _draw(count, 1)  # (N, 1)
+    transform = torch.zeros(count, 2, 3)
+    transform[:, 0, :1] = transform[:, 1, 1:2] = 1 / scale
+    transform[:, :, 2] = (2 * _draw(count, 2) - 1) * (1 / scale - 1)
+    grid = F.affine_grid(transform, [count, 3, side, side], align_corners=False)  # (N, S, S, 2)
+    small = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    distance = grid.pow(4).sum(dim=-1).pow(0.25)[:, None]  # (N, 1, S, S)
+    levels = 255 * torch.where(
+        _draw(2, count, 1, 1, 1) < 0.4, _draw(2, count, 1, 1, 1), _draw(2, count, 1, 1, 1).round()
+    )
+    top, bottom = levels[0], torch.where(_draw(count, 1, 1, 1) < 0.3, levels[1], levels[0])  # (N, 1, 1, 1) each
+    ground = top + (bottom - top) * torch.linspace(0, 1, side)[:, None]  # (N, 1, S, 1)
+    shown = ground + (5 * (1 - distance)).clamp(0, 1) * (small - ground)
+    return torch.where((_draw(count) < share)[:, None, None, None], shown, images)
 
 
 def cut_mix(images: Tensor, targets: Tensor, share: float) -> tuple[Tensor, Tensor]:

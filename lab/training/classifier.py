@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -90,14 +91,16 @@ class Views:
     """Changed pictures without end: B of labels and O outliers in a batch.
 
     Args:
-        train: pictures to learn from, at the recipe's `load_size`.
-        outliers: M pictures of other things, likewise; may be empty if the recipe uses none.
+        train: pictures to learn from, at the recipe's `load_size`. An array `doubted` has the class that a label is
+            smoothed with, -1 for none.
+        outliers: pictures of other things, likewise; may be empty if the recipe uses none.
         labels: K labels, of which each picture has one.
         recipe: the settings.
         device: where the pictures are held and changed.
 
     Attributes:
         outliers_in_batch: O.
+        seconds: M, the second labels: of the array `second` of the pictures, -1 where there is none.
         steps: batches in an epoch.
     """
 
@@ -109,10 +112,17 @@ class Views:
         recipe: ClassifierRecipe,
         device: torch.device,
     ) -> None:
-        self.recipe, self.device = recipe, device
+        self.recipe, self.device, self.labels = recipe, device, len(labels)
         self.pixels, self.outliers = (torch.from_numpy(each["pixels"]).to(device) for each in (train, outliers))
-        targets = torch.from_numpy(targets_of(train, labels))
-        self.targets = F.one_hot(targets, len(labels) + 1).float().to(device)  # (N, K + 1)
+        targets = F.one_hot(torch.from_numpy(targets_of(train, labels)), len(labels) + 1).float()  # (N, K + 1)
+        if "doubted" in train.arrays:
+            others = torch.from_numpy(train["doubted"])  # (N,)
+            told = F.one_hot(others.clamp(min=0), len(labels) + 1)
+            targets = torch.where((others >= 0)[:, None], (targets + told) / 2, targets)
+        second = torch.from_numpy(train.arrays.get("second", np.full(len(train), -1)))  # (N,)
+        self.seconds = int(second.max()) + 1
+        is_known = F.one_hot(second + 1, self.seconds + 1)[:, 1:].float()  # (N, M)
+        self.targets = torch.cat([targets, is_known], dim=1).to(device)  # (N, K + 1 + M)
         self.outliers_in_batch = round(recipe.outlier_share * recipe.batch_size)
         self.steps = max(1, len(train) // recipe.batch_size)
 
@@ -120,7 +130,8 @@ class Views:
         """Yield the batches of an epoch, in random order.
 
         Yields:
-            (B + O, 3, V, V) views, 0 to 255, and their (B + O, K + 1) probabilities; outliers are last in both.
+            (B + O, 3, V, V) views, 0 to 255, and their (B + O, K + 1 + M) probabilities of labels and of second labels;
+            outliers are last in both.
         """
         recipe, size = self.recipe, self.recipe.view_size
         order = torch.randperm(len(self.pixels)).to(self.device)
@@ -133,7 +144,7 @@ class Views:
                 others = abstract(self.outliers[some].float(), recipe.abstract_share)
                 views = torch.cat([views, recipe.augmentation(others, size)])
                 targets = F.pad(targets, (0, 0, 0, self.outliers_in_batch))
-                targets[-self.outliers_in_batch :, -1] = 1
+                targets[-self.outliers_in_batch :, self.labels] = 1
             yield views.contiguous(memory_format=torch.channels_last), targets
 
 
@@ -141,6 +152,9 @@ _VALIDATION_BATCH: Final = 128
 _COSINE_SCALE: Final = 16.0
 """Inverse temperature of the head that tells all labels apart: how far apart cosines of -1 to 1 are as logits."""
 _OUTLIER: Final = "something else"
+_PURE: Final = 0.75
+_TEMPERATURE: Final = 0.1
+"""Of the contrastive loss, and the probability of one label from which on a view shows it."""
 
 
 def class_names_of(labels: Sequence[str]) -> list[str]:
@@ -225,6 +239,8 @@ class ClassifierObjective:
         self.heads = nn.ModuleDict()
         if recipe.label_weight:
             self.heads["labels"] = nn.Linear(self.model.embedding_dim, len(self.labels), bias=False)
+        if recipe.second_weight and self.views.seconds:
+            self.heads["second"] = nn.Linear(self.model.embedding_dim, self.views.seconds, bias=False)
         if teacher is not None:
             self.heads["hints"] = nn.Linear(self.model.embedding_dim, teacher.embedding_dim)
             self.heads["hint_scale"] = nn.BatchNorm1d(teacher.embedding_dim, affine=False)
@@ -233,22 +249,29 @@ class ClassifierObjective:
         self.confusion = torch.zeros(len(self.class_names), len(self.class_names))
 
     def training_batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (B + O, 3, V, V) views, outliers last, and the (B + O, K + 1) probabilities of their labels."""
+        """Yield (B + O, 3, V, V) views, outliers last, and the (B + O, K + 1 + M) probabilities of their labels."""
         yield from self.views
 
     def training_loss(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Compute the losses of the classes, of all labels, of the outliers, and of the hints."""
+        """Compute the losses of the classes, of all labels, of second ones, of the outliers, and of the hints."""
         views, targets = batch
+        targets, seconds = targets[:, : len(self.labels)], targets[:, len(self.labels) :]  # (B + O, K + 1), (B + O, M)
+        given = targets
         targets = self._smoothed(targets)
         features = self.model.embed(self._pixels(views, self.recipe))  # (B + O, D)
         logs = self.model.classify(features).float()  # (B + O, C)
         if self.teacher is not None:
-            told, hints = self._taught(views)  # (B + O, K + 1), (B + O, H)
-            targets = targets + self.recipe.teacher_share * (told - targets)
+            taught, hints = self._taught(views)  # (B + O, K + 1), (B + O, H)
+            targets = targets + self.recipe.teacher_share * (taught - targets)
         classes = len(self.class_names)
         loss = -(targets[:, :classes] * logs).sum() / targets[:, :classes].sum().clamp(min=1)
         if "labels" in self.heads:
-            loss = loss + self.recipe.label_weight * F.cross_entropy(self._cosines(features), targets)
+            loss = loss + self.recipe.label_weight * F.cross_entropy(self._cosines(features, "labels"), targets)
+        if "second" in self.heads:
+            told = F.log_softmax(self._cosines(features, "second"), dim=1)  # (B + O, M)
+            loss = loss - self.recipe.second_weight * (seconds * told).sum() / seconds.sum().clamp(min=1)
+        if self.recipe.contrastive_weight:
+            loss = loss + self.recipe.contrastive_weight * contrastive_loss(features, given[:, :-1])
         if (outliers := self.views.outliers_in_batch) and self.recipe.outlier_weight:
             evenly = -logs[-outliers:].mean() - math.log(classes)
             loss = loss + self.recipe.outlier_weight * evenly
@@ -267,8 +290,8 @@ class ClassifierObjective:
         mass = known.sum(dim=1, keepdim=True)
         return torch.cat([(1 - smooth) * known + smooth / known.shape[1] * mass, targets[:, -1:]], dim=1)
 
-    def _cosines(self, features: Tensor) -> Tensor:
-        vectors = F.normalize(self.heads["labels"].weight, dim=1)  # type: ignore[arg-type]
+    def _cosines(self, features: Tensor, head: str) -> Tensor:
+        vectors = F.normalize(self.heads[head].weight, dim=1)  # type: ignore[arg-type]
         return _COSINE_SCALE * F.normalize(features.float(), dim=1) @ vectors.T
 
     @torch.no_grad()
@@ -280,7 +303,10 @@ class ClassifierObjective:
         return self.teacher.classify(features).float().exp(), self.heads["hint_scale"](features.float())
 
     def validate(self, model: PretrainedModel) -> tuple[list[float], dict[str, float]]:
-        """Compute the cross-entropy of each batch, its mean, and the accuracy, over the pictures of the classes."""
+        """Compute the cross-entropy of each batch, its mean, and the accuracy, over the pictures of the classes.
+
+        Where they are of several sources, the mean of the sources' accuracies, too: by it recipes are chosen.
+        """
         network = cast(CarClassifier, model)
         losses, predictions = [], []
         every = torch.from_numpy(targets_of(self.validation, self.class_names))
@@ -295,9 +321,32 @@ class ClassifierObjective:
         predicted = torch.cat(predictions)
         classes = len(self.class_names)
         self.confusion = torch.bincount(every * classes + predicted, minlength=classes**2).view(classes, classes)
-        accuracy = (predicted == every).float().mean().item()
-        return losses, {"validation_loss": sum(losses) / len(losses), "accuracy": accuracy}
+        is_right = (predicted == every).float().numpy()
+        found = {"validation_loss": sum(losses) / len(losses), "accuracy": float(is_right.mean())}
+        sources = self.validation.arrays.get("source", np.zeros(len(is_right)))
+        if len(of_each := np.unique(sources)) > 1:
+            found["mean_accuracy"] = float(np.mean([is_right[sources == source].mean() for source in of_each]))
+        return losses, found
 
     def picture(self, model: PretrainedModel, file: Path) -> None:
         """Draw the confusion matrix of the last validation."""
         draw_confusion(self.confusion.numpy(), self.class_names, file)
+
+
+def contrastive_loss(features: Tensor, targets: Tensor) -> Tensor:
+    """Compute the supervised contrastive loss (Khosla et al. 2020), over views that show one label.
+
+    Args:
+        features: (B, D).
+        targets: (B, K) probabilities; a view of two labels, or of none, is only kept away from.
+    """
+    mass, labels = targets.max(dim=1)  # (B,) each
+    pure = mass >= _PURE
+    unit = F.normalize(features.float(), dim=1)
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    cosines = (unit @ unit.T / _TEMPERATURE).masked_fill(itself, -torch.inf)  # (B, B)
+    logs = (cosines - cosines.logsumexp(dim=1, keepdim=True)).masked_fill(itself, 0)
+    alike = (labels[:, None] == labels) & pure[:, None] & pure & ~itself
+    counts = alike.sum(dim=1)  # (B,)
+    losses = -(logs * alike).sum(dim=1) / counts.clamp(min=1)
+    return losses.sum() / (counts > 0).sum().clamp(min=1)

@@ -201,6 +201,11 @@ def test_a_kind_is_for_one_purpose(things: Path) -> None:
     assert not photographs(parts["train"][0]) & photographs(parts["fit"][0])
 
 
+def test_of_the_few_near_kinds_one_is_kept_for_the_figures() -> None:
+    for family in (("interior", "boot", "engine_bay"), ("lorry", "bus", "train"), ("motorbike", "bus", "train")):
+        assert {outlier_part(kind) for kind in family} == {"train", "fit", "report"}
+
+
 def test_kinds_are_dealt_out_in_shares() -> None:
     parts = [outlier_part(f"kind {number}") for number in range(4000)]
     counts = {part: parts.count(part) for part in ("train", "fit", "report")}

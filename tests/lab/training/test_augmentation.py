@@ -16,6 +16,7 @@ from lab.training.augmentation import (
     darken,
     lower_resolution,
     paint_decorations,
+    put_on_plain_ground,
     take_pictures,
 )
 from tests.builders import drawn_pictures
@@ -187,3 +188,21 @@ def test_pictures_of_nothing_keep_the_size_and_range(way, side: int) -> None:  #
     assert changed.min() >= 0
     assert changed.max() <= 255
     assert not torch.equal(changed, images)
+
+
+def test_on_a_plain_ground_a_picture_is_small_and_its_corners_are_plain() -> None:
+    torch.manual_seed(0)
+    grey = torch.full((200, 3, 64, 64), 100.0) + 20 * torch.rand(200, 3, 64, 64)
+    found = put_on_plain_ground(grey, 1.0)
+    assert found.shape == grey.shape
+    assert found.min() >= 0
+    assert found.max() <= 255
+    corners = found[..., [0, 0, -1, -1], [0, -1, 0, -1]]  # (N, 3, 4)
+    is_plain = (corners.amax(dim=1) - corners.amin(dim=1) < 1e-3).all(dim=1)  # white, black or grey in each channel
+    assert is_plain.float().mean() > 0.9
+    white = (found[:, :, 0, 0] > 254).all(dim=1).float().mean()
+    assert 0.1 < white < 0.6
+    middle = (found[:, :, 28:36, 28:36] - 110).abs().mean(dim=(1, 2, 3))
+    assert (middle < 15).float().mean() > 0.8  # the picture itself is still there
+    some = put_on_plain_ground(grey, 0.3)
+    assert 0.15 < (some != grey).flatten(1).any(dim=1).float().mean() < 0.45

@@ -18,7 +18,7 @@ from lab.recipes import AutoencoderRecipe, ClassifierRecipe, Recipe
 from lab.run import TrainingRun
 from lab.training.augmentation import Augmentation, normalized
 from lab.training.autoencoder import AutoencoderObjective
-from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of
+from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, contrastive_loss
 from lab.training.loop import fit, load_checkpoint, save_checkpoint
 from tests.builders import TINY_NETWORK, drawn_table, edit_json, files_of
 from visim_models import CAR_CLASSES, DataError, ImageProcessor
@@ -461,3 +461,70 @@ def test_a_failed_save_keeps_the_last_checkpoint(saved: Path) -> None:
     with pytest.raises(TypeError):
         save_checkpoint(saved, run.modules, run.optimizer, {"epoch": object()})
     assert files_of(saved) == before
+
+
+def test_second_labels_are_told_apart_by_a_head_of_the_training_alone(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(CARS, second_weight=1.0, cut_mix=0.0, label_smoothing=0.0)
+    second = np.array([0, 1, 2, -1] * 3)
+    torch.manual_seed(0)
+    train = images(12, 100).with_arrays(second=second)
+    target = ClassifierObjective(
+        train, images(8, 100, seed=1), outliers(5), recipe, class_names=CAR_CLASSES, device=CPU
+    )  # fmt: skip
+    views, targets = next(target.training_batches(0))
+    assert targets.shape == (len(views), 5 + 3)
+    assert targets[-1].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
+    with torch.no_grad():
+        with_second = target.training_loss((views, targets))
+        target.recipe = dataclasses.replace(recipe, second_weight=0.0)
+        assert with_second > target.training_loss((views, targets))
+        target.recipe = recipe
+        nobodys = torch.cat([targets[:, :5], torch.zeros(len(targets), 3)], dim=1)
+        target.recipe = dataclasses.replace(recipe, second_weight=0.0)
+        without = target.training_loss((views, nobodys))
+        target.recipe = recipe
+        assert target.training_loss((views, nobodys)) == without
+    network = trained(target, recipe, tmp_path)
+    assert network(torch.zeros(2, 3, 100, 100)).shape == (2, 4)
+    assert not [name for name in network.state_dict() if "second" in name]
+
+
+def test_a_doubted_label_shares_its_probability() -> None:
+    train = images(12, 100).with_arrays(doubted=np.array([3] + [-1] * 11))
+    target = ClassifierObjective(
+        train, images(8, 100, seed=1), outliers(5), CARS, class_names=CAR_CLASSES, device=CPU
+    )  # fmt: skip
+    assert target.views.targets[0].tolist() == [0.5, 0, 0, 0.5, 0]
+    assert target.views.targets[1].tolist() == [0, 1, 0, 0, 0]
+
+
+def test_the_contrastive_loss_by_hand() -> None:
+    """Of three views two are of one label; the third, of two labels, is only kept away from."""
+    features = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 2.0]])
+    targets = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.5, 0.5]])
+    cosines = {(0, 1): 0.8, (0, 2): 0.0, (1, 2): 0.6}
+
+    def one(pair: tuple[int, int], other: tuple[int, int]) -> float:
+        positive, negative = math.exp(10 * cosines[pair]), math.exp(10 * cosines[other])
+        return -math.log(positive / (positive + negative))
+
+    expected = (one((0, 1), (0, 2)) + one((0, 1), (1, 2))) / 2
+    assert contrastive_loss(features, targets).item() == pytest.approx(expected, rel=1e-5)
+    assert contrastive_loss(features[:1], targets[:1]).item() == 0
+    features.requires_grad_()
+    contrastive_loss(features, targets).backward()
+    assert features.grad is not None
+    assert features.grad.isfinite().all()
+
+
+def test_validation_means_over_the_sources() -> None:
+    """Else the source with the most pictures would choose the recipe."""
+    held_out = images(8, 100, seed=1).with_arrays(source=np.array([0, 0, 0, 0, 0, 0, 1, 1]))
+    target = ClassifierObjective(images(12, 100), held_out, outliers(5), CARS, class_names=CAR_CLASSES, device=CPU)
+    target.model.eval()
+    with torch.inference_mode():
+        _, figures = target.validate(target.model)
+        pixels = normalized(CARS.processor, torch.from_numpy(held_out["pixels"]))
+        found = target.model(pixels).argmax(dim=1).numpy() == np.arange(8) % 4
+    assert figures["accuracy"] == pytest.approx(found.mean())
+    assert figures["mean_accuracy"] == pytest.approx((found[:6].mean() + found[6:].mean()) / 2)
