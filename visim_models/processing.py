@@ -1,5 +1,6 @@
 """Convert an RGB image to the array that a network takes: one `ImageProcessor` for training, gallery and query."""
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ __all__ = ["ImageProcessor", "decode_pictures"]
 
 _Bytes: TypeAlias = npt.NDArray[np.uint8]
 _Floats: TypeAlias = npt.NDArray[np.float32]
+_Box: TypeAlias = tuple[float, float, float, float]
 
 _RESAMPLE: Final = {number: Image.Resampling(number) for number in (0, 2, 3)}
 """Pillow's numbers, which the field writes into preprocessor_config.json."""
@@ -39,8 +41,8 @@ class ImageProcessor:
         image_mean: is then subtracted, a value a channel.
         image_std: then divides, a value a channel.
         do_flip_channel_order: hand the network BGR instead of RGB; mean and std are in the order of the network.
-        center_crop: side of the square that is cut out of the middle first, as a share of the shorter side; None
-            to keep all of the picture, its sides scaled apart.
+        center_crop: side of the square that is cut out of the middle, as a share of the shorter side; None to keep all
+            of the picture, its sides scaled apart.
 
     Raises:
         ConfigurationError: a value that does not fit.
@@ -83,15 +85,16 @@ class ImageProcessor:
 
     def resize(self, image: Image.Image) -> _Bytes:
         """Resize an RGB picture: (3, S, S) uint8, RGB."""
-        if self.center_crop is not None:
-            image = _middle(image, self.center_crop)
         side, resample = self.size, _RESAMPLE[self.resample]
-        if image.size == (side, side):
+        box = (0.0, 0.0, *map(float, image.size))
+        if self.center_crop is not None:
+            box = _middle(image.size, side, self.center_crop)
+        if image.size == (side, side) and self.center_crop in (None, 1):
             pixels = np.asarray(image)  # (S, S, 3)
         elif self.antialias or resample is Image.Resampling.NEAREST:
-            pixels = np.asarray(image.resize((side, side), resample))
+            pixels = np.asarray(image.resize((side, side), resample, box))
         else:
-            pixels = _interpolated(np.asarray(image), side, resample)
+            pixels = _interpolated(np.asarray(image), box, side, resample)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))  # (3, S, S)
 
     def normalize(self, pixels: _Bytes) -> _Floats:
@@ -201,17 +204,27 @@ def decode_pictures(
             bar.update(len(batch))
 
 
-def _middle(image: Image.Image, share: float) -> Image.Image:
-    """Cut a square out of the middle, its side a share of the shorter side."""
-    side = max(1, round(share * min(image.size)))
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+def _middle(size: tuple[int, int], side: int, share: float) -> _Box:
+    """Return the box, left, top, right and bottom, that a picture is cropped to, in its pixels.
+
+    It is where a picture that is resized first, and then cropped at whole pixels, ends up: so timm evaluates networks.
+    """
+    shorter = math.floor(side / share)
+    scaled = [shorter if length == min(size) else int(shorter * length / min(size)) for length in size]
+    starts = [round((length - side) / 2) for length in scaled]
+    ends = [start + side for start in starts]
+    left, top = (start * length / new for start, length, new in zip(starts, size, scaled, strict=True))
+    right, bottom = (min(end * length / new, length) for end, length, new in zip(ends, size, scaled, strict=True))
+    return left, top, right, bottom
 
 
-def _interpolated(pixels: _Bytes, side: int, resample: Image.Resampling) -> _Bytes:
-    """Resize (H, W, 3) to (side, side, 3) by the nearest pixels alone, also where a picture shrinks, as OpenCV does."""
-    rows, row_weights = _taps(pixels.shape[0], side, resample)  # (side, t)
-    columns, column_weights = _taps(pixels.shape[1], side, resample)
+def _interpolated(
+    pixels: _Bytes, box: tuple[float, float, float, float], side: int, resample: Image.Resampling
+) -> _Bytes:
+    """Resize a box of (H, W, 3) to (side, side, 3) by the nearest pixels alone, as OpenCV does."""
+    left, top, right, bottom = box
+    rows, row_weights = _taps(pixels.shape[0], (top, bottom), side, resample)  # (side, t)
+    columns, column_weights = _taps(pixels.shape[1], (left, right), side, resample)
     taps = rows.shape[1]
     picked = pixels[rows.ravel()[:, None], columns.ravel()].astype(np.float32)  # (side * t, side * t, 3)
     grid = picked.reshape(side, taps, side, taps, 3)
@@ -220,9 +233,12 @@ def _interpolated(pixels: _Bytes, side: int, resample: Image.Resampling) -> _Byt
     return levels
 
 
-def _taps(length: int, side: int, resample: Image.Resampling) -> tuple[npt.NDArray[np.intp], _Floats]:
-    """Return which pixels of a line make each of `side` new ones, (side, t), and their weights, which sum to 1."""
-    centres = (np.arange(side) + 0.5) * length / side - 0.5
+def _taps(
+    length: int, ends: tuple[float, float], side: int, resample: Image.Resampling
+) -> tuple[npt.NDArray[np.intp], _Floats]:
+    """Return which pixels of a line make each of `side` new ones of a part of it, (side, t), and their weights."""
+    start, end = ends
+    centres = start + (np.arange(side) + 0.5) * (end - start) / side - 0.5
     first = np.floor(centres).astype(np.intp)
     beyond = centres - first  # (side,), 0 to 1
     if resample is Image.Resampling.BILINEAR:

@@ -33,6 +33,8 @@ _HUB: Final = "hf-hub:"
 _LOCAL: Final = "local-dir:"
 _RESAMPLE: Final = {"nearest": 0, "bilinear": 2, "random": 2, "bicubic": 3}
 _REVISION_DIGITS: Final = 16
+_CROP: Final = 0.875
+"""Where a network says nothing of it, by timm."""
 
 _converted: dict[str, TemporaryDirectory[str]] = {}
 """Repos that this process has made, by source; they go when it ends."""
@@ -124,7 +126,10 @@ def _load(files: _Files) -> tuple[TimmBackbone, ImageProcessor]:
         architecture, pretrained = config["architecture"], {**config["pretrained_cfg"]}
         classes = int(config.get("num_classes", pretrained.get("num_classes", 0)))
         processor = _processor(pretrained)
-        arguments = config.get("model_args") or {}
+        arguments = {**(config.get("model_args") or {})}
+        classes = int(arguments.pop("num_classes", classes))  # timm's own `save_for_hf` writes these two there as well
+        if arguments.pop("in_chans", 3) != 3:
+            raise ConfigurationError("model_args has in_chans that are not 3: visim makes pictures of three colours.")
         model = TimmBackbone(
             architecture=architecture,
             image_size=processor.size,
@@ -158,7 +163,7 @@ def _processor(config: Mapping[str, Any]) -> ImageProcessor:
         resample=_RESAMPLE[config.get("interpolation", "bicubic")],
         image_mean=tuple(config["mean"]),
         image_std=tuple(config["std"]),
-        center_crop=float(config.get("crop_pct") or 1.0) if mode == "center" else None,
+        center_crop=float(config.get("crop_pct") or _CROP) if mode == "center" else None,
     )
 
 

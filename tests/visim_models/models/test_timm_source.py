@@ -1,14 +1,17 @@
 """Networks of timm by name: from a folder, or from a Hub that runs here. No pickle, nothing but what the files say."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
-from tests.builders import edit_json, write_pictures
+from tests.builders import drawn_picture, edit_json, write_pictures
 from visim_models import (
     ConfigurationError,
     ImageProcessor,
@@ -18,7 +21,7 @@ from visim_models import (
     WeightsError,
 )
 from visim_models.galleries import build
-from visim_models.models.timm_source import is_timm_name, timm_repo
+from visim_models.models.timm_source import _find, _load, _processor, is_timm_name, timm_repo
 from visim_models.models.torch_network import load_model
 
 timm = pytest.importorskip("timm")
@@ -47,6 +50,46 @@ def test_its_configuration_makes_the_processor(folder: Path) -> None:
     )
     config = load_model(repo).config
     assert (config["source"], config["license"], len(config["revision"])) == ("vit", "apache-2.0", 16)
+
+
+@pytest.mark.parametrize("saved_as", [{}, {"model_args": {"num_classes": 7, "in_chans": 3}}])
+def test_what_timm_itself_saves(saved_as: dict[str, Any], tmp_path: Path) -> None:
+    from timm.models import save_for_hf
+
+    network = timm.create_model("test_efficientnet", num_classes=7, in_chans=3).eval()
+    save_for_hf(network, tmp_path / "own", safe_serialization=True, **saved_as)
+    repo = timm_repo(f"timm:local-dir:{tmp_path / 'own'}")
+    pixels = torch.rand(1, 3, 160, 160)
+    with torch.inference_mode():
+        expected = network.forward_head(network.forward_features(pixels), pre_logits=True)
+        torch.testing.assert_close(load_model(repo).embed(pixels), expected, rtol=2e-2, atol=2e-2)  # float16
+    edit_json(tmp_path / "own" / "config.json", model_args={"in_chans": 1})
+    with pytest.raises(ConfigurationError, match="in_chans"):
+        _load(_find(f"local-dir:{tmp_path / 'own'}"))
+
+
+NAMED = [
+    "vit_small_patch14_dinov2.lvd142m",
+    "vit_small_patch16_224.dino",
+    "tf_efficientnet_lite0.in1k",
+    "test_vit.r160_in1k",
+]
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("size", [(640, 427), (333, 500), (150, 150)])
+def test_pictures_are_made_as_timm_evaluates(name: str, size: tuple[int, int]) -> None:
+    """To two levels of 255: cropping half a pixel beside costs up to 0.05 of the cosine."""
+    from timm.data import create_transform, resolve_data_config
+
+    config = timm.get_pretrained_cfg(name).to_dict()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = create_transform(**resolve_data_config(pretrained_cfg=config))
+    picture = Image.fromarray(drawn_picture(3, size=640)).resize(size)
+    processor = _processor(config)
+    levels = np.abs(processor(picture) - theirs(picture).numpy()) * np.array(processor.image_std)[:, None, None] * 255
+    assert levels.max() <= 2.01
 
 
 def test_a_squashed_network_is_not_cropped(tmp_path: Path) -> None:
