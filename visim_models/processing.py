@@ -86,7 +86,7 @@ class ImageProcessor:
     def resize(self, image: Image.Image) -> _Bytes:
         """Resize an RGB picture: (3, S, S) uint8, RGB."""
         side, resample = self.size, _RESAMPLE[self.resample]
-        box = (0.0, 0.0, *map(float, image.size))
+        box: _Box = (0, 0, image.width, image.height)
         if self.center_crop is not None:
             box = _middle(image.size, side, self.center_crop)
         if image.size == (side, side) and self.center_crop in (None, 1):
