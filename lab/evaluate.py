@@ -17,6 +17,7 @@ from typing import Final
 
 from hub.locate import REPO_NAMES, local_folder, locate
 from lab.evaluation import evaluate
+from lab.evaluation.labelled import recall_at_1
 from lab.run import command_line
 from visim_models.errors import ConfigurationError, VisimError
 from visim_models.repo_folder import RepoFolder
@@ -32,14 +33,14 @@ _VERDICTS: Final = {None: "", True: "met", False: "MISSED"}
 def format_report(metrics: Metrics) -> str:
     """Format figures, then baselines, one a line, then the command that measured them."""
     tables = [
-        f"{heading}\n{_figure_table(figures)}"
+        f"{heading}\n{_table_of(figures)}"
         for heading, figures in (("Figures", metrics.figures), ("Baselines", metrics.baselines))
         if figures
     ]
     return "\n\n".join([*tables, f"Measured with: {metrics.command}"])
 
 
-def _figure_table(figures: Sequence[Figure]) -> str:
+def _table_of(figures: Sequence[Figure]) -> str:
     rows = [_HEADINGS, *(_figure_cells(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
     return "\n".join(
@@ -64,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         folder = (local_folder if options.write else locate)(options.repo)
+        if options.recall:
+            print(_table_of([recall_at_1(folder, options.data, limit=options.limit)]))
+            return 0
         stated = _stated(folder, options.limit) if options.check else None
         command = command_for(options.repo, options.data, limit=options.limit)
         measured = evaluate(folder, options.data, command=command, limit=options.limit)
@@ -141,6 +145,12 @@ def _parser() -> argparse.ArgumentParser:
         help="use at most N pictures of each part: a trial that takes seconds and whose figures say little",
     )
     outcome = parser.add_mutually_exclusive_group()
+    outcome.add_argument(
+        "--recall",
+        action="store_true",
+        help="measure Recall@1 alone: whether the nearest of all other pictures of --data, label/name.jpg, has the "
+        "label of a picture, such as the model of a car in Cars196",
+    )
     outcome.add_argument("--write", action="store_true", help=f"write the figures into the repo's {METRICS}")
     outcome.add_argument(
         "--check",

@@ -9,18 +9,20 @@ import numpy.typing as npt
 from lab.data import labels_of, load_images
 from lab.evaluation.evaluated_repo import is_strange
 from lab.evaluation.figures import share_figure
-from lab.evaluation.retrieval import RAW_PIXELS, nearest, raw_pixels, retrieval_figure
-from lab.fitting import measure_images
+from lab.evaluation.retrieval import RAW_PIXELS, nearest, nearest_label_figure, raw_pixels, retrieval_figure
+from lab.fitting import embed_images, measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
 from visim_models.errors import DataError, VisimError
 from visim_models.galleries.calibration import check_figures, check_verdict
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.images.decode_ahead import pictures_at_once
+from visim_models.models.network import load_network
+from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import WEIGHTS
 from visim_models.repo_folder.metrics import Figure, Metrics
 
-__all__ = ["evaluate_labelled"]
+__all__ = ["evaluate_labelled", "recall_at_1"]
 
 _RANKS: Final = (1, 4)
 _SAME: Final = 0.9999
@@ -72,6 +74,34 @@ def evaluate_labelled(folder: Path, pictures: Path, *, command: str, limit: int 
         data={pictures.name: len(queries)},
         figures=[*_retrieval(queries, found, gallery), alarms, *check_figures(similarity.ood.checked(check))],
         baselines=_raw_pixels(queries, similarity),
+    )
+
+
+def recall_at_1(folder: Path, pictures: Path, *, limit: int | None = None) -> Figure:
+    """Measure how often the nearest of all other pictures has the label of a picture: Recall@1, as for Cars196.
+
+    Source: Oh Song et al., "Deep Metric Learning via Lifted Structured Feature Embedding" (2016). There the pictures
+    are those of the last 98 models, in `model/name.jpg`.
+
+    Args:
+        folder: the repo folder, whose network embeds the pictures; its gallery does not matter.
+        pictures: folder or zip of `label/name.jpg`.
+        limit: use at most so many pictures, evenly spaced; None for all.
+
+    Raises:
+        DataError: there are fewer than two pictures.
+        VisimError: the repo or the pictures cannot be read.
+    """
+    repo = RepoFolder(folder)
+    network, processor = load_network(repo), ImageProcessor.load(repo)
+    images = load_images(pictures, processor, limit=limit)
+    if len(images) < 2:
+        raise DataError(f"{pictures} has {len(images)} pictures: at least two are needed.", path=pictures)
+    return nearest_label_figure(
+        labels_of(images),
+        embed_images(network, processor, images["pixels"]),
+        name="recall_at_1",
+        what=f"Share of the pictures of {pictures.name} whose nearest of all others has their label.",
     )
 
 

@@ -18,8 +18,9 @@ from visim_models.gallery import Gallery
 from visim_models.repo_folder.metrics import Figure
 
 __all__ = [
-    "MATCHES", "RAW_PIXELS", "calibration_error", "decorated_retrieval", "match_calibration", "match_tables", "nearest",
-    "paint_around", "pixel_retrieval", "raw_pixels", "retrieval_figure", "retrieval_figures",
+    "MATCHES", "RAW_PIXELS", "calibration_error", "decorated_retrieval", "match_calibration", "match_tables",
+    "nearest", "nearest_label_figure", "paint_around", "pixel_retrieval", "raw_pixels", "retrieval_figure",
+    "retrieval_figures",
 ]  # fmt: skip
 
 _Floats = npt.NDArray[np.floating[Any]]
@@ -58,6 +59,35 @@ def nearest(queries: _Floats, rows: _Floats, *, top_k: int) -> _Indices:
     found = [(lengths - 2 * block @ those.T).topk(top_k, largest=False).indices for block in given.split(_BLOCK)]
     indices: _Indices = torch.cat(found).numpy()
     return indices
+
+
+def nearest_label_figure(
+    labels: Sequence[str],
+    embeddings: _Floats,
+    *,
+    name: str,
+    what: str,
+    groups: Sequence[int] | None = None,
+    method: str = "",
+) -> Figure:
+    """Return the share of pictures whose nearest of all others, by cosine, has their label (Recall@1).
+
+    Args:
+        labels: N labels.
+        embeddings: (N, D).
+        name: the figure's key.
+        what: one sentence that says what it is.
+        groups: the group of each picture, for the interval; None where each is a group of its own.
+        method: the method, for a baseline.
+    """
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True).clip(min=1e-12)
+    found = []
+    for start in range(0, len(unit), _BLOCK):
+        cosines = unit[start : start + _BLOCK] @ unit.T  # (B, N)
+        cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -2
+        found += [labels[index] for index in cosines.argmax(axis=1)]
+    right = np.array(found) == np.array(labels)
+    return share_figure(right.astype(float), name=name, what=what, groups=groups, method=method)
 
 
 def retrieval_figure(

@@ -17,7 +17,7 @@ from lab.data import hashes_of, labels_of, read_column
 from lab.evaluation.classification import class_probabilities, told_right
 from lab.evaluation.evaluated_repo import CARS, CIFAR10, EvaluatedRepo, is_strange
 from lab.evaluation.figures import mean_figure, share_figure
-from lab.evaluation.retrieval import retrieval_figure
+from lab.evaluation.retrieval import nearest_label_figure, retrieval_figure
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.repo_folder.metrics import Figure
 
@@ -169,15 +169,12 @@ def _same_model(
 ) -> list[Figure]:
     """Measure likeness among the wild test pictures alone, whose models the network has not seen.
 
-    `same_model_top_4` is within a body. `wild_recall_at_1` is the field's measure of retrieval on unseen classes:
-    whether the nearest of all others is of the same model.
-    Source: Oh Song et al., "Deep Metric Learning via Lifted Structured Feature Embedding" (2016).
+    `same_model_top_4` is within a body. `wild_recall_at_1` is the field's measure of retrieval on unseen classes.
     """
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True).clip(min=1e-12)
     cosines = unit @ unit.T  # (N, N)
     np.fill_diagonal(cosines, -3)
     own, bodies = np.array(models), np.array(_numbers(labels_of(images)))
-    first = own[cosines.argmax(axis=1)] == own
     cosines[(bodies[:, None] != bodies) & (cosines > -3)] = -2
     top = min(_TOP, len(cosines) - 1)
     nearest = np.argsort(-cosines, axis=1, kind="stable")[:, :top]  # (N, k)
@@ -190,8 +187,9 @@ def _same_model(
             groups=models,
             method=method,
         ),
-        share_figure(
-            first.astype(float),
+        nearest_label_figure(
+            [str(model) for model in models],
+            embeddings,
             name="wild_recall_at_1",
             what="Share whose nearest of the other wild test pictures is of the same model, one never seen.",
             groups=models,

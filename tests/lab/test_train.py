@@ -1,6 +1,7 @@
 """The command that trains: what a run has, its split, resuming, starting again, classes of one's own, refusals."""
 
 import csv
+import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from lab.data import hashes_of, load_images
-from lab.recipes import Recipe
+from lab.recipes import RECIPES, ClassifierRecipe, Recipe
 from lab.run import TrainingRecord, TrainingRun
-from lab.splits import HELD_OUT, PARTS, Split
+from lab.splits import HELD_OUT, PARTS, Shares, Split
 from lab.train import main
 from lab.training.loop import Objective, fit
 from tests.builders import files_of, write_pictures
@@ -255,6 +256,52 @@ def test_a_teacher_comes_first_and_is_not_trained_again_on_resuming(
     (tmp_path / "run" / "teacher" / "notes.txt").write_text("mine")
     assert train("cifar10-classifier", data, tmp_path / "run", *recipe, "--force") == 0
     assert (tmp_path / "run" / "teacher" / "notes.txt").read_text() == "mine"
+
+
+def test_three_sources_with_second_labels_and_a_split_that_is_extended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files of two sources have the same names: each table is of the source that is called as it is."""
+    recipe = dataclasses.replace(
+        cast(ClassifierRecipe, RECIPES["car-classifier"]["article"]),
+        second_weight=0.5, contrastive_weight=0.5, doubted_labels="left out", batch_size=32, shares=Shares(test=0.2),
+    )  # fmt: skip
+    monkeypatch.setitem(cast(dict[str, Recipe], RECIPES["car-classifier"]), "sources", recipe)
+    folders = [write_pictures(tmp_path / name, 12, size=40, seed=seed) for seed, name in enumerate(("a", "b", "c"))]
+    names = sorted(path.relative_to(folders[1]).as_posix() for path in folders[1].rglob("*.png"))
+    for letter, column in (("b", "model"), ("c", "near_group")):
+        rows = [f"{name},{column} {number // 4}" for number, name in enumerate(names)]
+        (tmp_path / f"{letter}.csv").write_text("\n".join([f"file_name,{column}", *rows]), encoding="utf-8")
+    two = ["--keep-together", str(tmp_path / "b.csv"), "model", "--second-label", str(tmp_path / "b.csv"), "model"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    more = [str(folders[1]), "--recipe", "sources", *two]
+    assert main(["car-classifier", "--data", str(folders[0]), *more, "--out", str(first), "--epochs", "1"]) == 0
+    more = [
+        *map(str, folders[1:]),
+        "--recipe",
+        "sources",
+        *two,
+        "--keep-together",
+        str(tmp_path / "c.csv"),
+        "near_group",
+    ]
+    again = ["--split", str(first / "split.csv"), "--out", str(second), "--epochs", "1"]
+    assert main(["car-classifier", "--data", str(folders[0]), *more, *again]) == 0
+    old, new = Split.read(first / "split.csv"), Split.read(second / "split.csv")
+    assert {key: new.parts[key] for key in old.parts} == old.parts
+    assert len(new) == len(old) + 48
+    listings = load_images(folders[2], ImageProcessor(size=8), quiet=True)
+    groups = [set(map(new.part_of, hashes_of(listings)[start : start + 4])) for start in range(0, 48, 4)]
+    assert all(len(parts - {"unused"}) == 1 for parts in groups)
+    sources = TrainingRecord.read(second / "run.json").sources
+    assert [len(row["parts"]) > 1 for row in sources] == [True] * 3
+    assert all(0 <= row["doubted"] < 48 for row in sources)
+    said = capsys.readouterr()
+    assert "labels are doubted, and left out" in said.out
+    assert "mean_accuracy" in said.out
+    again[-3:-1] = [str(tmp_path / "third"), "--epochs"]
+    assert main(["car-classifier", "--data", *map(str, folders), "--recipe", "sources", *again]) == 2
+    assert "name a table" in capsys.readouterr().err
 
 
 def test_a_table_that_names_no_picture_is_an_error(

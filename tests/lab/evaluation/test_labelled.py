@@ -1,5 +1,6 @@
 """Any labelled gallery is measured by labelled pictures that are not in it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,18 @@ def test_a_gallery_without_labels(tmp_path: Path, pictures: Path) -> None:
     build(pictures / "chair", tmp_path / "mine", model=network, progress=False)
     with pytest.raises(DataError, match="without labels"):
         evaluate_labelled(tmp_path / "mine", pictures, command="")
+
+
+def test_recall_at_1_of_any_labelled_pictures(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every picture is there twice, under one name of two labels: the nearest other is its copy."""
+    twice = write_pictures(tmp_path / "twice", 6, classes=["chair", "lamp"], size=24, seed=3)
+    for path in sorted(twice.rglob("*.png")):
+        shutil.copyfile(path, path.with_name(f"copy {path.name}"))
+    assert main([str(gallery), "--data", str(twice), "--recall"]) == 0
+    assert "recall_at_1  100.0 %" in " ".join(capsys.readouterr().out.split()).replace("recall_at_1 ", "recall_at_1  ")
+    shutil.move(twice / "chair" / "copy 0000.png", twice / "lamp" / "copy of a chair.png")
+    assert main([str(gallery), "--data", str(twice), "--recall"]) == 0
+    assert "100.0 % " not in capsys.readouterr().out
+    assert main([str(gallery), "--data", str(twice / "lamp" / "copy of a chair.png"), "--recall"]) == 2
