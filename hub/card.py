@@ -229,14 +229,14 @@ def _introduction(name: str, repo: RepoFolder, similarity: VisualSimilarity, tex
 
 
 def _network(similarity: VisualSimilarity) -> str:
-    model = similarity.model
-    size = model.image_size
+    network = similarity.network
+    size = network.image_size
     text = (
-        f"A network of the type `{model.model_type}`. It turns a picture, resized to {size} x {size} pixels, into an "
-        f"embedding of {model.embedding_dim:,} numbers; pictures are compared by the cosine of their embeddings."
+        f"A network of the type `{network.model_type}`. It turns a picture, resized to {size} x {size} pixels, into an "
+        f"embedding of {network.embedding_dim:,} numbers; pictures are compared by the cosine of their embeddings."
     )
-    if classes := getattr(model, "class_names", None):
-        text += f" It tells these classes: {', '.join(map(_line, classes))}."
+    if network.class_names:
+        text += f" It tells these classes: {', '.join(map(_line, network.class_names))}."
     return text
 
 
@@ -321,6 +321,8 @@ def _limits(similarity: VisualSimilarity, texts: CardTexts) -> str:
         verdict = "The verdict is a fixed threshold: its rate of false alarms is unknown."
     elif not detector.can_reject:
         verdict = f"There is no verdict: {size:,} calibration pictures are too few for it."
+    elif not detector.can_tell:
+        verdict = "There is no verdict: its check found less than half of what is surely of another kind."
     else:
         verdict = (
             f"The verdict is set for {100 * detector.false_alarm_rate:g} % false alarms, by {size:,} calibration "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from visim_models import ConvolutionalAutoencoder, VisualSimilarity
+from visim_models import VisualSimilarity
 from visim_models.errors import ConfigurationError, MissingExtraError
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
 from visim_models.repo_folder import RepoFolder
@@ -160,7 +160,7 @@ def draw_card_plots(
                     key=name,
                 ) from error
             captions[f"{name}.png"] = caption
-    if isinstance(similarity.model, ConvolutionalAutoencoder):
+    if similarity.network.can_decode:
         _draw_tiles(similarity, path_of("decoded.png"))
         captions["decoded.png"] = "Gallery pictures, drawn by the decoder from their codes: one of each label."
         _draw_reconstructions(similarity, path_of("reconstructions.png"))

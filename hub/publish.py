@@ -31,7 +31,7 @@ from hub.space import (
     stage_space,
     zero_gpu_note,
 )
-from visim_models import TimmBackbone, VisualSimilarity
+from visim_models import VisualSimilarity
 from visim_models.errors import DataError, RepositoryError
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.formats import read_header, write_tensors
@@ -323,7 +323,7 @@ def plan_gallery(
         gallery_id=repo_id,
         about=similarity.gallery.about,
         datasets=[pictures_id] if pictures_id else [],
-        needs_timm=isinstance(similarity.model, TimmBackbone),
+        needs_timm=similarity.network.model_type == "timm-backbone",
     )
     owned = GALLERY_SPACE_PATTERNS
     plans.append(RepoPlan(repo_id, "space", space, project, mark=PROGRAM, owned=owned, keeps_edited_card=True))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hub.space import PROGRAM, PROJECT, check_space, read_front_matter, stage_gallery_space, stage_space, zero_gpu_note
 from hub.space_probe import ENDPOINTS, Probe, probe_app
-from visim_models import TimmBackbone, VisualSimilarity
+from visim_models import VisualSimilarity
 from visim_models.errors import DataError
 
 __all__ = ["SpaceReport", "add_arguments", "check", "find_python", "run"]
@@ -100,7 +100,7 @@ def check(
         folder.mkdir()
         if gallery:
             similarity = VisualSimilarity.from_pretrained(gallery)
-            about, needs_timm = similarity.gallery.about, isinstance(similarity.model, TimmBackbone)
+            about, needs_timm = similarity.gallery.about, similarity.network.model_type == "timm-backbone"
             gallery_id = str(gallery.resolve())
             stage_gallery_space(project, folder, gallery_id=gallery_id, about=about, needs_timm=needs_timm)
         else:

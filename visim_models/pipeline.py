@@ -198,7 +198,16 @@ class VisualSimilarity:
         with drafting(folder) as draft:
             self.write_files(draft)
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str = "Publish a gallery with visim",
+    ) -> str:
         """Publish all four parts as a model repo on the Hub, by one commit; nothing is committed where they are there.
 
         The repo then holds these parts. Other files of visim in it go, such as figures of older weights; files of
@@ -208,9 +217,12 @@ class VisualSimilarity:
             repo_id: "namespace/name"; the repo is made where there is none.
             private: make a new repo private.
             token: with write permission; by default the one that `hf auth login` left.
+            revision: branch to commit to, which is made where there is none; by default the main one.
+            create_pr: propose the commit as a pull request, for a repo of somebody else.
+            commit_message: of the commit.
 
         Returns:
-            The address of the repo.
+            The address of the repo, or of the pull request.
 
         Raises:
             RepositoryError: there is no token, the Hub refuses, or the repo has files that visim did not publish.
@@ -233,8 +245,10 @@ class VisualSimilarity:
                 mark=EMBEDDINGS,
                 owned=tuple(MANIFEST),
                 keeps_edited_card=True,
-                message="Publish a gallery with visim",
+                message=commit_message,
                 private=private,
+                revision=revision,
+                create_pr=create_pr,
             )
 
     def write_files(self, draft: RepoDraft) -> None:

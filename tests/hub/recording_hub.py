@@ -39,6 +39,8 @@ class Repo:
     files: dict[str, bytes] = field(default_factory=lambda: {".gitattributes": b""})
     commits: list[dict[str, Any]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    branches: dict[str, "Repo"] = field(default_factory=dict)
+    pull_requests: list[dict[str, bytes]] = field(default_factory=list)
 
     @property
     def head(self) -> str:
@@ -112,21 +114,22 @@ class RecordingHub:
                 return 200, {}
             case ("POST", *name, "info", "lfs", "objects", "batch"):
                 return self._lfs_batch(name, json.loads(body))
-            case ("GET" | "HEAD", ("datasets" | "spaces") as kind, namespace, name, "resolve", _, *file):
-                return self._download(f"{kind}/{namespace}/{name}", "/".join(file))
-            case ("GET" | "HEAD", namespace, name, "resolve", _, *file):
-                return self._download(f"models/{namespace}/{name}", "/".join(file))
+            case ("GET" | "HEAD", ("datasets" | "spaces") as kind, namespace, name, "resolve", revision, *file):
+                return self._download(f"{kind}/{namespace}/{name}", revision, "/".join(file))
+            case ("GET" | "HEAD", namespace, name, "resolve", revision, *file):
+                return self._download(f"models/{namespace}/{name}", revision, "/".join(file))
             case (_, "api", ("models" | "datasets" | "spaces") as kind, namespace, name, *rest):
                 repo = self.repos.get(f"{kind}/{namespace}/{name}")
                 return (
-                    self._in_repo(repo, f"{namespace}/{name}", method, rest, body)
+                    self._in_repo(repo, f"{namespace}/{name}", method, rest, body, query)
                     if repo
                     else (404, {"error": "Repository not found"})
                 )
         return 501, {"error": f"{method} {path} is not known here"}
 
-    def _download(self, key: str, file: str) -> tuple[int, Any]:
+    def _download(self, key: str, revision: str, file: str) -> tuple[int, Any]:
         repo = self.repos.get(key)
+        repo = repo.branches.get(revision, repo) if repo else None
         if repo is None or file not in repo.files:
             return 404, {"error": "Entry not found"}
         return 200, Download(repo.files[file], repo.head)
@@ -166,8 +169,20 @@ class RecordingHub:
             objects.append({**item, **({} if item["oid"] in self.blobs else upload)})
         return 200, {"transfer": "basic", "objects": objects}
 
-    def _in_repo(self, repo: Repo, repo_id: str, method: str, rest: list[str], body: bytes) -> tuple[int, Any]:
+    def _in_repo(
+        self, repo: Repo, repo_id: str, method: str, rest: list[str], body: bytes, query: dict[str, list[str]]
+    ) -> tuple[int, Any]:
+        if len(rest) == 2 and rest[1] in repo.branches and rest[0] in ("tree", "revision", "preupload", "commit"):
+            return self._in_repo(repo.branches[rest[1]], repo_id, method, [rest[0], "main"], body, query)
         match (method, *rest):
+            case ("POST", "branch", name):
+                repo.branches[name] = Repo(repo.repo_type, repo.private, files=dict(repo.files))
+                return 200, {}
+            case ("POST", "commit", "main") if query.get("create_pr"):
+                proposed = Repo(repo.repo_type, repo.private, files=dict(repo.files))
+                status, answer = self._in_repo(proposed, repo_id, method, rest, body, {})
+                repo.pull_requests.append(proposed.files)
+                return status, {**answer, "pullRequestUrl": f"{self.address}/{repo_id}/discussions/1"}
             case ("GET",) | ("GET", "revision", _):
                 siblings = [{"rfilename": name} for name in sorted(repo.files)]
                 return 200, {
@@ -197,7 +212,7 @@ class RecordingHub:
                              "requested": repo.settings["hardware"]}, "storage": None, "gcTimeout": None}  # fmt: skip
             case ("POST", "hardware"):
                 repo.settings["hardware"] = json.loads(body)["flavor"]
-                return self._in_repo(repo, repo_id, "GET", ["runtime"], b"")
+                return self._in_repo(repo, repo_id, "GET", ["runtime"], b"", {})
         return 501, {"error": f"{method} {rest} is not known here"}
 
     def _mode(self, repo: Repo, item: dict[str, Any]) -> dict[str, Any]:

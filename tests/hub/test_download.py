@@ -21,7 +21,7 @@ from tests.hub.recording_hub import RecordingHub, serving
 from tests.processes import ROOT, run_program
 from visim_models import GalleryError, ImageSourceError, RepositoryError, VisualSimilarity
 from visim_models.repo_folder.hub_repo import without_tokens
-from visim_models.sources.download import download, origin
+from visim_models.sources.download import download, hub_dataset, origin
 
 # In a process of its own: the client reads its address and its switches when it is imported.
 PROGRAM = """
@@ -51,6 +51,8 @@ def mirrors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mirrors")
     models = folder / "models" / "someone"
     good = tiny_repo(models / "visim-car-extractor", count=8)
+    shutil.copytree(good, models / "many" / "sizes" / "[small]")
+    commit(models / "many")
     commit(good, tag="v1")
     commit(tiny_car_repo(models / "cars"))
     spare = tiny_repo(folder / "spare")
@@ -142,6 +144,12 @@ def test_versions_and_caches(port: int, tmp_path: Path) -> None:
     assert no_such[0] == unknown[0] == "RepositoryError"
     assert "v9" in no_such[1]
     assert "someone/visim-nothing" in unknown[1]
+
+
+def test_subfolders_of_a_repo_however_they_are_spelled(port: int, tmp_path: Path) -> None:
+    spellings = ("sizes/[small]", "./sizes//[small]/")
+    requests = [{"source": "someone/many", "subfolder": each, "of_class": "VisualSimilarity"} for each in spellings]
+    assert ask(port, tmp_path / "home", *requests, {**GOOD, "subfolder": None}) == [8, 8, 12]
 
 
 def test_every_class_is_loaded_from_the_hub(port: int, tmp_path: Path) -> None:
@@ -301,6 +309,21 @@ def test_a_network_without_a_gallery_says_how_one_is_made(load: Callable[[str], 
     assert message.startswith("general-extractor is a network without a gallery: make one")
     assert "visim build PICTURES --model general-extractor --out FOLDER" in message
     assert (message.count("general-extractor"), message.count("GalleryError")) == (3, 0)
+
+
+@pytest.mark.parametrize("variable", ["1", "0"])
+def test_no_picture_is_fetched_where_the_hub_is_switched_off(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", variable == "1")
+    message = "HF_HUB_OFFLINE is set" if variable == "1" else "private or local"
+    with pytest.raises(ImageSourceError, match=message):
+        download("http://127.0.0.1:9/picture.png")
+
+
+def test_revisions_of_the_hub_with_slashes() -> None:
+    assert hub_dataset("hf://datasets/a/b@refs/pr/1/c/d") == ("a/b", "refs/pr/1", "c/d")
+    assert hub_dataset("hf://datasets/a/b@refs/convert/parquet") == ("a/b", "refs/convert/parquet", "")
+    assert hub_dataset("hf://datasets/a/b@refs%2Fpr%2F1") == ("a/b", "refs/pr/1", "")
+    assert hub_dataset("hf://datasets/a/b@refs/c") == ("a/b", "refs", "c")
 
 
 def test_an_image_root_that_redirects_to_a_local_address_is_refused() -> None:

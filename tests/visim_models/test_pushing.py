@@ -5,11 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from huggingface_hub import ModelCard
 
 from tests.builders import files_of, tiny_repo
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo, serving
 from tests.processes import run_program
 from visim_models import RepositoryError, VisualSimilarity
+from visim_models.repo_folder.card import is_marked
 from visim_models.repo_folder.manifest import EMBEDDINGS
 
 # The client reads the Hub's address when it is imported.
@@ -24,6 +26,8 @@ try:
     print(similarity.push_to_hub(repo_id, **options))
 except VisimError as error:
     sys.exit(f"{type(error).__name__}: {error}")
+if options.get("revision") or options.get("create_pr"):
+    sys.exit()
 loaded = VisualSimilarity.from_pretrained(repo_id)
 same = (loaded.gallery.embeddings == similarity.gallery.embeddings).all()
 print(len(loaded.gallery), loaded.gallery.image_root, same)
@@ -67,6 +71,41 @@ def test_what_is_pushed_loads_again(folder: Path, tmp_path: Path) -> None:
         assert (repo.files["README.md"], repo.files["notes.txt"]) == (b"# mine", b"mine")
         assert "training.json" not in repo.files  # it is of other weights
     assert files_of(folder) == before
+
+
+def test_a_branch_and_a_pull_request_leave_the_main_branch_alone(folder: Path, tmp_path: Path) -> None:
+    with serving(hub := RecordingHub(TOKEN)):
+        repo = hub.repos["models/someone/theirs"] = Repo("model", private=False)
+        repo.files |= {"README.md": b"# theirs", "pytorch_model.bin": b"theirs"}
+        before = dict(repo.files)
+        status, lines, errors = push(hub, folder, tmp_path, "someone/theirs", create_pr=True)
+        assert (status, lines) == (0, [f"{hub.address}/someone/theirs/discussions/1"]), errors
+        (proposed,) = repo.pull_requests
+        assert (proposed["README.md"], proposed["pytorch_model.bin"]) == (b"# theirs", b"theirs")
+        assert EMBEDDINGS in proposed
+        assert repo.files == before
+
+        hub.repos["models/someone/mine"] = mine = Repo("model", private=False)
+        options = {"revision": "v2", "commit_message": "Chairs of 1900"}
+        status, lines, errors = push(hub, folder, tmp_path, "someone/mine", **options)
+        assert (status, lines) == (0, [f"{hub.address}/someone/mine"]), errors
+        assert EMBEDDINGS in mine.branches["v2"].files
+        assert [commit["summary"] for commit in mine.branches["v2"].commits] == ["Chairs of 1900"]
+        assert mine.files == {".gitattributes": b""}
+
+
+def test_a_licence_that_the_website_wrote_comes_into_the_card(folder: Path, tmp_path: Path) -> None:
+    with serving(hub := RecordingHub(TOKEN)):
+        repo = hub.repos["models/someone/mine"] = Repo("model", private=False)
+        repo.files["README.md"] = b"---\nlicense: cc-by-4.0\n---\n"  # as the form for a new repo makes it
+        for commits in (1, 1):
+            status, _, errors = push(hub, folder, tmp_path, "someone/mine")
+            assert status == 0, errors
+            card = ModelCard(repo.files["README.md"].decode())
+            assert (card.data.license, card.data.library_name) == ("cc-by-4.0", "visim-models")
+            assert "## The verdict" in card.text
+            assert is_marked(repo.files["README.md"].decode())
+            assert len(repo.commits) == commits
 
 
 def test_what_the_hub_refuses_is_explained(folder: Path, tmp_path: Path) -> None:

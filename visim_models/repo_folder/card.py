@@ -5,15 +5,27 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import CardData, ModelCard, ModelCardData
 
-__all__ = ["ADDRESS", "LIBRARY_NAME", "escaped", "is_marked", "mark_card", "markdown_table", "model_card"]
+__all__ = [
+    "ADDRESS",
+    "LIBRARY_NAME",
+    "escaped",
+    "is_edited",
+    "is_marked",
+    "mark_card",
+    "markdown_table",
+    "model_card",
+    "with_licence_of",
+]
 
 ADDRESS: Final = "ADDRESS"
 """Stands in the command that installs the library where the address of visim's repository is not given."""
 LIBRARY_NAME: Final = "visim-models"
 
 _TAGS: Final = ("visim", "visual-similarity", "image-retrieval")
+_LICENCE_KEYS: Final = ("license", "license_name", "license_link")
+_OF_A_NEW_SPACE: Final = "Check out the configuration reference at"
 _MARK: Final = "<!-- visim wrote this card and replaces it unless it is edited: {} -->"
 _USE: Final = """\
 ## Use
@@ -72,6 +84,23 @@ def is_marked(card: str) -> bool:
     """Return whether visim wrote a card and nobody has edited it since."""
     text, newline, mark = card.replace("\r\n", "\n").rstrip("\n").rpartition("\n")  # as Git for Windows ends lines
     return bool(newline) and mark == _MARK.format(hashlib.sha256(text.encode()).hexdigest())
+
+
+def is_edited(card: str) -> bool:
+    """Return whether a person wrote or edited a card; the Hub's website makes one of metadata alone, which is none."""
+    body = ModelCard(card, ignore_metadata_errors=True).text.strip()
+    return not is_marked(card) and bool(body) and not (body.startswith(_OF_A_NEW_SPACE) and "\n" not in body)
+
+
+def with_licence_of(card: str, other: str) -> str:
+    """Return a card with the licence that another one states, where it states none itself."""
+    own, theirs = (ModelCard(text, ignore_metadata_errors=True).data.to_dict() for text in (card, other))
+    stated = {key: theirs[key] for key in _LICENCE_KEYS if theirs.get(key)}
+    if not stated or own.get("license") or not card.startswith("---\n"):
+        return card
+    text = card.rpartition("\n<!--")[0] if (was_marked := is_marked(card)) else card
+    text = text.replace("---\n", f"---\n{CardData(**stated).to_yaml()}\n", 1)
+    return mark_card(text) if was_marked else text
 
 
 def escaped(text: str) -> str:

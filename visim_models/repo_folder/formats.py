@@ -31,6 +31,7 @@ __all__ = [
 _MAX_JSON_BYTES = 4 * 2**20
 _MAX_HEADER_BYTES = 2**20
 _NAMES_SHOWN = 5
+_LFS_POINTER = b"version https://git-lfs"
 
 
 def read_text(path: Path, *, most: int) -> str:
@@ -200,7 +201,11 @@ def _stored(path: Path) -> dict[str, Any]:
     try:
         _check_regular(path)
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            start = file.read(8)
+            if start + file.read(len(_LFS_POINTER) - 8) == _LFS_POINTER:
+                raise _not_fetched(path)
+            file.seek(8)
+            length = int.from_bytes(start, "little")
             if not 0 < length <= _MAX_HEADER_BYTES:
                 raise ValueError(f"a header of {length:,} bytes")
             header = json.loads(file.read(length))
@@ -220,6 +225,14 @@ def _bfloat16(path: Path, stored: Mapping[str, Any]) -> npt.NDArray[np.float32]:
         file.seek(8 + int.from_bytes(file.read(8), "little") + start)
         halves = np.frombuffer(file.read(end - start), "<u2").reshape(stored["shape"])
     return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
+def _not_fetched(path: Path) -> WeightsError:
+    return WeightsError(
+        f"{path} is a pointer of Git LFS and not the file itself: install git-lfs, then run `git lfs pull` in "
+        f"{path.parent}, or download the repo again with `hf download`.",
+        path=path,
+    )
 
 
 def _not_whole(path: Path, error: BaseException) -> WeightsError:

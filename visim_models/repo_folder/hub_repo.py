@@ -27,7 +27,7 @@ from huggingface_hub.file_download import repo_folder_name
 
 from visim_models.errors import RepositoryError, VisimError
 from visim_models.repo_folder.atomic import replacing_file
-from visim_models.repo_folder.card import is_marked
+from visim_models.repo_folder.card import is_edited, with_licence_of
 from visim_models.repo_folder.formats import listed, one_line, read_text
 from visim_models.repo_folder.manifest import CARD
 
@@ -79,6 +79,7 @@ class HubRepo:
         self._api, self.repo_id, self.kind = api, repo_id, kind
         self._namespace = repo_id.partition("/")[0]
         self.notes: list[str] = []
+        self._revision: str | None = None
 
     @property
     def address(self) -> str:
@@ -106,6 +107,8 @@ class HubRepo:
         tag: str = "",
         private: bool = False,
         hardware: str | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
     ) -> str:
         """Make the repo where there is none, and fill it; each step that is done already is left out.
 
@@ -121,9 +124,11 @@ class HubRepo:
             tag: of the commit; "" for none.
             private: make a new repo private.
             hardware: of a Space. None: ZeroGPU for a new one, and an old one keeps its own.
+            revision: branch to commit to, which is made where there is none; None for the main one.
+            create_pr: propose the commit as a pull request, for a repo of somebody else.
 
         Returns:
-            The address of the repo.
+            The address of the repo, or of the pull request.
 
         Raises:
             RepositoryError: the Hub refuses, or the repo has files that visim did not publish. The message says which
@@ -131,12 +136,15 @@ class HubRepo:
         """
         name = f"the {self.kind} repo {self.repo_id}"
         with explaining(self._api, f"create {name}", namespace=self._namespace, paid=_PAID):
-            self._create(mark, private=private, hardware=hardware)
+            self._create(mark, private=private, hardware=hardware, is_checked=not create_pr)
+            if revision and not create_pr and not revision.startswith("refs/"):
+                self._api.create_branch(self.repo_id, branch=revision, repo_type=self.kind, exist_ok=True)
+                self._revision = revision
         with explaining(self._api, f"fill {name}", namespace=self._namespace):
             left_out = []
             patterns = self._announce(folder, listing, message) if listing else list(owned)
             self._write_git_attributes(folder)
-            if keeps_edited_card and self._has_edited_card():
+            if self._keeps_card(folder, keeps_edited=keeps_edited_card):
                 self.notes.append(f"the README.md of {self.repo_id} was edited on the Hub, and stays as it is")
                 left_out.append(CARD)
                 patterns = [pattern for pattern in patterns if not fnmatchcase(CARD, pattern)]
@@ -147,25 +155,37 @@ class HubRepo:
                 commit_message=message,
                 ignore_patterns=left_out,
                 delete_patterns=patterns,
+                revision=revision,
+                create_pr=create_pr,
             )
         if tag:
             with explaining(self._api, f"tag {name}", namespace=self._namespace):
                 self._tag(tag, commit.oid)
-        return self.address
+        return commit.pr_url or self.address
 
     def _exists(self) -> bool:
         return self._api.repo_exists(self.repo_id, repo_type=self.kind)
 
     def _files(self) -> set[str]:
-        return set(self._api.list_repo_files(self.repo_id, repo_type=self.kind))
+        return set(self._api.list_repo_files(self.repo_id, repo_type=self.kind, revision=self._revision))
 
     def _text(self, name: str) -> str:
         with TemporaryDirectory(prefix="visim-hub-") as cache:
-            path = self._api.hf_hub_download(self.repo_id, name, repo_type=self.kind, cache_dir=cache)
+            path = self._api.hf_hub_download(
+                self.repo_id, name, repo_type=self.kind, revision=self._revision, cache_dir=cache
+            )
             return read_text(Path(path), most=_MOST_BYTES)
 
-    def _has_edited_card(self) -> bool:
-        return CARD in self._files() and not is_marked(self._text(CARD))
+    def _keeps_card(self, folder: Path, *, keeps_edited: bool) -> bool:
+        """Return whether the repo's card stays; where it does not, the new one gets the licence that it states."""
+        there = self._text(CARD) if CARD in self._files() else ""
+        if keeps_edited and is_edited(there):
+            return True
+        own = folder / CARD
+        if own.is_file():
+            text = own.read_text(encoding="utf-8")
+            own.write_text(with_licence_of(text, there), encoding="utf-8", newline="\n")
+        return False
 
     def _write_git_attributes(self, folder: Path) -> None:
         """Write the repo's own .gitattributes into a folder, with a line by which a clone on Windows has its bytes."""
@@ -173,14 +193,14 @@ class HubRepo:
         text = there if _LINE_ENDS in there.splitlines() else f"{_LINE_ENDS}\n{there}"  # what follows wins: it has LFS
         (folder / _GIT_ATTRIBUTES).write_text(text, encoding="utf-8", newline="\n")
 
-    def _create(self, mark: str, *, private: bool, hardware: str | None) -> None:
+    def _create(self, mark: str, *, private: bool, hardware: str | None, is_checked: bool) -> None:
         """Make the repo; refuse one with files of somebody else, since filling it would replace some of them."""
         if not self._exists():
             space = {"space_sdk": "gradio", "space_hardware": hardware or ZERO_GPU} if self.kind == "space" else {}
             self._api.create_repo(self.repo_id, repo_type=self.kind, private=private, exist_ok=True, **space)  # type: ignore[arg-type]
             return
         there = self._files()
-        if mark not in there and (strangers := there - _FILES_OF_A_NEW_REPO):
+        if is_checked and mark not in there and (strangers := there - _FILES_OF_A_NEW_REPO):
             raise RepositoryError(
                 f"The {self.kind} repo {self.repo_id} has files that visim did not publish ({listed(strangers)}): "
                 "nothing was changed in it. Rename that repo, or publish under another name or namespace.",
@@ -314,7 +334,7 @@ def download_snapshot(
     """
     cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
     token = cleaned_token(token)
-    if not (local_files_only or constants.is_offline_mode() or _answers(repo_id, revision, token)):
+    if not (local_files_only or constants.HF_HUB_OFFLINE or _answers(repo_id, revision, token)):
         _log.warning("The Hub did not answer within %d s: %s comes from the cache", _LOOKUP_SECONDS, repo_id)
         local_files_only = True
     try:

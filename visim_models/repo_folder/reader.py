@@ -1,6 +1,7 @@
 """Find a repo folder and read its files."""
 
 import functools
+import glob
 import os
 import tomllib
 from collections.abc import Collection
@@ -25,11 +26,13 @@ from visim_models.repo_folder.manifest import (
     manifest_files,
 )
 
-__all__ = ["FindOptions", "RepoFolder", "content_sha256"]
+__all__ = ["FindOptions", "RepoFolder", "content_sha256", "snapshot_of"]
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 _OF_THE_WHEEL: Final = "bundled"
 """Folder of this package with the repos that the wheel has: each is a folder `visim-<name>`."""
+_CACHED: Final = ("models--", "datasets--", "spaces--")
+"""Begin the folders of huggingface_hub's cache, each of one repo."""
 _NAMESPACE_VARIABLE: Final = "VISIM_NAMESPACE"
 
 
@@ -71,7 +74,7 @@ class RepoFolder:
         source: "str | os.PathLike[str] | RepoFolder",
         *,
         revision: str | None = None,
-        subfolder: str = "",
+        subfolder: str | None = "",
         cache_dir: str | os.PathLike[str] | None = None,
         force_download: bool = False,
         local_files_only: bool = False,
@@ -85,7 +88,7 @@ class RepoFolder:
                 "car-extractor", which is a bundled repo where there is one, else `visim-<name>` of the namespace that
                 the environment variable VISIM_NAMESPACE gives.
             revision: branch, tag or commit of the Hub repo.
-            subfolder: folder in `source` that holds the repo's files; "" if it is `source` itself.
+            subfolder: folder in `source` that holds the repo's files; "" or None if it is `source` itself.
             cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
             force_download: download all files again, also those that are in the cache.
             local_files_only: use the cache alone and do not ask the network.
@@ -97,6 +100,8 @@ class RepoFolder:
         """
         if isinstance(source, RepoFolder):
             return source
+        subfolder = os.path.normpath(subfolder).replace(os.sep, "/") if subfolder else ""
+        subfolder = "" if subfolder == "." else subfolder
         if os.path.isdir(source):  # Path.is_dir raises where the name is too long for a file system
             return cls(_inside(Path(source), subfolder))
         name = os.fspath(source)
@@ -111,9 +116,10 @@ class RepoFolder:
                 f"{name!r} is neither a folder here nor a bundled repo: give a folder or 'namespace/repo', or set "
                 f"{_NAMESPACE_VARIABLE} to the Hub namespace that has visim-{name}."
             )
+        prefix = f"{glob.escape(subfolder)}/" if subfolder else ""
         snapshot = download_snapshot(
             name,
-            patterns=[f"{subfolder}/{file}" if subfolder else file for file in MANIFEST if file not in PLOTS],
+            patterns=[f"{prefix}{file}" for file in MANIFEST if file not in PLOTS],
             revision=revision,
             cache_dir=cache_dir,
             force_download=force_download,
@@ -204,15 +210,18 @@ def _of_the_checkout() -> list[Path]:
         return []
 
 
+def snapshot_of(folder: Path) -> Path | None:
+    """Return the folder of a repo in the Hub's cache that a folder is in; None where it is in none."""
+    return next((path for path in folder.parents if path.name.startswith(_CACHED) and "--" in path.name), None)
+
+
 def _refuse_links_out(folder: Path) -> None:
     """Refuse a manifest file that is a link to somewhere else.
 
     The Hub's cache fills a snapshot with links to the `blobs` folder of the same repo: those belong to it.
     """
-    homes = [folder.resolve()]
-    snapshot = next((path for path in (folder, *folder.parents) if path.parent.name == "snapshots"), None)
-    if snapshot:
-        homes.append((snapshot.parent.parent / "blobs").resolve())
+    home = folder.resolve()
+    homes = [home, *([(cached / "blobs").resolve()] if (cached := snapshot_of(home)) else [])]
     for name in manifest_files(folder):
         if not any((folder / name).resolve().is_relative_to(home) for home in homes):
             raise RepositoryError(

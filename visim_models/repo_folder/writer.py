@@ -32,7 +32,7 @@ from visim_models.repo_folder.manifest import (
     is_in_manifest,
     manifest_files,
 )
-from visim_models.repo_folder.reader import RepoFolder, content_sha256
+from visim_models.repo_folder.reader import RepoFolder, content_sha256, snapshot_of
 
 __all__ = ["RepoDraft", "Version", "check_apart", "check_output", "drafting", "is_repo", "version_of"]
 
@@ -179,9 +179,16 @@ def check_output(path: str | os.PathLike[str], *, inputs: Sequence[str | os.Path
         The folder, without symbolic links.
 
     Raises:
-        OutputError: the folder is a file, holds files and is no repo, or is, holds or is in one of the inputs.
+        OutputError: the folder is a file, holds files and is no repo, is in the Hub's cache, or is, holds or is in one
+            of the inputs.
     """
     target = check_apart(path, inputs=inputs)
+    if snapshot_of(target) or snapshot_of(Path(os.path.abspath(path))):
+        raise OutputError(
+            f"The output {path} is in the Hub's cache, where it would change that repo for every program: choose "
+            "another folder.",
+            path=target,
+        )
     if reason := _why_not_replaceable(target):
         raise OutputError(f"The output {path} {reason}.", path=target)
     try:

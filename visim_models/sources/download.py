@@ -35,6 +35,7 @@ _HEADERS: Final[dict[bytes | str, bytes | str]] = {
 }
 _HOST: Final = re.compile(rb"[a-z0-9_.-]+|[0-9a-f:.]+")  # a name, or an IPv6 address; httpx lets more pass
 _REPO_PART: Final = re.compile(r"\w[\w.-]*", re.ASCII)
+_REVISION_WITH_SLASHES: Final = re.compile(r"@refs/(pr/\d+|convert/\w+)(?=/|$)", re.ASCII)
 _NETWORK_ERRORS: Final = (
     OSError,  # of sockets and TLS
     httpcore.NetworkError,
@@ -85,9 +86,11 @@ def download(
 
     Raises:
         FileNotFoundError: the host answers that it has no such file.
-        ImageHostError: the host cannot be reached, or its answer is not complete in time.
+        ImageHostError: the host cannot be reached, its answer is not complete in time, or HF_HUB_OFFLINE is set.
         ImageSourceError: the address is refused, or the answer is too large or is no file.
     """
+    if constants.HF_HUB_OFFLINE:
+        raise ImageHostError(f"{url} is not fetched: HF_HUB_OFFLINE is set.", path=url)
     limits = Limits(url, seconds=timeout, max_bytes=max_bytes + max_bytes // 16 + 2**18)
     target = _parse(url)
     try:
@@ -123,7 +126,8 @@ def hub_dataset(root: str) -> HubDataset:
     Raises:
         ImageSourceError: it is no such root.
     """
-    namespace, _, rest = root.removeprefix(HUB_DATASETS).strip("/").partition("/")
+    path = _REVISION_WITH_SLASHES.sub(lambda found: quote(found[0], safe="@"), root.removeprefix(HUB_DATASETS))
+    namespace, _, rest = path.strip("/").partition("/")
     name, _, folder = rest.partition("/")
     name, _, revision = name.partition("@")
     try:

@@ -147,6 +147,15 @@ def test_hostile_safetensors(content: bytes, tmp_path: Path) -> None:
             formats.read_header(path)
 
 
+def test_a_pointer_of_git_lfs_is_named_with_the_command_that_fetches_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n", encoding="utf-8")
+    for read in (formats.read_tensors, formats.read_header):
+        with pytest.raises(WeightsError, match=r"pointer of Git LFS .* `git lfs pull` in") as caught:
+            read(path)
+        assert "bytes" not in str(caught.value)
+
+
 @pytest.mark.parametrize("tenth", range(10))
 def test_truncated_at_every_tenth(tenth: int, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"

@@ -1,5 +1,6 @@
 """Repos are found by folder, short name or Hub id, and only files of visim are asked for."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import edit_json, tiny_repo
+from tests.builders import edit_json, files_of, tiny_repo
 from tests.processes import ROOT, run_program
 from visim_models import GalleryMismatchError, RepositoryError, VisualSimilarity
 from visim_models.models import MODEL_TYPES
@@ -106,6 +107,29 @@ def test_a_link_that_leads_out_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "repo" / name).symlink_to(tmp_path / "secret")
     with pytest.raises(RepositoryError, match="leads out of the repo"):
         RepoFolder.find(tmp_path / "repo")
+
+
+def test_a_link_to_a_cached_snapshot_is_read(tmp_path: Path) -> None:
+    cache = tmp_path / "models--someone--cars"
+    snapshot = cache / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    for name, content in files_of(tiny_repo(tmp_path / "repo")).items():
+        blob = cache / "blobs" / hashlib.sha256(content).hexdigest()
+        blob.write_bytes(content)
+        (snapshot / name).parent.mkdir(exist_ok=True)
+        (snapshot / name).symlink_to(blob)
+    (tmp_path / "current").symlink_to(snapshot)
+    assert len(VisualSimilarity.from_pretrained(tmp_path / "current").gallery) == 12
+
+
+@pytest.mark.parametrize("spelling", ["v1", "v1/", "./v1", ".//v1", "v1/../v1"])
+def test_subfolders_are_found_however_they_are_spelled(spelling: str, tmp_path: Path) -> None:
+    tiny_repo(tmp_path / "v1")
+    assert RepoFolder.find(tmp_path, subfolder=spelling).has("config.json")
+    assert not RepoFolder.find(tmp_path, subfolder=None).has("config.json")
+    with pytest.raises(RepositoryError, match="has no folder"):
+        RepoFolder.find(tmp_path / "v1", subfolder="../..")
 
 
 def test_the_hub_is_asked_for_no_code_and_no_pickle() -> None:

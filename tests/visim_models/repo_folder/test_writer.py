@@ -1,6 +1,7 @@
 """Writing a repo loses no file that visim did not write, and leaves the old repo or the new one."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_a_folder_that_cannot_be_replaced_is_refused_at_once(tmp_path: Path, mon
         patch.setattr(os, "access", lambda path, mode: False)
         with pytest.raises(OutputError, match="read-only"):
             check_output(tmp_path / "repo")
+
+
+def test_the_hubs_cache_is_no_output(tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "models--someone--cars"
+    snapshot = cache / "snapshots" / "0123abc"
+    shutil.copytree(tiny_repo(tmp_path / "repo"), snapshot)
+    (tmp_path / "link").symlink_to(snapshot)
+    before = files_of(tmp_path)
+    for folder in (snapshot, tmp_path / "link", snapshot / "new", cache / "new"):
+        with pytest.raises(OutputError, match="Hub's cache"), drafting(folder):
+            pass
+    assert files_of(tmp_path) == before
 
 
 def test_a_change_of_another_program_is_not_overwritten(tmp_path: Path) -> None:
