@@ -5,6 +5,8 @@ import io
 import json
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +29,8 @@ from tests.builders import (
     tiny_similarity,
     write_part,
 )
+from tests.loopback import FileServer, running
+from tests.processes import ROOT
 from visim_models import (
     CarFeatureExtractor,
     ConfigurationError,
@@ -208,6 +212,22 @@ def test_a_top_k_that_does_not_fit(tiny: VisualSimilarity, top_k: Any) -> None:
         tiny.search(drawn_picture(1), top_k=top_k)
 
 
+def test_a_search_asks_for_no_more_than_the_gallery_has(tiny: VisualSimilarity) -> None:
+    few = VisualSimilarity(tiny.model, tiny.processor, tiny.gallery.subset([0, 1, 2]), tiny.ood)
+    assert len(few.search(drawn_picture(1)).matches) == len(few.nearest(few.gallery.embeddings[0])) == 3
+    assert len(tiny.search(drawn_picture(1), top_k=10**9).matches) == COUNT
+
+
+@pytest.mark.parametrize(
+    "one", ["q.jpg", b"\xff\xd8", Path("q.jpg"), drawn_picture(1), Image.fromarray(drawn_picture(1))]
+)
+def test_one_picture_is_not_a_batch(tiny: VisualSimilarity, one: Any) -> None:
+    with pytest.raises(QueryError, match="search_batch takes a list of pictures: use search for one"):
+        tiny.search_batch(one)
+    with pytest.raises(QueryError, match="embed_batch takes a list of pictures: use embed for one"):
+        tiny.embed_batch(one)
+
+
 def test_optional_arguments_are_keyword_only(tiny: VisualSimilarity) -> None:
     with pytest.raises(TypeError):
         tiny.search(drawn_picture(1), 4)  # type: ignore[misc]
@@ -378,6 +398,38 @@ def test_the_device_is_that_of_the_model(own: Path) -> None:
     assert {parameter.device.type for parameter in similarity.model.parameters()} == {"meta"}
 
 
+@pytest.mark.parametrize("device", ["warp", "cuda:9", ""])
+def test_a_device_that_is_not_there(own: Path, device: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"cannot compute on device '{device}'"):
+        VisualSimilarity.from_pretrained(own, device=device)
+
+
+def test_each_part_loads_alone(own: Path) -> None:
+    whole = VisualSimilarity.from_pretrained(own)
+    assert ImageProcessor.from_pretrained(own) == whole.processor
+    assert Gallery.from_pretrained(own).file_names == whole.gallery.file_names
+    assert OutOfDistributionDetector.from_pretrained(own).weightings == whole.ood.weightings
+
+
+def test_torch_comes_with_the_network_alone(own: Path) -> None:
+    program = """
+import sys
+import visim_models, visim_models.galleries, visim_models.search.feedback
+from visim_models import Gallery, ImageProcessor, OutOfDistributionDetector, VisualSimilarity
+repo = sys.argv[1]
+gallery = Gallery.from_pretrained(repo)
+gallery.search(gallery.embeddings[:2], top_k=3)
+ImageProcessor.from_pretrained(repo), OutOfDistributionDetector.from_pretrained(repo)
+assert not {"torch", "torchvision", "scipy", "gradio", "timm"} & sys.modules.keys()
+VisualSimilarity.from_pretrained(repo)
+assert "torch" in sys.modules
+assert all(getattr(visim_models, name) is not None for name in visim_models.__all__)
+"""
+    command = [sys.executable, "-W", "error", "-c", program, own]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_bigger_than_the_network_takes_is_refused_before_anything_runs(own: Path) -> None:
     header = edit_header(own / "gallery" / "embeddings.safetensors")
     edit_json(own / "preprocessor_config.json", size={"height": 4096, "width": 4096})
@@ -437,8 +489,28 @@ def test_a_result_is_plain_json_and_short(tiny: VisualSimilarity) -> None:
     assert values["ood"]["p_value"] == result.ood.p_value
     assert repr(result).count(result.matches[1].file_name) == 1
     assert "array" not in repr(result)
+    assert values["ood"] == {
+        "is_ood": result.ood.is_ood, "can_tell": True, "score": result.ood.score, "p_value": result.ood.p_value,
+        "false_alarm_rate": 0.05, "calibration_size": 30, "word": result.ood.word,
+    }  # fmt: skip
     assert result == tiny.search(drawn_picture(1), top_k=2)
     assert result != tiny.search(drawn_picture(2), top_k=2)
+
+
+def test_a_result_in_a_notebook_shows_pictures_of_this_machine_alone(own: Path, tmp_path: Path) -> None:
+    """A root on the web is not asked: its pictures are frames with their names."""
+    similarity = VisualSimilarity.from_pretrained(own)
+    first = similarity.gallery.file_names[3]
+    (tmp_path / "photos" / first).parent.mkdir(parents=True)
+    Image.fromarray(drawn_pictures(COUNT)[3]).save(tmp_path / "photos" / first)
+    similarity.gallery.image_root = str(tmp_path / "photos")
+    shown = similarity.search(drawn_pictures(COUNT)[3], top_k=2)._repr_html_()
+    assert (shown.count("data:image/png;base64,"), shown.count("border:1px")) == (1, 1)
+    assert similarity.search(drawn_picture(1)).ood.word in shown or "cannot tell" in shown
+    with running(FileServer()) as server:
+        similarity.gallery.image_root = server.address
+        assert "data:image" not in similarity.search(drawn_pictures(COUNT)[3], top_k=2)._repr_html_()
+        assert not server.asked
 
 
 def test_probabilities_of_the_classes(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Networks are saved and loaded strictly: all or nothing."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from visim_models import (
     WeightsError,
 )
 from visim_models.models.base import as_tensors
+from visim_models.models.torch_network import TorchNetwork
 from visim_models.repo_folder import formats
 from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
 
@@ -69,6 +72,43 @@ def test_loading_changes_no_random_numbers_and_needs_none(saved: Path) -> None:
     torch.manual_seed(4)
     second = ConvolutionalAutoencoder.from_pretrained(saved).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@contextmanager
+def torch_defaults(dtype: torch.dtype, device: str) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+        torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_torchs_defaults_change_no_network(saved: Path, dtype: torch.dtype, device: str) -> None:
+    pixels = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    expected = TorchNetwork(ConvolutionalAutoencoder.from_pretrained(saved)).embed(pixels)
+    with torch_defaults(dtype, device):
+        network = TorchNetwork(ConvolutionalAutoencoder.from_pretrained(saved))
+        found = network.embed(pixels)
+        network.decode(found)
+        assert torch.get_default_dtype() == dtype
+    assert {(each.dtype, each.device.type) for each in network.model.parameters()} == {(torch.float32, "cpu")}
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_network_of_another_type_is_asked_in_its_own(saved: Path, dtype: torch.dtype) -> None:
+    network = TorchNetwork(ConvolutionalAutoencoder.from_pretrained(saved))
+    pixels = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    expected = network.embed(pixels)
+    network.model.to(dtype)
+    found = network.embed(pixels)
+    assert (found.dtype, network.decode(found).dtype) == (np.float32, np.float32)
+    np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 NOT_WHOLE = {
