@@ -21,15 +21,13 @@ from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.search.match_probability import MatchProbability
 
-__all__ = ["DetectorFit", "embed_images", "fit_logistic", "fit_match_probability", "isotonic", "measure_images"]
+__all__ = ["DetectorFit", "embed_images", "fit_logistic", "fit_match_probability", "measure_images"]
 
 _Floats = npt.NDArray[np.float32]
 
 _PROBE_PENALTY: Final = 1e-3
 _WEIGHTS_PENALTY: Final = 1e-3
 """Of the measurements' weights; chosen on the photographs for tuning, of which it finds all at 1 % false alarms."""
-_MOST_BLOCKS: Final = 100
-"""Of the scores that the probability of a match is fitted on: each stands for as many matches."""
 _FARTHEST: Final = 20.0
 """Standard deviations beyond which a measurement counts as this in the fit: a few extreme outliers must not decide."""
 
@@ -163,31 +161,7 @@ def fit_match_probability(
     embeddings = embed_images(network, processor, queries["pixels"][own])
     scores, indices = known.search(embeddings, top_k=min(NEIGHBOURS, len(known)))  # (Q, k) each
     is_true = np.array(known.labels)[indices] == np.array(all_labels)[own][:, None]
-    rising, probabilities = isotonic(scores.ravel(), is_true.ravel().astype(float))
-    return MatchProbability(rising, probabilities, len(own))
-
-
-def isotonic(
-    inputs: npt.NDArray[np.floating[Any]], values: npt.NDArray[np.floating[Any]]
-) -> tuple[list[float], list[float]]:
-    """Fit the never falling function that is nearest to values, in squares, by pooling adjacent violators.
-
-    Args:
-        inputs: (n,), in any order.
-        values: (n,) of the inputs.
-
-    Returns:
-        Rising inputs, the mean one of each of at most `_MOST_BLOCKS` blocks, and the mean value of each.
-    """
-    order = np.argsort(inputs, kind="stable")
-    blocks: list[list[float]] = []  # [sum of inputs, sum of values, count]
-    for part in np.array_split(order, min(_MOST_BLOCKS, len(order))):
-        blocks.append([float(inputs[part].sum()), float(values[part].sum()), float(len(part))])
-        while len(blocks) > 1 and blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]:
-            last = blocks.pop()
-            blocks[-1] = [one + other for one, other in zip(blocks[-1], last, strict=True)]
-    kept = {round(total / count, 5): round(value / count, 5) for total, value, count in blocks}
-    return list(kept), list(kept.values())
+    return MatchProbability.fitted(scores, is_true)
 
 
 def fit_logistic(

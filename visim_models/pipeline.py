@@ -179,7 +179,13 @@ class VisualSimilarity:
             >>> mine.save_pretrained("my-gallery")
         """
         built = embed_gallery(pictures, model=model, image_root=image_root, progress=progress)
-        made = cls(built.embedder.network, built.embedder.processor, built.gallery, built.detector)
+        made = cls(
+            built.embedder.network,
+            built.embedder.processor,
+            built.gallery,
+            built.detector,
+            match_probability=built.match_probability,
+        )
         made.trusts_root = True
         return made
 
@@ -237,7 +243,9 @@ class VisualSimilarity:
             folder = Path(temporary) / "repo"
             with drafting(folder) as draft:
                 self.write_files(draft)
-                draft.write_card(card_text(self.gallery, self.ood, self.network))
+                draft.write_card(
+                    card_text(self.gallery, self.ood, self.network, match_probability=self.match_probability)
+                )
             if warning := root_warning(self.gallery.image_root):
                 _log.warning("%s Set gallery.image_root to an address before you publish it.", warning)
             return repo.send(

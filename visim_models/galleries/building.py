@@ -19,8 +19,14 @@ from typing import Final
 from tqdm import tqdm
 
 from visim_models.errors import DataError, ImageHostError, OutputError, RepositoryError
-from visim_models.galleries.built_gallery import BuildReport, BuiltGallery
-from visim_models.galleries.calibration import check_verdict, distance_detector, leave_one_out, leave_one_out_in
+from visim_models.galleries.built_gallery import BuildReport, BuiltGallery, write_match_probability
+from visim_models.galleries.calibration import (
+    check_verdict,
+    distance_detector,
+    leave_one_out,
+    leave_one_out_in,
+    match_probability,
+)
 from visim_models.galleries.changes import Changes, OldGallery, check_in_memory, plan
 from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder, embed_missing, embed_store
@@ -50,7 +56,7 @@ from visim_models.repo_folder import (
     version_of,
 )
 from visim_models.repo_folder.formats import listed
-from visim_models.repo_folder.manifest import EMBEDDINGS
+from visim_models.repo_folder.manifest import EMBEDDINGS, MEASUREMENTS
 from visim_models.search.milvus import EngineIndex
 from visim_models.sources.store import ImageStore
 
@@ -170,7 +176,7 @@ class _Build:
             processor_sha256=self.embedder.processor_sha256,
         )
         notes = self.description.apply(gallery)
-        measured = leave_one_out(pictures, progress=self.progress)
+        measured = leave_one_out(pictures, labels=gallery.labels, progress=self.progress)
         return self.judged(gallery, measured, pictures=pictures, skipped=skipped, notes=notes)
 
     def judged(
@@ -188,7 +194,13 @@ class _Build:
         if check := check_verdict(network, processor, gallery, detector, progress=self.progress):
             detector = detector.checked(check)
         return BuiltGallery(
-            embedder=self.embedder, gallery=gallery, detector=detector, pictures=pictures, skipped=skipped, notes=notes
+            embedder=self.embedder,
+            gallery=gallery,
+            detector=detector,
+            match_probability=match_probability(measured),
+            pictures=pictures,
+            skipped=skipped,
+            notes=notes,
         )
 
     @contextmanager
@@ -417,27 +429,22 @@ def _change(
     _check_description(job)
     if not changes.rows:
         raise DataError(f"That would remove all pictures of {target}: delete the folder instead.", path=target)
-    old, notes = job.old, list[str]()
-    gallery, detector = old.gallery, old.detector
+    old, built = job.old, None
     with job.keeping_work():
         changes, fresh = job.embedded(changes)
         skipped = [*skipped, *fresh.skipped]
         listed_now = {*skipped, *(item for item in earlier if item.file_name not in changes.rows)}
-        is_same = gallery and job.image_root == gallery.image_root and listed_now == set(old.skipped)
+        is_same = old.gallery and job.image_root == old.gallery.image_root and listed_now == set(old.skipped)
         if not (is_same and changes.is_nothing and not job.description):
             built = job.next_gallery(changes, fresh.pictures, sorted(listed_now))
             with job.writing(built):
-                gallery, detector, notes = built.gallery, built.detector, [*built.notes]
-    assert gallery
-    assert detector
+                pass
+    if built:
+        return replace(built.report(target, changes), skipped=skipped, unknown=unknown)
+    assert old.gallery
+    assert old.detector
     return BuildReport(
-        repo=target,
-        gallery=gallery,
-        detector=detector,
-        changes=changes,
-        skipped=skipped,
-        unknown=unknown,
-        notes=notes,
+        repo=target, gallery=old.gallery, detector=old.detector, changes=changes, skipped=skipped, unknown=unknown
     )
 
 
@@ -471,27 +478,33 @@ def _build_in_engine(job: _Build, store: ImageStore, target: Path, engine: Engin
                 processor_sha256=job.embedder.processor_sha256,
             )
             notes = job.description.apply(gallery)
-            measured = leave_one_out_in(index, filled.sample, vectors.thumbnails, progress=job.progress)
+            measured = leave_one_out_in(
+                index, filled.sample, vectors.thumbnails, labels=gallery.labels, progress=job.progress
+            )
             skipped = [*unreadable_in(store), *filled.skipped]
             built = job.judged(gallery, measured, pictures=None, skipped=skipped, notes=notes)
             with job.writing(built):
                 index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
     changes = Changes(added=sorted({*looked_at}.intersection(filled.file_names)))
-    return BuildReport(
-        repo=target, gallery=gallery, detector=built.detector, changes=changes, skipped=skipped, notes=notes
-    )
+    return built.report(target, changes)
 
 
 def _describe(repo: RepoFolder, version: Version, image_root: str | None, description: Description) -> BuildReport:
     """Change what a gallery says of itself and its pictures, and its image root; nothing is embedded."""
     gallery, detector = Gallery.load(repo), OutOfDistributionDetector.load(repo)
+    labels, probability = list(gallery.labels), None
     root = gallery.image_root if image_root is None else checked_root(image_root)
     notes = description.apply(gallery)
     if description or root != gallery.image_root:
         gallery.image_root = root
         with drafting(repo.path, version=version) as draft:
             gallery.write_files(draft)
-    return BuildReport(repo=repo.path, gallery=gallery, detector=detector, notes=notes)
+            if gallery.labels != labels:
+                if repo.has(MEASUREMENTS):
+                    pictures = PictureTable.load(repo, gallery)
+                    probability = match_probability(leave_one_out(pictures, labels=gallery.labels))
+                write_match_probability(draft, probability)
+    return BuildReport(repo=repo.path, gallery=gallery, detector=detector, match_probability=probability, notes=notes)
 
 
 def _root(image_root: str | None, old: OldGallery, store: ImageStore | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from visim_models.galleries.calibration import check_figures, summary
+from visim_models.galleries.calibration import check_figures, probability_summary, summary
 from visim_models.galleries.changes import Changes
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.picture_table import PictureTable
@@ -16,10 +16,11 @@ from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoDraft
 from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.formats import listed
-from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS, SKIPPED
+from visim_models.repo_folder.manifest import MATCHES, MEASUREMENTS, METRICS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
+from visim_models.search.match_probability import MatchProbability
 
-__all__ = ["BuildReport", "BuiltGallery", "card_text"]
+__all__ = ["BuildReport", "BuiltGallery", "card_text", "write_match_probability"]
 
 _CHECK_COMMAND: Final = "visim check ."
 """Measures the figures of metrics.json again, in the repo folder."""
@@ -43,6 +44,7 @@ class BuiltGallery:
         embedder: the network and the processor that embedded the pictures.
         gallery: N pictures, to be searched.
         detector: calibrated on them, and tried.
+        match_probability: how probable a match has its query's label; None where too few pictures have a label.
         pictures: the same N pictures with their measurements; None where they are in an engine.
         skipped: files that it was built without.
         notes: lines about records and pictures that do not belong together.
@@ -51,6 +53,7 @@ class BuiltGallery:
     embedder: Embedder
     gallery: Gallery
     detector: OutOfDistributionDetector
+    match_probability: MatchProbability | None
     pictures: PictureTable | None
     skipped: Sequence[Skipped]
     notes: Sequence[str]
@@ -63,6 +66,7 @@ class BuiltGallery:
         """
         self.gallery.write_files(draft)
         self.detector.write_files(draft)
+        write_match_probability(draft, self.match_probability)
         if self.pictures:
             self.pictures.write_files(draft)
         else:
@@ -80,7 +84,28 @@ class BuiltGallery:
         else:
             draft.drop(METRICS)
         write_skipped(draft, self.skipped)
-        draft.write_card(card_text(self.gallery, self.detector, self.embedder.network))
+        network, probability = self.embedder.network, self.match_probability
+        draft.write_card(card_text(self.gallery, self.detector, network, match_probability=probability))
+
+    def report(self, repo: Path, changes: Changes) -> "BuildReport":
+        """Return the report of the changes that led to the gallery of a repo folder."""
+        return BuildReport(
+            repo=repo,
+            gallery=self.gallery,
+            detector=self.detector,
+            match_probability=self.match_probability,
+            changes=changes,
+            skipped=self.skipped,
+            notes=self.notes,
+        )
+
+
+def write_match_probability(draft: RepoDraft, probability: MatchProbability | None) -> None:
+    """Write match_probability.json into a draft, which goes where there is none."""
+    if probability:
+        probability.write_files(draft)
+    else:
+        draft.drop(MATCHES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +116,7 @@ class BuildReport:
         repo: the repo folder.
         gallery: the pictures.
         detector: calibrated on them, and tried.
+        match_probability: how probable a match has its query's label, where that was measured.
         changes: names that are new, changed, renamed or gone, or that differ from what the gallery keeps.
         skipped: files that were left out.
         unknown: names to remove that the gallery does not have.
@@ -100,6 +126,7 @@ class BuildReport:
     repo: Path
     gallery: Gallery
     detector: OutOfDistributionDetector
+    match_probability: MatchProbability | None = None
     changes: Changes = field(default_factory=Changes)
     skipped: Sequence[Skipped] = ()
     unknown: Sequence[str] = ()
@@ -117,6 +144,7 @@ class BuildReport:
             f"{self.gallery.image_root or 'no root'}",
             self._verdict(),
             *([summary(self.detector.check)] if self.detector.check else []),
+            *([probability_summary(self.match_probability)] if self.match_probability else []),
             *self.notes,
         ]
         if differing := self.changes.differing:
@@ -153,13 +181,20 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def card_text(gallery: Gallery, detector: OutOfDistributionDetector, network: Network) -> str:
+def card_text(
+    gallery: Gallery,
+    detector: OutOfDistributionDetector,
+    network: Network,
+    *,
+    match_probability: MatchProbability | None = None,
+) -> str:
     """Write the card of a gallery: the text of README.md.
 
     Args:
         gallery: the gallery.
         detector: calibrated on its pictures.
         network: embedded them.
+        match_probability: how probable a match has its query's label, where that was measured.
     """
     labels = set() if gallery.engine else set(gallery.labels) - {""}  # a sample does not have them all
     shown = f" with {len(labels):,} label{'s' * (len(labels) > 1)}" if labels else ""
@@ -174,7 +209,11 @@ def card_text(gallery: Gallery, detector: OutOfDistributionDetector, network: Ne
             f"They were embedded by the network of this repo (`{network.model_type}`, weights "
             f"`{gallery.weights_sha256[:12]}`){_origin(network)}.",
         ],
-        sections=[f"## The verdict\n\n{verdict}", summary(detector.check) if detector.check else ""],
+        sections=[
+            f"## The verdict\n\n{verdict}",
+            summary(detector.check) if detector.check else "",
+            probability_summary(match_probability) if match_probability else "",
+        ],
         extra="timm" if network.model_type == "timm-backbone" else "",
     )
 

@@ -15,10 +15,13 @@ than stated. The rate does not hold if the network was trained on the gallery's 
 and new ones raise more alarms than stated.
 
 Drawn pictures surely are of another kind. The share of each kind of them that the detector finds is its `check`.
+
+In a gallery with labels, the same searches show how probable a match with a score has the label of its query.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -38,6 +41,7 @@ from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.metrics import Figure
 from visim_models.search import SearchIndex
+from visim_models.search.match_probability import MatchProbability
 
 __all__ = [
     "LARGEST_CALIBRATION",
@@ -47,6 +51,8 @@ __all__ = [
     "evenly_spaced",
     "leave_one_out",
     "leave_one_out_in",
+    "match_probability",
+    "probability_summary",
     "summary",
 ]
 
@@ -57,7 +63,10 @@ LARGEST_CALIBRATION: Final = 5000
 """Of larger galleries, so many pictures calibrate, evenly spaced: the p-value's grain is fine enough then."""
 
 _FALSE_ALARM_RATE: Final = 0.05
-_ROWS_AT_ONCE: Final = 256
+_LEAST_LABELLED: Final = 50
+"""So many pictures, each with another of its label, show how probable a match is a true one."""
+_CELLS_AT_ONCE: Final = 2**24
+"""Of the cosines of some pictures with all others: 64 MB, and twice as much for their order."""
 _QUERIES_AT_ONCE: Final = 64
 _MORE: Final = 54
 """Neighbours that an engine finds beside the `NEIGHBOURS`: as many near-duplicates are left out."""
@@ -84,16 +93,20 @@ def distance_detector(measured: PictureTable) -> OutOfDistributionDetector:
     return untried.calibrated(untried.score(measured.measured, measured["embeddings"]))
 
 
-def leave_one_out(pictures: PictureTable, *, most: int | None = None, progress: bool = False) -> PictureTable:
+def leave_one_out(
+    pictures: PictureTable, *, labels: Sequence[str] | None = None, most: int | None = None, progress: bool = False
+) -> PictureTable:
     """Measure pictures as queries against the gallery without them and their near-duplicates.
 
     Args:
         pictures: of the gallery, with embeddings and thumbnails.
+        labels: of the pictures, for `match_probability`.
         most: how many pictures are measured at most; by default `LARGEST_CALIBRATION`.
         progress: show a progress bar.
 
     Returns:
-        n of the pictures, evenly spaced, at most `most`, with the measurements of their neighbours.
+        n of the pictures, evenly spaced, at most `most`, with what is measured of their neighbours: "measured.NAME",
+        "cosines", (n, k), nearest first, and "same_label", (n, k): 1 or 0, nan where a label is missing.
 
     Raises:
         DataError: a picture has no other to be compared with.
@@ -101,18 +114,26 @@ def leave_one_out(pictures: PictureTable, *, most: int | None = None, progress: 
     indices = evenly_spaced(len(pictures), LARGEST_CALIBRATION if most is None else most)
     lengths = np.linalg.norm(pictures["embeddings"], axis=1, keepdims=True)
     unit = pictures["embeddings"] / np.maximum(lengths, np.float32(1e-12))  # (N, D)
-    count, nearest = min(NEIGHBOURS, len(pictures)), []
+    count, at_once = min(NEIGHBOURS, len(pictures)), max(1, _CELLS_AT_ONCE // len(pictures))
+    cosines, nearest = [], []
     with tqdm(total=len(indices), desc="calibrating", unit="picture", disable=not progress) as bar:
         near_duplicates = _near_duplicates(pictures["thumbnails"])
-        for start in range(0, len(indices), _ROWS_AT_ONCE):
-            rows = indices[start : start + _ROWS_AT_ONCE]
-            cosines = np.clip(unit[rows] @ unit.T, -1, 1)  # (B, N)
+        for start in range(0, len(indices), at_once):
+            rows = indices[start : start + at_once]
+            found = np.clip(unit[rows] @ unit.T, -1, 1)  # (B, N)
             for row, index in enumerate(rows.tolist()):
-                cosines[row, near_duplicates[index]] = -np.inf
-            cosines.partition(len(pictures) - count, axis=1)
-            nearest.append(-np.sort(-cosines[:, len(pictures) - count :], axis=1))  # (B, k)
+                found[row, near_duplicates[index]] = -np.inf
+            first = np.argpartition(-found, count - 1, axis=1)[:, :count]  # (B, k)
+            order = np.argsort(-np.take_along_axis(found, first, axis=1), axis=1)
+            nearest.append(np.take_along_axis(first, order, axis=1))
+            cosines.append(np.take_along_axis(found, nearest[-1], axis=1))
             bar.update(len(rows))
-    return _with_neighbours(pictures.subset(indices), np.concatenate(nearest))
+    measured = _with_neighbours(pictures.subset(indices), np.concatenate(cosines))
+    if labels is None:
+        return measured
+    counts, all_labels = Counter(labels), np.array(labels, dtype=object)
+    own = [labels[index] if counts[labels[index]] > 1 else "" for index in indices.tolist()]
+    return measured.with_arrays(same_label=_same_label(own, all_labels[np.concatenate(nearest)]))
 
 
 def leave_one_out_in(
@@ -120,6 +141,7 @@ def leave_one_out_in(
     sample: PictureTable,
     thumbnails_of: Callable[[Collection[str]], Mapping[str, Pixels]],
     *,
+    labels: Sequence[str],
     progress: bool = False,
 ) -> PictureTable:
     """Measure pictures of a gallery in an engine as `leave_one_out` does.
@@ -131,6 +153,7 @@ def leave_one_out_in(
         index: of all pictures.
         sample: n of them.
         thumbnails_of: file names -> the (3, 16, 16) thumbnail of each.
+        labels: of the n pictures.
         progress: show a progress bar.
 
     Returns:
@@ -140,43 +163,72 @@ def leave_one_out_in(
         DataError: none has.
         EngineError: the engine does not answer within the deadline.
     """
-    found: list[tuple[list[float], list[str]]] = []
+    found: list[list[tuple[float, str, str]]] = []  # cosine, name and label of the first matches of each picture
     starts = range(0, len(sample), _QUERIES_AT_ONCE)
     for start in tqdm(starts, desc="calibrating", unit="batch", disable=not progress):
         block = sample["embeddings"][start : start + _QUERIES_AT_ONCE]
         scores, indices = index.search(block, top_k=min(1 + NEIGHBOURS + _MORE, len(index)))  # (B, k)
-        names = index.texts(indices.ravel()).file_names
-        k = indices.shape[1]
-        found += [(row.tolist(), names[number * k : (number + 1) * k]) for number, row in enumerate(scores)]
-    thumbnails = thumbnails_of({name for _, names in found for name in names})
-    rows = np.stack([
-        _others(name, thumbnail, cosines, names, thumbnails)
-        for name, thumbnail, (cosines, names) in zip(sample.file_names, sample["thumbnails"], found, strict=True)
-    ])  # fmt: skip  # (n, NEIGHBOURS)
+        texts, k = index.texts(indices.ravel()), indices.shape[1]
+        matches = list(zip(scores.ravel().tolist(), texts.file_names, texts.labels, strict=True))
+        found += [matches[row * k : (row + 1) * k] for row in range(len(scores))]
+    thumbnails = thumbnails_of({name for matches in found for _, name, _ in matches})
+    others = [
+        _others(name, thumbnail, matches, thumbnails)
+        for name, thumbnail, matches in zip(sample.file_names, sample["thumbnails"], found, strict=True)
+    ]
+    rows = np.array([[cosine for cosine, _ in row] for row in others], np.float32)  # (n, NEIGHBOURS)
     compared = np.flatnonzero(np.isfinite(rows).any(axis=1))
     if not len(compared):
         raise DataError("A gallery needs at least two pictures that are not near-duplicates of each other.")
-    return _with_neighbours(sample.subset(compared), rows[compared])
+    theirs = np.array([[label for _, label in others[row]] for row in compared.tolist()], dtype=object)
+    measured = _with_neighbours(sample.subset(compared), rows[compared])
+    return measured.with_arrays(same_label=_same_label([labels[row] for row in compared.tolist()], theirs))
 
 
 def _others(
-    file_name: str, thumbnail: Pixels, cosines: list[float], names: list[str], thumbnails: Mapping[str, Pixels]
-) -> Floats:
-    """Return the (NEIGHBOURS,) cosines of the nearest others, nearest first; -inf where there is none."""
-    row = np.full(NEIGHBOURS, -np.inf, np.float32)
-    others = [(cosine, name) for cosine, name in zip(cosines, names, strict=True) if name != file_name]
+    file_name: str,
+    thumbnail: Pixels,
+    matches: Sequence[tuple[float, str, str]],
+    thumbnails: Mapping[str, Pixels],
+) -> list[tuple[float, str]]:
+    """Return cosine and label of the `NEIGHBOURS` nearest others, nearest first; -inf where there is none."""
+    others = [match for match in matches if match[1] != file_name]
+    kept: list[tuple[float, str]] = []
     if others:
-        shown = np.stack([thumbnails[name] for _, name in others])
+        shown = np.stack([thumbnails[name] for _, name, _ in others])
         same = near_duplicates_of(thumbnail, shown, threshold=SAME_PHOTOGRAPH).tolist()
-        kept = [cosine for (cosine, _), is_same in zip(others, same, strict=True) if not is_same][:NEIGHBOURS]
-        row[: len(kept)] = kept
-    return row
+        kept = [(cosine, label) for (cosine, _, label), is_same in zip(others, same, strict=True) if not is_same]
+    return [*kept[:NEIGHBOURS], *[(-math.inf, "")] * (NEIGHBOURS - len(kept))]
+
+
+def _same_label(own: Sequence[str], theirs: npt.NDArray[np.object_]) -> Floats:
+    """Return (n, k): 1 where a neighbour has the label of its picture, else 0; nan where the picture has none."""
+    mine = np.array(own, dtype=object)[:, None]  # (n, 1)
+    return np.where(mine == "", np.nan, mine == theirs).astype(np.float32)
+
+
+def match_probability(measured: PictureTable) -> MatchProbability | None:
+    """Return how probable a match has the label of its query, by its score, measured leave-one-out.
+
+    Args:
+        measured: pictures with "cosines" and "same_label".
+
+    Returns:
+        None where too few pictures have a label that another one has, or all matches have it.
+    """
+    is_labelled = np.isfinite(measured["same_label"]).any(axis=1)
+    cosines, same = measured["cosines"][is_labelled], measured["same_label"][is_labelled]
+    true = same[np.isfinite(cosines)]
+    if len(same) < _LEAST_LABELLED or not len(true) or true.all():
+        return None
+    return MatchProbability.fitted(cosines, same)
 
 
 def _with_neighbours(pictures: PictureTable, cosines: Floats) -> PictureTable:
     """Return pictures with what is measured of their (n, k) similarities with the nearest others."""
     measured = measure_neighbours(pictures["embeddings"], cosines)
-    return pictures.with_arrays(**{f"{MEASURED}{name}": values for name, values in measured.items()})
+    arrays = {f"{MEASURED}{name}": values for name, values in measured.items()}
+    return pictures.with_arrays(cosines=cosines, **arrays)
 
 
 def _near_duplicates(thumbnails: Pixels) -> list[list[int]]:
@@ -261,6 +313,13 @@ def check_figures(detector: OutOfDistributionDetector) -> list[Figure]:
         )
         for kind, share in (detector.check or {}).items()
     ]
+
+
+def probability_summary(probability: MatchProbability) -> str:
+    """Say in one sentence what the probability of a match rests on."""
+    error = probability.calibration_error
+    off = "" if error is None else f"; on pictures that it was not fitted on, it is off by {100 * error:.1f} points"
+    return f"The probability that a match has its query's label rests on {probability.queries:,} pictures{off}."
 
 
 def summary(check: Mapping[str, float]) -> str:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.builders import write_pictures
 from visim_models import VisualSimilarity
-from visim_models.galleries import build
-from visim_models.galleries.calibration import check_verdict, distance_detector, leave_one_out
+from visim_models.galleries import Description, MetadataTable, build, update
+from visim_models.galleries.calibration import check_verdict, distance_detector, leave_one_out, match_probability
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.measurements import measure_neighbours
 from visim_models.repo_folder import RepoFolder
@@ -84,6 +84,47 @@ def test_a_gallery_that_is_too_small_or_misses_what_is_strange_cannot_tell(
     assert not word or verdict.word == word
     said = ['"cannot tell"' in text for text in (report.lines()[1], (tmp_path / "mine" / "README.md").read_text())]
     assert said == [bool(word)] * 2
+
+
+def test_labels_show_how_probable_a_match_is(model: Path, tmp_path: Path) -> None:
+    """Measured leave-one-out, kept with the gallery, stated with its error, and measured again for other labels."""
+    pictures = write_pictures(tmp_path / "pictures", 15)
+    report = build(pictures, tmp_path / "mine", model=model, progress=False)
+    mine = VisualSimilarity.from_pretrained(tmp_path / "mine")
+    found = mine.match_probability
+    assert found is not None
+    assert found == report.match_probability
+    assert found.queries == 60
+    assert found.calibration_error is not None
+    stated = (
+        f"rests on 60 pictures; on pictures that it was not fitted on, it is off by {100 * found.calibration_error:.1f}"
+    )
+    assert any(stated in line for line in report.lines())
+    assert stated in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+    assert mine.search(pictures / "suv" / "0000.png").matches[0].probability is not None
+    names = mine.gallery.file_names
+    (tmp_path / "t.csv").write_text(
+        "file_name,label\n" + "".join(f"{name},{number % 2}\n" for number, name in enumerate(names))
+    )
+    update(tmp_path / "mine", description=Description(metadata=MetadataTable.read(tmp_path / "t.csv")), progress=False)
+    assert VisualSimilarity.from_pretrained(tmp_path / "mine").match_probability not in (None, found)
+    rows = "".join(f"{name},\n" for name in names)
+    (tmp_path / "t.csv").write_text(f"file_name,label\n{rows}")
+    update(tmp_path / "mine", description=Description(metadata=MetadataTable.read(tmp_path / "t.csv")), progress=False)
+    assert VisualSimilarity.from_pretrained(tmp_path / "mine").match_probability is None
+
+
+def test_the_probability_of_a_match_is_that_of_its_neighbours_labels() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.repeat(np.eye(3), 40, axis=0)
+    pictures = pictures_of(centres + 0.02 * rng.standard_normal((120, 3)), noise(120, rng))
+    labels = [*("a" * 40), *("b" * 40), *"cd" * 20]  # the last two are mixed
+    found = match_probability(leave_one_out(pictures, labels=labels))
+    assert found is not None
+    assert found.queries == 120
+    assert 0.75 < found(0.9998) < 0.95  # two thirds of the queries find their own, a third find half
+    assert match_probability(leave_one_out(pictures, labels=["a"] * 120)) is None
+    assert match_probability(leave_one_out(pictures, labels=[""] * 100 + ["a", "b"] * 10)) is None
 
 
 def test_the_check_is_what_the_verdict_finds_of_drawn_pictures(model: Path, tmp_path: Path) -> None:

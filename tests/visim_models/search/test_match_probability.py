@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from lab.evaluation.retrieval import calibration_error
-from lab.fitting import isotonic
 from tests.builders import edit_json, tiny_repo
 from visim_models import ConfigurationError, VisualSimilarity
 from visim_models.repo_folder import RepoFolder, drafting
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.match_probability import MatchProbability, isotonic
 
 
 def test_between_two_scores_it_is_a_straight_line() -> None:
@@ -44,8 +43,6 @@ def test_isotonic_by_hand() -> None:
 
 
 def test_it_is_calibrated_on_other_draws() -> None:
-    import torch
-
     rng = np.random.default_rng(0)
 
     def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,9 +52,16 @@ def test_it_is_calibrated_on_other_draws() -> None:
     steps = isotonic(*draw(20_000))
     probability = MatchProbability(*steps, queries=20_000)
     scores, true = draw(20_000)
-    error, rows = calibration_error(torch.tensor([probability(s) for s in scores]), torch.tensor(true))
+    error, rows = calibration_error(np.array([probability(s) for s in scores]), true)
     assert error < 0.02
     assert len(rows) == 10
+    queries = draw(4000)
+    found = MatchProbability.fitted(*(each.reshape(400, 10) for each in queries))
+    assert found.queries == 400
+    assert found.calibration_error is not None
+    assert 0 < found.calibration_error < 0.05
+    misleading = np.repeat([[0.0], [1.0]], 200, axis=1).reshape(400, 1)[np.arange(400) % 2 * 200]  # halves that differ
+    assert MatchProbability.fitted(np.full((400, 1), 0.5), misleading).calibration_error == pytest.approx(1)
 
 
 def test_a_repo_keeps_it_and_matches_state_it(tmp_path: Path) -> None:
