@@ -110,6 +110,7 @@ def launch_options(
                 Middleware(Guard, max_upload=settings.max_size * 2**20),
             ],
         },
+        "ssr_mode": False,  # on a Space, a page that is rendered on the server would answer for every address
         "run_history": False,
         "enable_monitoring": False,
         "num_workers": 0,  # the guard would not see the requests that other processes answer

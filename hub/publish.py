@@ -9,8 +9,8 @@ import argparse
 import os
 import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from hub.space import (
     copy_files,
     stage_gallery_space,
     stage_space,
+    torch_note,
     zero_gpu_note,
 )
 from visim_models import VisualSimilarity
@@ -64,6 +65,7 @@ _DESCRIPTION: Final = "Find the pictures that look most like yours: small models
 _FORMER_FILES: Final = ("held_out.csv",)  # of repos that earlier versions published
 _NEEDED_OF_A_MODEL: Final = {CONFIG, WEIGHTS, PROCESSOR, CARD}
 _NEEDED_OF_A_GALLERY: Final = {METADATA, EMBEDDINGS, OOD, OOD_TENSORS}
+_MCP_VARIABLES: Final = {"GRADIO_MCP_SERVER": "True"}
 _LONGEST_ID: Final = 96
 _NAME: Final = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?", re.ASCII)
 """Name that the Hub takes for a repo. Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
@@ -82,6 +84,7 @@ class RepoPlan:
         owned: the files that publishing may delete in the repo, as fnmatch reads them.
         listing: the file that lists those that may be deleted, instead of `owned`; "" for none.
         keeps_edited_card: whether a README.md that was edited on the Hub stays.
+        variables: of a Space's environment.
     """
 
     repo_id: str
@@ -92,6 +95,7 @@ class RepoPlan:
     owned: tuple[str, ...] = ()
     listing: str = ""
     keeps_edited_card: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> dict[str, int]:
@@ -115,6 +119,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--private", action="store_true", help="make new repos private")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=[], help="publish only these")
     parser.add_argument("--hardware", help=f"of the Space; a new one gets {ZERO_GPU}, an old one keeps what it has")
+    parser.add_argument(
+        "--mcp", action="store_true", help="let agents use the Space: a server of the Model Context Protocol"
+    )
     parser.add_argument("--dry-run", action="store_true", help="list every file with its size, and touch nothing")
     parser.add_argument(
         "--gallery", type=Path, metavar="REPO", help="publish this folder instead, which `visim build` made, and a page"
@@ -132,7 +139,7 @@ def run(options: argparse.Namespace) -> None:
         DataError: the options do not go together.
         VisimError: as `publish` and `publish_gallery` raise.
     """
-    common = {"private": options.private, "hardware": options.hardware, "dry_run": options.dry_run}
+    common = {key: getattr(options, key) for key in ("private", "hardware", "mcp", "dry_run")}
     if options.gallery is None:
         if options.pictures is not None or options.name is not None:
             raise DataError("--pictures and --name go with --gallery: name the folder that `visim build` made.")
@@ -149,6 +156,7 @@ def publish(
     private: bool = False,
     only: Sequence[str] = (),
     hardware: str | None = None,
+    mcp: bool = False,
     dry_run: bool = False,
     pretrained: Path = BUNDLED,
     project: Path = PROJECT,
@@ -161,6 +169,7 @@ def publish(
         private: make new repos and the collection private; those that exist stay as they are.
         only: some of `PARTS`; by default all.
         hardware: of the Space, as the Hub calls it. None: ZeroGPU for a new one, and an old one keeps its own.
+        mcp: turn on the Space's server of the Model Context Protocol; without it, a Space keeps what it has.
         dry_run: only print the files that would be sent.
         pretrained: the folder with the repo folders.
         project: the project's own folder.
@@ -171,9 +180,8 @@ def publish(
     """
     version = f"v{visim_models.__version__}"
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
-        plans = plan_own(namespace, Path(work), only=only, pretrained=pretrained, project=project)
-        has_space = plans[-1].kind == SPACE
-        notes = [zero_gpu_note(project)] if has_space and (hardware or ZERO_GPU) == ZERO_GPU else []
+        plans = plan_own(namespace, Path(work), only=only, pretrained=pretrained, project=project, mcp=mcp)
+        notes = _space_notes(project, hardware, mcp=mcp) if plans[-1].kind == SPACE else []
         if dry_run:
             where = hardware or f"{ZERO_GPU} if it is new"
             notes.append(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {_COLLECTION!r}")
@@ -195,6 +203,7 @@ def publish_gallery(
     name: str | None = None,
     private: bool = False,
     hardware: str | None = None,
+    mcp: bool = False,
     dry_run: bool = False,
     project: Path = PROJECT,
     api: HfApi | None = None,
@@ -208,6 +217,7 @@ def publish_gallery(
         name: of the gallery and the Space on the Hub; by default that of the folder.
         private: make new repos private; those that exist stay as they are.
         hardware: of the Space, as the Hub calls it. None: ZeroGPU for a new one, and an old one keeps its own.
+        mcp: turn on the Space's server of the Model Context Protocol; without it, a Space keeps what it has.
         dry_run: only print the files that would be sent.
         project: the project's own folder.
         api: a client with a token; by default one with the token that `hf auth login` left.
@@ -223,10 +233,10 @@ def publish_gallery(
     if client and pictures is None:
         keeps = HubRepo(client, f"{repo_id}-{_PICTURES}", kind="dataset").has(LISTING)
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
-        plans = plan_gallery(repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project)
-        notes = _gallery_notes(plans, private=private)
-        if (hardware or ZERO_GPU) == ZERO_GPU:
-            notes.append(zero_gpu_note(project))
+        plans = plan_gallery(
+            repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project, mcp=mcp
+        )
+        notes = [*_gallery_notes(plans, private=private), *_space_notes(project, hardware, mcp=mcp)]
         _show(plans, notes, dry_run=dry_run)
         if client is None:
             return []
@@ -236,7 +246,13 @@ def publish_gallery(
 
 
 def plan_own(
-    namespace: str, work: Path, *, only: Sequence[str] = (), pretrained: Path = BUNDLED, project: Path = PROJECT
+    namespace: str,
+    work: Path,
+    *,
+    only: Sequence[str] = (),
+    pretrained: Path = BUNDLED,
+    project: Path = PROJECT,
+    mcp: bool = False,
 ) -> list[RepoPlan]:
     """Gather the files of visim's own repos, models first: the Space's page shows links to them.
 
@@ -246,6 +262,7 @@ def plan_own(
         only: some of `PARTS`; by default all.
         pretrained: the folder with the repo folders.
         project: the project's own folder, which is the Space.
+        mcp: the Space is a server of the Model Context Protocol.
 
     Raises:
         RepositoryError: a folder is missing, or lacks files.
@@ -262,9 +279,18 @@ def plan_own(
         if part != SPACE
     ]
     if SPACE in wanted:
-        stage_space(project, work / SPACE, namespace=namespace)
-        space_id = f"{namespace}/{_SPACE_NAME}"
-        plans.append(RepoPlan(space_id, "space", work / SPACE, project, mark="demo/app.py", owned=SPACE_PATTERNS))
+        stage_space(project, work / SPACE, namespace=namespace, mcp=mcp)
+        plans.append(
+            RepoPlan(
+                f"{namespace}/{_SPACE_NAME}",
+                "space",
+                work / SPACE,
+                project,
+                mark="demo/app.py",
+                owned=SPACE_PATTERNS,
+                variables=_MCP_VARIABLES if mcp else {},
+            )
+        )
     return plans
 
 
@@ -276,6 +302,7 @@ def plan_gallery(
     pictures: str | os.PathLike[str] | None = None,
     keeps_pictures: bool = False,
     project: Path = PROJECT,
+    mcp: bool = False,
 ) -> list[RepoPlan]:
     """Gather the files of a gallery's repos in the order in which they are sent: a repo needs those before it.
 
@@ -287,6 +314,7 @@ def plan_gallery(
         keeps_pictures: the data set of an earlier run is on the Hub: without `pictures`, a gallery of pictures on this
             machine goes on naming it.
         project: the project's own folder.
+        mcp: the Space is a server of the Model Context Protocol.
 
     Raises:
         RepositoryError: the folder is no gallery, or its files cannot be gathered.
@@ -324,9 +352,20 @@ def plan_gallery(
         about=similarity.gallery.about,
         datasets=[pictures_id] if pictures_id else [],
         needs_timm=similarity.network.model_type == "timm-backbone",
+        mcp=mcp,
     )
-    owned = GALLERY_SPACE_PATTERNS
-    plans.append(RepoPlan(repo_id, "space", space, project, mark=PROGRAM, owned=owned, keeps_edited_card=True))
+    plans.append(
+        RepoPlan(
+            repo_id,
+            "space",
+            space,
+            project,
+            mark=PROGRAM,
+            owned=GALLERY_SPACE_PATTERNS,
+            keeps_edited_card=True,
+            variables=_MCP_VARIABLES if mcp else {},
+        )
+    )
     return plans
 
 
@@ -355,6 +394,13 @@ def _repo_id(namespace: str, name: str) -> str:
     if name in {_SPACE_NAME, *REPO_NAMES.values()}:
         raise RepositoryError(f"{name!r} is the name of one of visim's own repos: choose another with --name.")
     return repo_id
+
+
+def _space_notes(project: Path, hardware: str | None, *, mcp: bool) -> list[str]:
+    """Return what whoever publishes a Space should know of it."""
+    of_zero_gpu = [zero_gpu_note(project)] if (hardware or ZERO_GPU) == ZERO_GPU else []
+    of_agents = ["note: agents reach the Space's tools at its address with /gradio_api/mcp/ behind it."] if mcp else []
+    return [torch_note(), *of_zero_gpu, *of_agents]
 
 
 def _gallery_notes(plans: Sequence[RepoPlan], *, private: bool) -> list[str]:
@@ -403,6 +449,7 @@ def _send(plan: RepoPlan, api: HfApi, *, private: bool, hardware: str | None, ta
         tag=tag,
         private=private,
         hardware=hardware,
+        variables=plan.variables,
     )
     print("".join(f"note: {note}\n" for note in repo.notes), end="")
     return address

@@ -21,12 +21,14 @@ __all__ = [
     "PROGRAM",
     "PROJECT",
     "SPACE_PATTERNS",
+    "ZERO_GPU_TORCH",
     "check_space",
     "copy_files",
     "read_front_matter",
     "space_files",
     "stage_gallery_space",
     "stage_space",
+    "torch_note",
     "zero_gpu_note",
 ]
 
@@ -34,7 +36,8 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 PROGRAM: Final = "visim_app.py"
 """File of a gallery's Space that the Hub starts."""
 
-_OF_THE_APP: Final = (CARD, "LICENSE", "requirements.txt", "demo/*", "hub/*", "visim_models/*")
+_REQUIREMENTS: Final = "requirements.txt"
+_OF_THE_APP: Final = (CARD, "LICENSE", _REQUIREMENTS, "demo/*", "hub/*", "visim_models/*")
 SPACE_PATTERNS: Final = (*_OF_THE_APP, "docs/*.png")
 """Files of visim's own Space, as fnmatch reads them: what the app needs to run, and what its README shows."""
 GALLERY_SPACE_PATTERNS: Final = (*_OF_THE_APP, PROGRAM)
@@ -47,6 +50,13 @@ _PLACEHOLDER: Final = "NAMESPACE/"
 """Stands in the README's front matter for the namespace that the models are published under."""
 _ZERO_GPU_PYTHONS: Final = ("3.10", "3.12")
 """Those that ZeroGPU has. Asked for another one, it takes 3.10. Source: https://huggingface.co/docs/hub/spaces-zerogpu"""
+ZERO_GPU_TORCH: Final = {"2.9.1": "0.24.1", "2.10.0": "0.25.0", "2.11.0": "0.26.0"}
+"""Versions of torch that ZeroGPU lists and visim takes -> the torchvision beside each. Others may be built, and fail.
+
+Source: docs/hub/spaces-zerogpu.md of https://github.com/huggingface/hub-docs, as read in November 2026. The page listed
+2.8.0 to 2.13.0 by September 2026; torchvision does not import beside the CPU build of 2.13.0, and visim needs 2.9.
+"""
+_MCP_TAG: Final = "mcp-server"
 _NEEDED: Final = (
     "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file",
 )  # fmt: skip
@@ -96,13 +106,14 @@ def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
         raise RepositoryError(f"The files of {source} cannot be gathered in {target} ({error}).") from error
 
 
-def stage_space(project: Path, target: Path, *, namespace: str = "") -> None:
+def stage_space(project: Path, target: Path, *, namespace: str = "", mcp: bool = False) -> None:
     """Put the files of visim's own Space into an empty folder.
 
     Args:
         project: the project's own folder.
         target: the folder.
         namespace: that the front matter names the models of; "" leaves the placeholder there.
+        mcp: tag it as a server of the Model Context Protocol.
 
     Raises:
         ConfigurationError: the project's front matter is not that of a Space.
@@ -110,9 +121,14 @@ def stage_space(project: Path, target: Path, *, namespace: str = "") -> None:
     """
     check_space(project)
     copy_files(project, target, space_files(project))
+    _write(target / _REQUIREMENTS, _requirements(project))
+    _, front, body = (project / CARD).read_text(encoding="utf-8").split("---\n", 2)
     if namespace:
-        _, front, body = (project / CARD).read_text(encoding="utf-8").split("---\n", 2)
-        _write(target / CARD, "---\n".join(["", front.replace(_PLACEHOLDER, f"{namespace}/"), body]))
+        front = front.replace(_PLACEHOLDER, f"{namespace}/")
+    if mcp:
+        tags = [*read_front_matter(project).get("tags", []), _MCP_TAG]
+        front = re.sub(r"(?m)^tags:\n( *- .*\n)*", "", front) + "tags:\n" + "".join(f"  - {tag}\n" for tag in tags)
+    _write(target / CARD, "---\n".join(["", front, body]))
 
 
 def stage_gallery_space(
@@ -123,6 +139,7 @@ def stage_gallery_space(
     about: GalleryAbout,
     datasets: Sequence[str] = (),
     needs_timm: bool = False,
+    mcp: bool = False,
 ) -> None:
     """Put the files of a gallery's Space into an empty folder.
 
@@ -133,6 +150,7 @@ def stage_gallery_space(
         about: how the gallery describes itself.
         datasets: of the Hub that have the gallery's pictures.
         needs_timm: whether the gallery's network is one of timm.
+        mcp: tag it as a server of the Model Context Protocol.
 
     Raises:
         ConfigurationError: the project's front matter is not that of a Space, or it names no version of timm.
@@ -142,11 +160,10 @@ def stage_gallery_space(
     copy_files(
         project, target, (name for name in space_files(project) if not name.startswith(("hub/pretrained/", "docs/")))
     )
-    if needs_timm:
-        requirements = (project / "requirements.txt").read_text(encoding="utf-8")
-        _write(target / "requirements.txt", f"{requirements}{_timm_requirement(project)}\n")
+    timm = f"{_timm_requirement(project)}\n" if needs_timm else ""
+    _write(target / _REQUIREMENTS, _requirements(project) + timm)
     _write(target / PROGRAM, _SOURCE.format(gallery_id=gallery_id))
-    _write(target / CARD, _gallery_readme(project, gallery_id, about, datasets))
+    _write(target / CARD, _gallery_readme(project, gallery_id, about, datasets, mcp=mcp))
 
 
 def read_front_matter(project: Path) -> dict[str, Any]:
@@ -202,11 +219,29 @@ def zero_gpu_note(project: Path) -> str:
     )
 
 
+def torch_note() -> str:
+    """Say which torch the Space's requirements name, and why."""
+    torch, torchvision = _newest_torch()
+    return f"note: the Space installs torch {torch} and torchvision {torchvision}: ZeroGPU lists that version."
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _gallery_readme(project: Path, gallery_id: str, about: GalleryAbout, datasets: Sequence[str]) -> str:
+def _requirements(project: Path) -> str:
+    """Return the project's requirements with the newest torch that ZeroGPU lists, and the torchvision beside it."""
+    torch, torchvision = _newest_torch()
+    text = (project / _REQUIREMENTS).read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^torch\b.*$", f"torch=={torch}", text)
+    return re.sub(r"(?m)^torchvision\b.*$", f"torchvision=={torchvision}", text)
+
+
+def _newest_torch() -> tuple[str, str]:
+    return list(ZERO_GPU_TORCH.items())[-1]
+
+
+def _gallery_readme(project: Path, gallery_id: str, about: GalleryAbout, datasets: Sequence[str], *, mcp: bool) -> str:
     title = " ".join(about.title.split()) or gallery_id.rpartition("/")[2]
     front = SpaceCardData(
         title=title,
@@ -216,7 +251,7 @@ def _gallery_readme(project: Path, gallery_id: str, about: GalleryAbout, dataset
         app_file=PROGRAM,
         models=[gallery_id],
         datasets=list(datasets) or None,
-        tags=["visual-similarity", "image-retrieval", "visim"],
+        tags=["visual-similarity", "image-retrieval", "visim", *([_MCP_TAG] if mcp else [])],
         short_description="Find the pictures that look most like yours",
         **{key: value for key, value in read_front_matter(project).items() if key in _OF_THE_PROJECT},
     )

@@ -13,7 +13,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.space import PROGRAM, PROJECT, check_space, read_front_matter, stage_gallery_space, stage_space, zero_gpu_note
+from hub.space import (
+    PROGRAM,
+    PROJECT,
+    check_space,
+    read_front_matter,
+    stage_gallery_space,
+    stage_space,
+    torch_note,
+    zero_gpu_note,
+)
 from hub.space_probe import ENDPOINTS, Probe, probe_app
 from visim_models import VisualSimilarity
 from visim_models.errors import DataError
@@ -88,8 +97,7 @@ def check(
     """
     check_space(project)
     front = read_front_matter(project)
-    if note := zero_gpu_note(project):
-        print(note)
+    print("\n".join(note for note in (torch_note(), zero_gpu_note(project)) if note))
     named = str(front["python_version"])
     base = python or find_python(named) or Path(sys.executable)
     version = _version(base)

@@ -69,6 +69,7 @@ def probe_app(
             start = time.monotonic()
             _wait_for_page(process, address, log, timeout)
             start_seconds = time.monotonic() - start
+            _check_health(address, log)
             picture = Path(name) / "query.png"
             Image.new("RGB", (320, 240), "#b02020").save(picture)
             endpoints = _search_endpoints(address, log) if endpoints is None else endpoints
@@ -90,6 +91,7 @@ def _running(
         "SPACE_ID": "visim/space-check",
         "PYTHONUNBUFFERED": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_SSR_MODE": "True",  # as the Hub sets it
         # A Space listens on every address; this check must not.
         "VISIM_HOST": "127.0.0.1",
         "VISIM_PORT": str(port),
@@ -131,6 +133,17 @@ def _wait_for_page(process: subprocess.Popen[bytes], address: str, log: Path, ti
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     raise DataError(f"The app served no page at {address} within {timeout:g} s. {_tail(log)}")
+
+
+def _check_health(address: str, log: Path) -> None:
+    """Refuse an app whose /healthz is the page: rendered on the server, the page would hide every other address."""
+    try:
+        with urllib.request.urlopen(f"{address}/healthz", timeout=30) as response:
+            is_page = response.headers.get_content_type() == "text/html"
+    except urllib.error.HTTPError:  # it has none
+        return
+    if is_page:
+        raise DataError(f"The app answers /healthz with its page: launch it with ssr_mode=False. {_tail(log)}")
 
 
 def _search_endpoints(address: str, log: Path) -> list[str]:

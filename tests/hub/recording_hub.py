@@ -210,6 +210,13 @@ class RecordingHub:
             case ("GET", "runtime"):
                 return 200, {"stage": "RUNNING", "hardware": {"current": repo.settings["hardware"],
                              "requested": repo.settings["hardware"]}, "storage": None, "gcTimeout": None}  # fmt: skip
+            case ("GET" | "POST", "variables"):
+                asked = json.loads(body or b"{}")
+                values = repo.settings.setdefault("variables", {}) | ({asked["key"]: asked["value"]} if asked else {})
+                repo.settings["variables"] = values
+                return 200, {
+                    key: {"value": value, "updatedAt": "2026-11-23T00:00:00.000Z"} for key, value in values.items()
+                }
             case ("POST", "hardware"):
                 repo.settings["hardware"] = json.loads(body)["flavor"]
                 return self._in_repo(repo, repo_id, "GET", ["runtime"], b"", {})

@@ -22,7 +22,13 @@ def test_the_network_of_a_gallery_decides_what_is_installed(tmp_path: Path) -> N
         stage_gallery_space(ROOT, tmp_path / name, gallery_id="a/b", about=GalleryAbout(), needs_timm=needs_timm)
         lines = (tmp_path / name / "requirements.txt").read_text(encoding="utf-8").splitlines()
         assert [line for line in lines if line.startswith("timm")] == (["timm>=1.0.20,<2"] if needs_timm else [])
-        assert set((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()) <= set(lines)
+        ours = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        assert {line for line in ours if not line.startswith("torch")} <= set(lines)
+
+
+def test_a_gallery_for_agents_is_tagged(tmp_path: Path) -> None:
+    stage_gallery_space(ROOT, tmp_path, gallery_id="a/b", about=GalleryAbout(), mcp=True)
+    assert "mcp-server" in read_front_matter(tmp_path)["tags"]
 
 
 def test_a_gallery_cannot_write_into_the_front_matter(tmp_path: Path) -> None:

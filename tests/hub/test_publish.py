@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from huggingface_hub import HfApi, _upload_pipeline
+from huggingface_hub import HfApi, ModelCard, _upload_pipeline
+from packaging.requirements import Requirement
 
 import visim_models
 from hub.locate import REPO_NAMES
 from hub.publish import PARTS, plan_own, publish
-from hub.space import read_front_matter
+from hub.space import ZERO_GPU_TORCH, read_front_matter
 from tests.builders import files_of, tiny_repo
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from tests.processes import ROOT, run_module
@@ -288,13 +289,43 @@ def test_a_python_that_zero_gpu_does_not_have_is_noted(
 ) -> None:
     options: dict[str, Any] = {"dry_run": True, "pretrained": pretrained, "project": project}
     publish("someone", **options)
-    assert "note:" not in capsys.readouterr().out
+    assert "note: README.md" not in capsys.readouterr().out
     (project / "README.md").write_text(FRONT_MATTER.replace('"3.12"', '"3.11"'), encoding="utf-8")
     publish("someone", **options)
     assert "note: README.md names Python 3.11" in capsys.readouterr().out
     publish("someone", hardware="cpu-upgrade", **options)
     publish("someone", only=["car-extractor"], **options)
-    assert "note:" not in capsys.readouterr().out
+    assert "note: README.md" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tags", ["", "tags:\n- image-similarity\n- cars\n"])
+def test_a_space_for_agents(server: RecordingHub, pretrained: Path, project: Path, tags: str) -> None:
+    (project / "README.md").write_text(FRONT_MATTER.replace("models:", f"{tags}models:"), encoding="utf-8")
+    answer = publish_to(server, pretrained, project, only=["space"], mcp=True)
+    assert answer.error == ""
+    space = server.repos["spaces/someone/visim"]
+    assert space.settings["variables"] == {"GRADIO_MCP_SERVER": "True"}
+    front = ModelCard(space.files["README.md"].decode()).data
+    assert front.get("tags") == [*(["image-similarity", "cars"] if tags else []), "mcp-server"]
+    assert front.get("models") == ["someone/visim-car-extractor"]
+    assert "/gradio_api/mcp/" in answer.printed
+    count = len(server.requests)
+    assert publish_to(server, pretrained, project, only=["space"], mcp=True).error == ""
+    assert ("POST", "/api/spaces/someone/visim/variables") not in server.requests[count:]
+
+
+def test_a_space_installs_a_torch_that_zero_gpu_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (plan,) = plan_own("someone", tmp_path, only=["space"])
+    lines = (plan.folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    torch, torchvision = list(ZERO_GPU_TORCH.items())[-1]
+    assert {f"torch=={torch}", f"torchvision=={torchvision}"} <= set(lines)
+    assert (2, 8, 0) <= tuple(map(int, torch.split("."))) <= (2, 13, 0)
+    ours = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    (asked,) = [Requirement(line) for line in ours if line.startswith("torch>")]
+    assert torch in asked.specifier
+    assert [line for line in lines if not line.startswith("torch")] == [x for x in ours if not x.startswith("torch")]
+    publish("someone", only=["space"], dry_run=True)
+    assert f"installs torch {torch}" in capsys.readouterr().out
 
 
 def test_what_is_not_whole_is_not_published(pretrained: Path, project: Path) -> None:

@@ -28,12 +28,14 @@ with gr.Blocks() as demo:
     image, top_k, result = gr.Image(type="filepath"), gr.Number(4), gr.JSON()
     for name in ("search_cifar10", "search_cars"):
         gr.Button().click(answer, [image, top_k], result, api_name=name)
-demo.launch(server_name=os.environ["VISIM_HOST"], server_port=int(os.environ["VISIM_PORT"]))
+address = {"server_name": os.environ["VISIM_HOST"], "server_port": int(os.environ["VISIM_PORT"])}
+assert os.environ["GRADIO_SSR_MODE"] == "True"  # as the Hub sets it
 """
+LAUNCH = "demo.launch(**address, ssr_mode=False)"
 
 
 def test_an_app_is_started_asked_measured_and_stopped(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "app.py").write_text(APP + LAUNCH, encoding="utf-8")
     probe = probe_app(Path(sys.executable), tmp_path, "app.py", timeout=240)
     assert probe.start_seconds > 0
     assert set(probe.query_seconds) == set(ENDPOINTS)
@@ -53,12 +55,21 @@ def _working_folders() -> list[str]:
     return found
 
 
+HEALTH = """
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+routes = [Route("/healthz", lambda _: HTMLResponse("<p>the page</p>"))]
+demo.launch(**address, ssr_mode=False, app_kwargs={"routes": routes})
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ("raise SystemExit('no model here')", "stopped with status 1.*no model here"),
         ("import time; time.sleep(60)", "no page"),
-        (APP.replace('* int(top_k)', ''), "something else"),
+        (APP.replace('* int(top_k)', '') + LAUNCH, "something else"),
+        (APP + HEALTH, "ssr_mode=False"),
     ],
 )  # fmt: skip
 def test_an_app_that_does_not_work_is_reported(tmp_path: Path, source: str, message: str) -> None:

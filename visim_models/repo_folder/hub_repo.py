@@ -4,7 +4,7 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -107,6 +107,7 @@ class HubRepo:
         tag: str = "",
         private: bool = False,
         hardware: str | None = None,
+        variables: Mapping[str, str] | None = None,
         revision: str | None = None,
         create_pr: bool = False,
     ) -> str:
@@ -124,6 +125,7 @@ class HubRepo:
             tag: of the commit; "" for none.
             private: make a new repo private.
             hardware: of a Space. None: ZeroGPU for a new one, and an old one keeps its own.
+            variables: of a Space's environment; its others stay.
             revision: branch to commit to, which is made where there is none; None for the main one.
             create_pr: propose the commit as a pull request, for a repo of somebody else.
 
@@ -137,6 +139,8 @@ class HubRepo:
         name = f"the {self.kind} repo {self.repo_id}"
         with explaining(self._api, f"create {name}", namespace=self._namespace, paid=_PAID):
             self._create(mark, private=private, hardware=hardware, is_checked=not create_pr)
+            if variables:
+                self._set_variables(variables)
             if revision and not create_pr and not revision.startswith("refs/"):
                 self._api.create_branch(self.repo_id, branch=revision, repo_type=self.kind, exist_ok=True)
                 self._revision = revision
@@ -210,6 +214,12 @@ class HubRepo:
             runtime = self._api.get_space_runtime(self.repo_id)
             if hardware != (runtime.requested_hardware or runtime.hardware):
                 self._api.request_space_hardware(self.repo_id, hardware=hardware)  # type: ignore[arg-type]
+
+    def _set_variables(self, variables: Mapping[str, str]) -> None:
+        there = self._api.get_space_variables(self.repo_id)
+        for key, value in variables.items():
+            if key not in there or there[key].value != value:
+                self._api.add_space_variable(self.repo_id, key, value)
 
     def _announce(self, folder: Path, listing: str, message: str) -> list[str]:
         """Publish the list of the files before the files: the client may send many of them by several commits.
