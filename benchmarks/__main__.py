@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.backends import backend_build_rows, backend_demo_rows, backend_query_rows
 from benchmarks.cleaning import copy_rows, group_rows, leak_rows, like_rows, speed_rows
 from benchmarks.demo import serving_rows, startup_rows, user_rows
 from benchmarks.engines import engine_rows
@@ -27,6 +28,9 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "start": startup_rows,
     "build": build_rows,
     "galleries": gallery_rows,
+    "onnx-queries": backend_query_rows,
+    "onnx-demo": backend_demo_rows,
+    "onnx-build": backend_build_rows,
     "cleaning-leaks": leak_rows,
     "cleaning-copies": copy_rows,
     "cleaning-like": like_rows,

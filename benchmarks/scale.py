@@ -85,7 +85,7 @@ class Scale:
         seconds: how long visitors use the demo in one turn.
         data: the folder of real pictures.
         repos: tab -> the name of its repo, as `hub.load` takes it.
-        serve: given a folder, serves a demo while it is entered.
+        serve: given a folder, and options of the command line, serves a demo while it is entered.
         is_quick: whether the sizes are too small for the figures to mean anything.
     """
 
@@ -107,7 +107,7 @@ class Scale:
     seconds: float = 8.0
     data: Path = DATA
     repos: tuple[tuple[str, str], ...] = (("cars", "car-extractor"), ("cifar10", "cifar10-autoencoder"))
-    serve: Callable[[Path], AbstractContextManager[DemoProcess]] = running_demo
+    serve: Callable[..., AbstractContextManager[DemoProcess]] = running_demo
     is_quick: bool = False
 
     @classmethod

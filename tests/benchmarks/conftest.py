@@ -1,7 +1,7 @@
 """The sizes that try every row of the benchmarks in seconds, on the tiny repos and the demo of tests/demo."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def served(scale: Scale, address: str, tmp_path: Path) -> Scale:  # noqa: F811
     """Return the same sizes, with this process's demo instead of one in a process of its own."""
 
     @contextmanager
-    def serve(_: Path) -> Iterator[DemoProcess]:
+    def serve(_: Path, options: Sequence[str] = ()) -> Iterator[DemoProcess]:
         yield DemoProcess(address, os.getpid(), tmp_path / "log")
 
     return Scale(**{**vars(scale), "serve": serve})

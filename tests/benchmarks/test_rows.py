@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 import hub
 from benchmarks import demo
 from benchmarks.__main__ import ROWS, main
+from benchmarks.backends import backend_build_rows, backend_demo_rows, backend_query_rows
 from benchmarks.demo import Crowd, serving_rows, startup_rows, user_rows
 from benchmarks.demo_process import RefusedError, Visitor
 from benchmarks.exact_search import check_same, search_rows
 from benchmarks.measuring import Floor, Row, as_text
 from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows, network_alone, query_parts, time_floors
 from benchmarks.scale import Scale, jpegs, upload
+from tests.builders import tiny_repo
 from tests.milvus_servers import need
 from tests.processes import run_module
 from visim_models import decode_image
@@ -53,6 +56,17 @@ def test_building_a_repo(scale: Scale) -> None:
     assert rows[0].what == "40 drawn pictures, from files to a repo folder, car-extractor"
     assert rows[1].what == "8 drawn pictures, from files to a repo folder, visim-general-extractor"
     assert rows[0].met == (rows[0].ratio <= 1.25)
+
+
+def test_onnx_runtime_in_place_of_torch(served: Scale, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: it is in the extra 'onnx'")
+    scale = replace(served, general=str(tiny_repo(tmp_path / "general")))
+    assert_whole(list(backend_query_rows(scale)), 3)
+    assert_whole(list(backend_demo_rows(scale)), 3)
+    first, second, *others = backend_build_rows(scale)
+    assert_whole([first, others[0]], 2, floors=["its network alone"])
+    assert_whole([second, others[1]], 2)
+    assert first.target == "<= 0.45 of it"
 
 
 def test_exact_search(scale: Scale) -> None:
