@@ -178,10 +178,7 @@ def user_rows(scale: Scale) -> Iterator[Row]:
     def ask(visitor: Visitor, number: int) -> object:
         return visitor.search(pictures[number % len(pictures)], tab=_TAB)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="visim-bench-") as name,
-        scale.serve(Path(name)) as demo,
-    ):
+    with tempfile.TemporaryDirectory(prefix="visim-bench-") as name, scale.serve(Path(name)) as demo:
         Crowd(demo.url, ask).use(4, duration=scale.seconds / 3)  # the first answers start threads
         crowds = {users: Crowd(demo.url, ask) for users in _USERS}
         for _ in range(scale.long_rounds):

@@ -177,10 +177,7 @@ def engine_rows(scale: Scale) -> Iterator[Row]:
 def _row(
     name: str, kind: str, matrix: Tensor, exact: ExactIndex, queries: Tensor, figures: _Figures, scale: Scale
 ) -> Row:
-    works: dict[str, Work] = {
-        "exact": lambda: exact.search(queries[:1].numpy(), top_k=_TOP_K),
-        _MATRIX: matrix.sum,
-    }
+    works: dict[str, Work] = {"exact": lambda: exact.search(queries[:1].numpy(), top_k=_TOP_K), _MATRIX: matrix.sum}
     times = {work: 1e3 * median(found) for work, found in interleaved(works, rounds=scale.rounds).items()}
     measured = 1e3 * median(figures.one)
     count, width = matrix.shape

@@ -52,10 +52,7 @@ def search_rows(scale: Scale) -> Iterator[Row]:
 def _rows(gallery: Gallery, queries: Tensor, rounds: int) -> Iterator[Row]:
     times = _times(gallery, queries, rounds)
     together = f", {len(queries)} queries at once" if len(queries) > 1 else ""
-    for name, work, most in (
-        ("faiss IndexFlatIP", "faiss", _MOST_RATIO),
-        ("numpy product, full sort", "numpy", None),
-    ):
+    for name, work, most in (("faiss IndexFlatIP", "faiss", _MOST_RATIO), ("numpy product, full sort", "numpy", None)):
         ratio = times["visim"] / times[work]
         yield Row(
             what=f"exact top {_TOP_K} of {len(gallery):,} x {_WIDTH}{together}",

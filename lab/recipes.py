@@ -176,14 +176,7 @@ _AUTOENCODERS: Final = {
 _CAR_VIEWS: Final[Mapping[str, Any]] = {
     "cosine": True,
     "augmentation": Augmentation(
-        scale=0.65,
-        largest_scale=1.1,
-        tilt=8,
-        colour=0.35,
-        decorations=0.3,
-        camera=0.12,
-        erase=0.2,
-        flip=True,
+        scale=0.65, largest_scale=1.1, tilt=8, colour=0.35, decorations=0.3, camera=0.12, erase=0.2, flip=True
     ),
     "load_size": 224,
     "shares": _CAR_SHARES,
@@ -265,7 +258,7 @@ _CIFAR10_CLASSIFIERS: Final = {
         label_weight=0.5,
         teacher_share=0.7,
         hint_weight=0.5,
-    ),
+    )
 }
 
 RECIPES: Final[Mapping[str, Mapping[str, Recipe]]] = {

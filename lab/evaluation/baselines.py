@@ -32,12 +32,7 @@ _GENERAL: Final = "general-extractor"
 
 
 def main_figures(
-    repo: EvaluatedRepo,
-    test: PictureTable,
-    measured: PictureTable,
-    *,
-    method: str = "",
-    beat: Sequence[Figure] = (),
+    repo: EvaluatedRepo, test: PictureTable, measured: PictureTable, *, method: str = "", beat: Sequence[Figure] = ()
 ) -> list[Figure]:
     """Measure reconstruction, accuracy and retrieval, as far as the repo's network has them."""
     figures: list[Figure] = []

@@ -94,10 +94,7 @@ def classification_tables(images: PictureTable, probabilities: _Floats, class_na
         )
         if class_names[index] != label and probability > _SURE
     ]
-    return {
-        "confusion": {"classes": list(class_names), "counts": counts.tolist()},
-        "suspected_labels": suspected,
-    }
+    return {"confusion": {"classes": list(class_names), "counts": counts.tolist()}, "suspected_labels": suspected}
 
 
 def failures_table(

@@ -11,13 +11,7 @@ from lab.evaluation.baselines import general_baselines, main_figures, picture_ba
 from lab.evaluation.classification import class_probabilities, classification_tables, failures_table
 from lab.evaluation.evaluated_repo import CARS, DataFolder, EvaluatedRepo
 from lab.evaluation.labelled import evaluate_labelled
-from lab.evaluation.outliers import (
-    MeasuredParts,
-    outlier_baselines,
-    outlier_figures,
-    outliers_of,
-    strangeness_table,
-)
+from lab.evaluation.outliers import MeasuredParts, outlier_baselines, outlier_figures, outliers_of, strangeness_table
 from lab.evaluation.retrieval import MATCHES, decorated_retrieval, match_calibration, match_tables
 from lab.evaluation.sources import alteration_figures, mean_figures, same_model_chance, source_figures
 from lab.fitting import DetectorFit

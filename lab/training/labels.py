@@ -61,11 +61,7 @@ def doubted_labels(
 
 
 def cross_validated(
-    features: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.int64],
-    groups: npt.NDArray[np.int64],
-    *,
-    seed: int = 0,
+    features: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], *, seed: int = 0
 ) -> npt.NDArray[np.float32]:
     """Return the (N, C) probabilities of pictures by a linear classifier that was fitted without their fold.
 

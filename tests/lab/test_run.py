@@ -149,8 +149,7 @@ def test_resumed_for_more_epochs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"seed": 1}, {"task": "x"}, {"recipe": "x"}, {"limit": 9}, {"settings": {"epochs": 1, "batch_size": 3}}],
+    "changes", [{"seed": 1}, {"task": "x"}, {"recipe": "x"}, {"limit": 9}, {"settings": {"epochs": 1, "batch_size": 3}}]
 )
 def test_resumed_otherwise_is_refused(changes: dict[str, object], tmp_path: Path) -> None:
     run = full(tmp_path / "run")
@@ -221,13 +220,7 @@ def test_texts_of_a_repo_are_not_of_the_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"seed": ...},
-        {"colour": "red"},
-        {"sources": [{"pictures": 1}]},
-        {"outliers": [{"source": 3}]},
-        {"sources": 1},
-    ],
+    [{"seed": ...}, {"colour": "red"}, {"sources": [{"pictures": 1}]}, {"outliers": [{"source": 3}]}, {"sources": 1}],
 )
 def test_another_form_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path / "run.json")

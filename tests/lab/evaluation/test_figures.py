@@ -166,8 +166,7 @@ def test_the_interval_of_an_area_narrows_towards_0_and_1_and_is_never_empty(insi
 
 
 @pytest.mark.parametrize(
-    ("outside", "area"),
-    [([3.0, 4.0], 1.0), ([-1.0], 0.0), ([1.0], 0.5), ([0.5, 2.5], 2 / 3), ([1.0, 3.0], 0.75)],
+    ("outside", "area"), [([3.0, 4.0], 1.0), ([-1.0], 0.0), ([1.0], 0.5), ([0.5, 2.5], 2 / 3), ([1.0, 3.0], 0.75)]
 )
 def test_auroc_counts_pairs(outside: list[float], area: float) -> None:
     assert auroc(np.array([2.0, 0.0, 1.0]), np.array(outside)) == pytest.approx(area)

@@ -250,13 +250,7 @@ def test_further_kinds_and_a_teacher_teach_the_features_alone(tmp_path: Path) ->
     )  # fmt: skip
     torch.manual_seed(0)
     target = ClassifierObjective(
-        with_vans(0),
-        with_vans(1),
-        outliers(5),
-        taught,
-        class_names=CAR_CLASSES,
-        device=CPU,
-        teacher=_Teacher(),
+        with_vans(0), with_vans(1), outliers(5), taught, class_names=CAR_CLASSES, device=CPU, teacher=_Teacher()
     )
     views, targets = next(target.training_batches(0))
     assert (views.shape, targets.shape) == ((9, 3, 120, 120), (9, 6))  # the size that the teacher sees
@@ -343,13 +337,7 @@ def test_classes_of_ones_own(tmp_path: Path) -> None:
     names = ["cabriolet", "estate", "van"]
     images_of = [images(12, 100, seed, labels=names) for seed in (0, 1)]
     torch.manual_seed(0)
-    target = ClassifierObjective(
-        *images_of,
-        outliers(5),
-        CARS,
-        class_names=names,
-        device=CPU,
-    )
+    target = ClassifierObjective(*images_of, outliers(5), CARS, class_names=names, device=CPU)
     views, targets = next(target.training_batches(0))
     assert (views.shape, targets.shape) == ((9, 3, 100, 100), (9, 4))
     network = trained(target, CARS, tmp_path)
