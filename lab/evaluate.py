@@ -18,8 +18,8 @@ from typing import Final
 from hub.locate import REPO_NAMES, local_folder, locate
 from lab.evaluation import evaluate
 from lab.evaluation.labelled import recall_at_1
-from lab.run import command_line
-from visim_models.errors import ConfigurationError, VisimError
+from lab.run import command_line, run_command
+from visim_models.errors import ConfigurationError
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import METRICS
 from visim_models.repo_folder.metrics import Figure, Metrics, differences, is_met
@@ -63,7 +63,8 @@ def _figure_cells(figure: Figure) -> tuple[str, ...]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return 0 if it went well, 1 if a figure has moved, 2 if it could not be done."""
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
         folder = (local_folder if options.write else locate)(options.repo)
         if options.recall:
             print(_table_of([recall_at_1(folder, options.data, limit=options.limit)]))
@@ -75,13 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.write:
             measured.write(folder)
             print(f"\nwritten: {folder / METRICS}")
-    except VisimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped: nothing was written", file=sys.stderr)
-        return 130
-    return _report_check(stated, measured) if stated else 0
+        return _report_check(stated, measured) if stated else 0
+
+    return run_command(work, stopped="nothing was written")
 
 
 def command_for(repo: str, data: Path, *, limit: int | None = None) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 
 from lab.data import hashes_of, labels_of, left_out_labels, load_images, load_outliers, load_source, local_paths
 from lab.fitting import DetectorFit, embed_images, fit_match_probability
-from lab.run import ABOUT_KEYS, TrainingRun, read_about
+from lab.run import ABOUT_KEYS, TrainingRun, read_about, run_command
 from lab.splits import HELD_OUT, Split, learned_beside, not_held_out
 from visim_models import Gallery, ImageProcessor, VisualSimilarity
-from visim_models.errors import DataError, ImageSourceError, VisimError
+from visim_models.errors import DataError, ImageSourceError
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import MODEL_TYPES, TorchNetwork
 from visim_models.models.torch_network import keep_freed_memory
@@ -39,16 +39,7 @@ example:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
     options = _parser().parse_args(arguments)
-    try:
-        _export(options)
-        print(f"exported: {options.out}")
-    except VisimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped: nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(lambda: _export(options), stopped="nothing was written")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -91,6 +82,7 @@ def _export(options: argparse.Namespace) -> None:
         losses=run.losses,
         inputs=inputs,
     )
+    print(f"exported: {options.out}")
 
 
 def export_repo(

@@ -14,8 +14,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from lab.run import run_command
 from visim_models import ImageProcessor
-from visim_models.errors import MissingExtraError, VisimError, WeightsError
+from visim_models.errors import MissingExtraError, WeightsError
 from visim_models.models.timm_backbone import TimmBackbone
 from visim_models.repo_folder import drafting
 
@@ -94,17 +95,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.general_extractor", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="REPO", help="a new or empty folder, or a repo")
     options = parser.parse_args(arguments)
-    try:
+
+    def work() -> None:
         model = convert(_read_weights())
         with drafting(options.out) as draft:
             model.write_files(draft)
             PROCESSOR.write_files(draft)
             draft.write_card(_CARD.format(version=version(_PACKAGE)))
-    except VisimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"written: {options.out}")
-    return 0
+        print(f"written: {options.out}")
+
+    return run_command(work, stopped="nothing was written")
 
 
 def _read_weights() -> dict[str, Tensor]:

@@ -28,8 +28,9 @@ The record is also the training.json of a repo, which its card is written from:
 import os
 import re
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from visim_models.repo_folder.atomic import replacing_files
 from visim_models.repo_folder.formats import listed, one_line, read_json, write_json
 from visim_models.repo_folder.manifest import LOSSES, SPLIT, TRAINING, is_in_manifest
 
-__all__ = ["ABOUT_KEYS", "TrainingRecord", "TrainingRun", "command_line", "read_about", "source_row"]
+__all__ = ["ABOUT_KEYS", "TrainingRecord", "TrainingRun", "command_line", "read_about", "run_command", "source_row"]
 
 ABOUT_KEYS: Final[dict[str, type]] = {
     "title": str, "summary": str, "purpose": list, "misuse": list, "limits": list, "origin": list, "license": str,
@@ -103,6 +104,18 @@ def source_row(source: str, images: PictureTable, split: Split) -> dict[str, Any
         "classes": dict(sorted(classes.items())),
         "parts": split.counts(hashes),
     }
+
+
+def run_command(work: Callable[[], int | None], *, stopped: str) -> int:
+    """Do the work of a command; return its status, 2 with a message where it fails, 130 where it is interrupted."""
+    try:
+        return work() or 0
+    except VisimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstopped: {stopped}", file=sys.stderr)
+        return 130
 
 
 def command_line(module: str, arguments: Sequence[str]) -> str:

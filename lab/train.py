@@ -24,13 +24,13 @@ from lab.data import (
     table_of,
 )
 from lab.recipes import RECIPES, AutoencoderRecipe, ClassifierRecipe, Recipe
-from lab.run import TrainingRecord, TrainingRun, command_line, source_row
+from lab.run import TrainingRecord, TrainingRun, command_line, run_command, source_row
 from lab.splits import PARTS, Split, extended, split_images
 from lab.training.autoencoder import AutoencoderObjective
 from lab.training.classifier import ClassifierObjective, all_labels_of, class_names_of, indices_of_classes
 from lab.training.labels import doubted_labels
 from lab.training.loop import Objective, fit
-from visim_models.errors import DataError, VisimError
+from visim_models.errors import DataError
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.models import CarClassifier, PretrainedModel
 
@@ -62,15 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 if it went well, 2 with a message if not, 130 if it was interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(given)
-    try:
-        _train(options, command=command_line("lab.train", given))
-    except VisimError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped: run the same command with --resume to continue after the last whole epoch", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        lambda: _train(options, command=command_line("lab.train", given)),
+        stopped="run the same command with --resume to continue after the last whole epoch",
+    )
 
 
 def _train(options: argparse.Namespace, *, command: str) -> None:

@@ -8,8 +8,9 @@ from typing import Final
 
 import torch
 
-from lab.evaluation.classification import accuracy, class_probabilities, told_right
+from lab.evaluation.classification import class_probabilities, told_right
 from lab.evaluation.evaluated_repo import CARS, EvaluatedRepo
+from lab.evaluation.figures import share_figure
 from lab.evaluation.outliers import MeasuredParts, outlier_figures, outliers_of
 from lab.evaluation.reconstruction import PrincipalComponents, reconstruction_errors, reconstruction_figures
 from lab.evaluation.retrieval import MATCHES, RAW_PIXELS, pixel_retrieval, retrieval_figures
@@ -48,7 +49,9 @@ def main_figures(
             embeddings = embed_images(network, processor, images["pixels"])
         right = told_right(images, class_probabilities(network, embeddings), network.class_names)
         pictures, goal = ("held-out dealers' photographs", 95.0) if repo.benchmark is CARS else (_VALIDATION, 94.0)
-        figures.append(accuracy(right, pictures=pictures, at_least=goal, groups=groups, method=method))
+        what = f"Share of {pictures} whose class is told as labelled."
+        target = None if method else {"at_least": goal}
+        figures.append(share_figure(right, name="accuracy", what=what, groups=groups, target=target, method=method))
     raw = [figure for figure in beat if figure.method == RAW_PIXELS]
     return figures + retrieval_figures(test, repo.matches(measured, MATCHES)[1], repo, method=method, beat=raw)
 

@@ -14,7 +14,6 @@ from PIL import Image
 from hub.locate import BUNDLED, REPO_NAMES
 from lab.data import labels_of, targets_of
 from lab.evaluation.evaluated_repo import CARS, Benchmark
-from lab.evaluation.figures import share_figure
 from lab.evaluation.outliers import MeasuredParts
 from lab.training.augmentation import resized
 from visim_models.galleries.picture_table import PictureTable
@@ -22,9 +21,8 @@ from visim_models.models.network import Network, load_network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
-from visim_models.repo_folder.metrics import Figure
 
-__all__ = ["accuracy", "class_probabilities", "classification_tables", "failures_table", "told_right"]
+__all__ = ["class_probabilities", "classification_tables", "failures_table", "told_right"]
 
 _Floats = npt.NDArray[np.float32]
 
@@ -43,28 +41,6 @@ def class_probabilities(network: Network, embeddings: _Floats) -> _Floats:
 def told_right(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return (N,) ones where the likeliest of (N, C) probabilities is the class of the picture's label."""
     return (probabilities.argmax(axis=1) == targets_of(images, class_names)).astype(float)
-
-
-def accuracy(
-    right: npt.NDArray[np.float64], *, pictures: str, at_least: float, groups: Sequence[int] | None, method: str = ""
-) -> Figure:
-    """Return the share of pictures whose likeliest class is that of their label.
-
-    Args:
-        right: (N,) ones where it is.
-        pictures: names the pictures in a sentence.
-        at_least: the target, in percent.
-        groups: the group of near-duplicates of each picture; None where each is a group of its own.
-        method: the method, for a baseline.
-    """
-    return share_figure(
-        right,
-        name="accuracy",
-        what=f"Share of {pictures} whose class is told as labelled.",
-        groups=groups,
-        target=None if method else {"at_least": at_least},
-        method=method,
-    )
 
 
 def classification_tables(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> dict[str, Any]:

@@ -69,99 +69,60 @@ def histogram(values: Values, edges: Sequence[float]) -> list[int]:
     return counts
 
 
-def share_figure(
-    values: Values,
-    *,
-    name: str,
-    what: str,
-    decisions: int = 1,
-    groups: Groups = None,
-    target: Target = None,
-    method: str = "",
-) -> Figure:
+def share_figure(values: Values, *, decisions: int = 1, groups: Groups = None, **stated: Any) -> Figure:
     """Return the mean of shares as a percentage.
 
     Args:
         values: (n,) shares, 0 to 1, one a picture.
-        name: the figure's key.
-        what: one sentence that says what it is.
         decisions: how many decisions each share is made of, such as the matches that are right or wrong.
         groups: the group of near-duplicates of each picture.
-        target: "at_least", "at_most" or both, in percent.
-        method: the method, for a baseline.
+        stated: `name`, `what`, `target` and `method` of the figure.
     """
     low, high = share_interval(values, groups)
     return Figure(
-        name=name,
         value=100 * float(np.mean(values, dtype=float)),
         unit="%",
         n=len(values),
-        what=what,
         tolerance=100 * _share_tolerance(len(values) * decisions),
         interval=(100 * low, 100 * high),
-        target=target,
-        method=method,
+        **stated,
     )
 
 
-def mean_figure(figures: Sequence[Figure], *, name: str, what: str, method: str = "") -> Figure:
+def mean_figure(figures: Sequence[Figure], **stated: Any) -> Figure:
     """Return the mean of percentages of several sources, each of which counts the same, whatever its size."""
     halves = [(high - low) / 2 for low, high in (figure.interval for figure in figures if figure.interval)]
     value = sum(figure.value for figure in figures) / len(figures)
     half = math.hypot(*halves) / len(figures)
     return Figure(
-        name=name,
         value=value,
         unit="%",
         n=sum(figure.n for figure in figures),
-        what=what,
         tolerance=sum(figure.tolerance for figure in figures) / len(figures),
         interval=(max(value - half, 0.0), min(value + half, 100.0)),
-        method=method,
+        **stated,
     )
 
 
-def loss_figure(
-    before: Values,
-    after: Values,
-    *,
-    name: str,
-    what: str,
-    decisions: int = 1,
-    groups: Groups = None,
-    target: Target = None,
-) -> Figure:
+def loss_figure(before: Values, after: Values, *, decisions: int = 1, groups: Groups = None, **stated: Any) -> Figure:
     """Return how much lower the mean of (n,) shares is after a change of the same pictures, in percentage points."""
     loss = np.subtract(before, after, dtype=float)  # (n,)
     low, high = mean_interval(loss, groups)
     return Figure(
-        name=name,
         value=100 * float(loss.mean()),
         unit="points",
         n=len(loss),
-        what=what,
         tolerance=2 * 100 * _share_tolerance(len(loss) * decisions),
         interval=(100 * low, 100 * high),
-        target=target,
+        **stated,
     )
 
 
-def area_figure(
-    inside: Values, outside: Values, *, name: str, what: str, target: Target = None, method: str = ""
-) -> Figure:
+def area_figure(inside: Values, outside: Values, **stated: Any) -> Figure:
     """Return the area under the ROC curve of (n,) scores of the gallery's kind and (m,) of others."""
     area = auroc(inside, outside)
-    return Figure(
-        name=name,
-        value=area,
-        unit="",
-        n=len(outside),
-        what=what,
-        tolerance=_AREA_TOLERANCE,
-        interval=auroc_interval(area, len(inside), len(outside)),
-        target=target,
-        method=method,
-    )
+    interval = auroc_interval(area, len(inside), len(outside))
+    return Figure(value=area, unit="", n=len(outside), tolerance=_AREA_TOLERANCE, interval=interval, **stated)
 
 
 def error_figures(

@@ -61,24 +61,13 @@ def nearest(queries: _Floats, rows: _Floats, *, top_k: int) -> _Indices:
     return indices
 
 
-def nearest_label_figure(
-    labels: Sequence[str],
-    embeddings: _Floats,
-    *,
-    name: str,
-    what: str,
-    groups: Sequence[int] | None = None,
-    method: str = "",
-) -> Figure:
-    """Return the share of pictures whose nearest of all others, by cosine, has their label (Recall@1).
+def nearest_label_figure(labels: Sequence[str], embeddings: _Floats, **stated: Any) -> Figure:
+    """Return the share of N pictures whose nearest of all others, by cosine, has their label (Recall@1).
 
     Args:
-        labels: N labels.
+        labels: of the pictures.
         embeddings: (N, D).
-        name: the figure's key.
-        what: one sentence that says what it is.
-        groups: the group of each picture, for the interval; None where each is a group of its own.
-        method: the method, for a baseline.
+        stated: as `share_figure` takes it.
     """
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True).clip(min=1e-12)
     found = []
@@ -86,21 +75,11 @@ def nearest_label_figure(
         cosines = unit[start : start + _BLOCK] @ unit.T  # (B, N)
         cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -2
         found += [labels[index] for index in cosines.argmax(axis=1)]
-    right = np.array(found) == np.array(labels)
-    return share_figure(right.astype(float), name=name, what=what, groups=groups, method=method)
+    return share_figure((np.array(found) == np.array(labels)).astype(float), **stated)
 
 
 def retrieval_figure(
-    queries: PictureTable,
-    indices: _Indices,
-    gallery: Gallery,
-    top_k: int,
-    *,
-    name: str,
-    what: str,
-    groups: Sequence[int] | None = None,
-    target: Target = None,
-    method: str = "",
+    queries: PictureTable, indices: _Indices, gallery: Gallery, top_k: int, *, target: Target = None, **stated: Any
 ) -> Figure:
     """Return the share of the first matches that have the label of their query.
 
@@ -109,21 +88,11 @@ def retrieval_figure(
         indices: (Q, >= top_k) of their matches in the gallery, nearest first.
         gallery: what was searched.
         top_k: how many matches are looked at.
-        name: the figure's key.
-        what: one sentence that says what it is.
-        groups: the group of near-duplicates of each query; None where each is a group of its own.
-        target: "at_least", "at_most" or both, in percent.
-        method: the method that searched, for a baseline.
+        target: in percent; a baseline, which has a method, has none.
+        stated: as `share_figure` takes it.
     """
-    return share_figure(
-        label_share(labels_of(queries), np.array(gallery.labels)[indices[:, :top_k]].tolist()),
-        name=name,
-        what=what,
-        decisions=top_k,
-        groups=groups,
-        target=None if method else target,
-        method=method,
-    )
+    shares = label_share(labels_of(queries), np.array(gallery.labels)[indices[:, :top_k]].tolist())
+    return share_figure(shares, decisions=top_k, target=None if stated.get("method") else target, **stated)
 
 
 def retrieval_figures(
