@@ -156,6 +156,7 @@ class VisualSimilarity:
         *,
         model: str | os.PathLike[str] = "general-extractor",
         image_root: str | None = None,
+        backend: str = "torch",
         progress: bool = True,
     ) -> Self:
         """Build a gallery of pictures in memory, with a detector that is calibrated on them.
@@ -168,6 +169,7 @@ class VisualSimilarity:
                 The folder path of each picture is its label.
             model: the network: a folder, "namespace/repo", a short name such as "car-extractor", or "timm:NAME".
             image_root: where the pictures can be fetched from later; by default `pictures`.
+            backend: what computes the network: "torch", or "onnx" for ONNX Runtime.
             progress: show progress bars.
 
         Raises:
@@ -178,7 +180,7 @@ class VisualSimilarity:
             >>> mine = VisualSimilarity.from_pictures("photos/", model="general-extractor")
             >>> mine.save_pretrained("my-gallery")
         """
-        built = embed_gallery(pictures, model=model, image_root=image_root, progress=progress)
+        built = embed_gallery(pictures, model=model, image_root=image_root, backend=backend, progress=progress)
         made = cls(
             built.embedder.network,
             built.embedder.processor,

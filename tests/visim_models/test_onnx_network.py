@@ -1,5 +1,6 @@
 """A network answers alike by torch and by ONNX Runtime, and an ONNX file that is not its own is refused."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,8 +10,9 @@ import onnx
 import pytest
 
 from hub.export import add_onnx
-from tests.builders import drawn_pictures, files_of, tiny_autoencoder, tiny_car_repo, tiny_repo
+from tests.builders import drawn_pictures, files_of, tiny_autoencoder, tiny_car_repo, tiny_repo, write_pictures
 from visim_models import ConfigurationError, MissingExtraError, QueryError, VisualSimilarity, WeightsError
+from visim_models.cli.__main__ import main
 from visim_models.models.network import Network, load_network
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import ONNX_DECODER, ONNX_MODEL, ONNX_WEIGHTS_KEY
@@ -185,3 +187,27 @@ def test_an_unknown_backend_or_another_device_is_refused(repo: Path) -> None:
         VisualSimilarity.from_pretrained(repo, backend="tensorflow")
     with pytest.raises(ConfigurationError, match="cuda"):
         VisualSimilarity.from_pretrained(repo, backend="onnx", device="cuda")
+
+
+def test_a_gallery_is_built_changed_and_searched_by_onnx_as_by_torch(
+    repos: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, more = write_pictures(tmp_path / "pictures", 10), write_pictures(tmp_path / "more", 1, seed=9)
+    network = tmp_path / "network"
+    shutil.copytree(repos["autoencoder"], network, ignore=shutil.ignore_patterns("gallery", "ood*"))
+    built = {}
+    for backend in BACKENDS:
+        out = tmp_path / backend
+        assert main(["build", str(pictures), "--out", str(out), "--model", str(network), "--backend", backend]) == 0
+        assert main(["build", "--out", str(out), "--add", str(more), "--backend", backend]) == 0
+        capsys.readouterr()
+        assert main(["search", str(out), str(pictures / "suv/0003.png"), "--json", "--backend", backend]) == 0
+        built[backend] = json.loads(capsys.readouterr().out)
+        assert (out / ONNX_MODEL).is_file()
+    assert [match["file_name"] for match in built["onnx"]["matches"]] == [
+        match["file_name"] for match in built["torch"]["matches"]
+    ]
+    assert built["onnx"]["ood"]["word"] == built["torch"]["ood"]["word"]
+    assert built["onnx"]["ood"]["p_value"] == pytest.approx(built["torch"]["ood"]["p_value"], abs=0.01)
+    mine = VisualSimilarity.from_pictures(pictures, model=network, backend="onnx", progress=False)
+    assert mine.search(pictures / "suv/0003.png").matches[0].file_name == "suv/0003.png"

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from visim_models.cli import REPO_HELP, Commands, add_index_uri
+from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, Description, EngineOptions, MetadataTable, build, update
 from visim_models.repo_folder.formats import one_line
@@ -88,6 +88,7 @@ def add_build(commands: Commands) -> None:
         metavar="FILE",
         help="remove the pictures that a text file names, one a line; empty lines and lines with # are ignored",
     )
+    add_backend(parser)
     _add_description(parser)
     _add_engine(parser)
     parser.set_defaults(run=_run)
@@ -157,7 +158,12 @@ def _run(options: argparse.Namespace) -> int:
             )
         removed = [*options.remove, *(_listed_names(options.remove_list) if options.remove_list else [])]
         report = update(
-            options.out, add=options.add, remove=removed, image_root=options.image_root, description=description
+            options.out,
+            add=options.add,
+            remove=removed,
+            image_root=options.image_root,
+            description=description,
+            backend=options.backend,
         )
     elif changes:
         raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
@@ -170,6 +176,7 @@ def _run(options: argparse.Namespace) -> int:
             description=description,
             remove_missing=options.sync,
             engine=engine,
+            backend=options.backend,
         )
     print("\n".join(report.lines()))
     return 0

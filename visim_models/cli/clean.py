@@ -105,9 +105,9 @@ def _source(options: argparse.Namespace) -> tuple[str, Embedder, Gallery | None]
     """Return where the pictures are, the network, and the gallery that has their embeddings already, if any."""
     folder = Path(options.pictures)
     if not (is_repo(folder) and RepoFolder(folder).has(EMBEDDINGS)):
-        return options.pictures, Embedder.load(options.model or DEFAULT_MODEL), None
+        return options.pictures, Embedder.load(options.model or DEFAULT_MODEL, backend=options.backend), None
     repo = RepoFolder(folder)
-    parts = Embedder.load(repo)
+    parts = Embedder.load(repo, backend=options.backend)
     gallery = Gallery.load(
         repo,
         weights_sha256=parts.weights_sha256,

@@ -4,7 +4,7 @@ import argparse
 from typing import Final
 
 from visim_models.cleaning.report import FindTexts
-from visim_models.cli import REPO_HELP, add_index_uri
+from visim_models.cli import REPO_HELP, add_backend, add_index_uri
 from visim_models.galleries import DEFAULT_MODEL
 
 __all__ = ["EXAMPLES", "FIND_TEXTS", "add_options"]
@@ -55,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", metavar="PATH", help="with a gallery: the folder or zip of its pictures")
     parser.add_argument("--add", metavar="PATH", help="new pictures, compared with PICTURES: only new ones are removed")
+    add_backend(parser)
     add_index_uri(parser)
     _add_finds(parser)
     _add_changes(parser)

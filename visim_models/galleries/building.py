@@ -223,6 +223,7 @@ def build(
     description: Description | None = None,
     remove_missing: bool = False,
     engine: EngineOptions | None = None,
+    backend: str = "torch",
     progress: bool = True,
 ) -> BuildReport:
     """Write a repo folder with a gallery of pictures, or bring the gallery of a repo folder up to date.
@@ -242,6 +243,7 @@ def build(
         description: labels, further columns and how the gallery describes itself.
         remove_missing: remove pictures from an old gallery in memory that `pictures` does not have.
         engine: put the index in an engine, for galleries that memory does not hold.
+        backend: what computes the network: "torch", or "onnx" for ONNX Runtime, which needs no torch.
         progress: show progress bars.
 
     Raises:
@@ -265,7 +267,7 @@ def build(
         check_reachable(engine.address)
     elif not has_gallery:
         description.check()
-    embedder = Embedder.load(model or (target if has_gallery else DEFAULT_MODEL))
+    embedder = Embedder.load(model or (target if has_gallery else DEFAULT_MODEL), backend=backend)
     old = OldGallery()
     if is_repo(target):
         embedder.check_same(RepoFolder(target))
@@ -297,6 +299,7 @@ def embed_gallery(
     model: str | os.PathLike[str] | RepoFolder = DEFAULT_MODEL,
     image_root: str | None = None,
     description: Description | None = None,
+    backend: str = "torch",
     progress: bool = True,
 ) -> BuiltGallery:
     """Build a gallery of pictures in memory.
@@ -307,6 +310,7 @@ def embed_gallery(
         model: the repo of the network, as `build` takes it.
         image_root: where the pictures can be fetched from later; by default `pictures`.
         description: labels, further columns and how the gallery describes itself.
+        backend: what computes the network: "torch", or "onnx" for ONNX Runtime.
         progress: show progress bars.
 
     Raises:
@@ -315,7 +319,7 @@ def embed_gallery(
     """
     description = Description() if description is None else description
     description.check()
-    embedder, store = Embedder.load(model), open_store(pictures)
+    embedder, store = Embedder.load(model, backend=backend), open_store(pictures)
     root = _root(image_root, OldGallery(), store)
     job = _Build(embedder=embedder, image_root=root, description=description, progress=progress, store=store)
     changes, fresh = job.embedded(job.first_changes())
@@ -330,6 +334,7 @@ def update(
     remove: Iterable[str] = (),
     image_root: str | None = None,
     description: Description | None = None,
+    backend: str = "torch",
     progress: bool = True,
 ) -> BuildReport:
     """Change the gallery of a repo folder that `build` made.
@@ -343,6 +348,7 @@ def update(
         remove: file names to remove, before others are added. Unknown ones are reported.
         image_root: where the pictures can be fetched from; by default the gallery's own root stays.
         description: changes of labels, further columns and how the gallery describes itself.
+        backend: what computes the network: "torch", or "onnx" for ONNX Runtime.
         progress: show progress bars.
 
     Raises:
@@ -366,7 +372,7 @@ def update(
     check_in_memory(opened)
     if pictures is None and add is None and not removed:
         return _describe(opened, version, image_root, description)
-    embedder = Embedder.load(opened)
+    embedder = Embedder.load(opened, backend=backend)
     old = OldGallery.load(opened, embedder)
     source = add if pictures is None else pictures
     store = None if source is None else open_store(source)

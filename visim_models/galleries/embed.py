@@ -27,7 +27,7 @@ from visim_models.models.network import Network, load_network
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import one_line
-from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, WEIGHTS
+from visim_models.repo_folder.manifest import CONFIG, ONNX_FILES, PROCESSOR, WEIGHTS
 from visim_models.sources.store import DecodedBatch, ImageStore
 
 __all__ = ["Embedder", "embed_missing", "embed_store"]
@@ -48,6 +48,7 @@ class Embedder:
         source: what that was loaded from, as `load` takes it.
         network: embeds.
         processor: makes the network's input.
+        backend: what computes the network, as `load_network` takes it.
         weights_sha256: SHA-256 of the weights file.
         processor_sha256: SHA-256 of preprocessor_config.json.
     """
@@ -56,24 +57,27 @@ class Embedder:
     source: str
     network: Network
     processor: ImageProcessor
+    backend: str
     weights_sha256: str
     processor_sha256: str
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | RepoFolder) -> Self:
+    def load(cls, source: str | os.PathLike[str] | RepoFolder, *, backend: str = "torch") -> Self:
         """Load the network and the processor of a repo, and check them against each other; it needs no gallery.
 
         Args:
             source: a folder, "namespace/repo" on the Hub, a short name such as "car-extractor", an open repo folder, or
                 "timm:NAME" for a network of timm.
+            backend: what computes the network: "torch", or "onnx" for ONNX Runtime.
 
         Raises:
             RepositoryError: the repo cannot be found or downloaded.
+            MissingExtraError: what the backend or the network needs is not installed.
             ConfigurationError: a JSON file is missing, wrong, or not of one repo with the others.
             WeightsError: a safetensors file is missing, damaged, or of another model.
         """
         repo = _repo_of(source)
-        network, processor = load_network(repo), ImageProcessor.load(repo)
+        network, processor = load_network(repo, backend=backend), ImageProcessor.load(repo)
         if processor.size != network.image_size:
             raise ConfigurationError(
                 f"{repo.path}: {PROCESSOR} makes {processor.size} x {processor.size} pictures, but the network of "
@@ -81,7 +85,7 @@ class Embedder:
                 path=repo.path,
             )
         name = str(repo.path) if isinstance(source, RepoFolder) else os.fspath(source)
-        return cls(repo, name, network, processor, repo.sha256(WEIGHTS), repo.sha256(PROCESSOR))
+        return cls(repo, name, network, processor, backend, repo.sha256(WEIGHTS), repo.sha256(PROCESSOR))
 
     @property
     def made_by(self) -> dict[str, str]:
@@ -106,8 +110,10 @@ class Embedder:
 
     def write_files(self, draft: RepoDraft) -> None:
         """Copy the network and the processor into a draft."""
-        for name in (CONFIG, WEIGHTS, PROCESSOR):
+        for name in (CONFIG, WEIGHTS, PROCESSOR, *(name for name in ONNX_FILES if self.repo.has(name))):
             draft.copy(name, self.repo)
+        if self.backend == "onnx":
+            self.network.write_files(draft)  # its ONNX files, too, where they are in the cache
 
     def embed(self, batch: DecodedBatch) -> Part:
         """Embed a batch, with all that a gallery and the calibration of its detector need of each picture.
@@ -138,8 +144,10 @@ class Embedder:
 
 def _repo_of(source: str | os.PathLike[str] | RepoFolder) -> RepoFolder:
     if isinstance(source, str) and source.startswith(_TIMM):
-        from visim_models.models.timm_source import timm_repo
-
+        try:
+            from visim_models.models.timm_source import timm_repo
+        except ImportError as error:
+            raise MissingExtraError(error.name or "torch", extra="timm", purpose="A network by timm's name") from error
         return timm_repo(source)
     return RepoFolder.find(source)
 
@@ -236,7 +244,7 @@ def _in_daft(
         max_concurrency=workers,
         use_process=runner == "native",
     )
-    embed = worker(store.root, embedder.source, embedder.weights_sha256).embed
+    embed = worker(store.root, embedder.source, embedder.backend, embedder.weights_sha256).embed
     frame = frame.select(frame["files"], embed(frame["task"]).alias("part"))
     try:
         for row in frame.iter_rows(results_buffer_size=1):
@@ -259,12 +267,13 @@ class _Worker:
     Args:
         pictures: the source, as `ImageStore` takes it; a path is one that every worker can read.
         model: the repo of the network, as `Embedder.load` takes it, likewise.
+        backend: what computes it.
         weights_sha256: of that network: a worker that finds another one refuses.
     """
 
-    def __init__(self, pictures: str, model: str, weights_sha256: str) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; torch reads it when it is imported
-        self._pictures, self._embedder = pictures, Embedder.load(model)
+    def __init__(self, pictures: str, model: str, backend: str, weights_sha256: str) -> None:
+        os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; both backends heed it
+        self._pictures, self._embedder = pictures, Embedder.load(model, backend=backend)
         if self._embedder.weights_sha256 != weights_sha256:
             raise DataError(f"{model} is another network on this worker: give all of them the same weights.")
 
