@@ -76,9 +76,9 @@ class Curve:
         """Return (H, W, 3) uint8 of (H, W, 3) samples."""
         if self._matrix is None:
             shown: Bytes = self.table[samples]
-            return shown
-        light = np.clip(self._linear[samples] @ self._matrix.T, 0, 1)  # (H, W, 3)
-        shown: Bytes = _table_of_srgb()[np.rint(light * (_STEPS - 1)).astype(np.uint16)]
+        else:
+            light = np.clip(self._linear[samples] @ self._matrix.T, 0, 1)  # (H, W, 3)
+            shown = _table_of_srgb()[np.rint(light * (_STEPS - 1)).astype(np.uint16)]
         return shown
 
 

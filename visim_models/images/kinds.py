@@ -14,6 +14,7 @@ __all__ = [
     "TOO_LARGE",
     "Kind",
     "RefusedError",
+    "kind_named",
     "kind_of",
     "may_be_whole",
     "not_read",
@@ -112,6 +113,7 @@ _RAW_MAKERS: Final = {
     "SAMSUNG": "SRW",
     "HASSELBLAD": "3FR",
 }
+_WAYS_OUT: Final = {"MP4": _FILM, **dict.fromkeys([*_RAW_MAKERS.values(), "CR3", "DNG", "camera raw"], _RAW)}
 
 
 def kind_of(head: bytes) -> Kind | None:
@@ -144,6 +146,11 @@ def raw_kind(make: str, *, is_dng: bool) -> Kind:
     if is_dng:
         return Kind("DNG", _RAW)
     return Kind(next((kind for maker, kind in _RAW_MAKERS.items() if maker in make.upper()), "camera raw"), _RAW)
+
+
+def kind_named(name: str) -> Kind:
+    """Return the kind of a name that visim does not read, such as "CR2", with its way out."""
+    return next((kind for _, kind in _BY_SIGNATURE if kind.name == name), Kind(name, _WAYS_OUT.get(name, _EXPORT)))
 
 
 def not_read(kind: Kind) -> str:

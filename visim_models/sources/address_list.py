@@ -80,6 +80,9 @@ class AddressListReader:
                 raise ImageHostError(text, path=file_name) from error
             raise ImageSourceError(text, path=file_name) from error
 
+    def head(self, file_name: str) -> None:
+        """Return None: the first bytes take a request."""
+
     def fingerprint(self, file_name: str) -> str:
         """Return a hash of the address: a picture that changes under its address is not noticed."""
         return f"address-{hashlib.sha256(self._address(file_name).url.encode()).hexdigest()[:32]}"

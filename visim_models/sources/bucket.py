@@ -84,6 +84,9 @@ class BucketReader:
                 f"{self._root} is too slow: {file_name} was not complete within {seconds:.3g} s.", path=file_name
             ) from error
 
+    def head(self, file_name: str) -> None:
+        """Return None: the first bytes take a request."""
+
     def fingerprint(self, file_name: str) -> str:
         """Return the size and the time of the last change: from the last listing, or else of the object now."""
         if known := self._fingerprints.get(file_name):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import threading
 import zipfile
@@ -16,6 +17,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from visim_models.errors import ImageSourceError
 from visim_models.images.decode import MAX_BYTES
+from visim_models.images.kinds import HEAD_BYTES
 from visim_models.sources.download import HUB_DATASETS, download, hub_address, hub_dataset, origin
 from visim_models.sources.file_names import is_picture_name
 
@@ -27,6 +29,11 @@ MAX_MEMBER_BYTES: Final = 2**28
 MAX_WEB_BYTES: Final = 16 * 2**20
 """Largest file from the network: several are in memory at once."""
 
+_METADATA: Final = "gallery/metadata.csv"
+"""By this a folder is known as a gallery's."""
+
+_JOURNAL: Final = re.compile(r"journal-[\d-]+\.jsonl")
+_JOURNAL_HEAD: Final = b'{"visim_journal"'
 _ENCRYPTED: Final = 0x1
 # The other methods of zip files unpack a whole block at a time, whatever its size.
 _UNPACKED_IN_STEPS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
@@ -38,10 +45,12 @@ class Listing(NamedTuple):
     Attributes:
         file_names: of every regular file, once each, in no order.
         unreadable: path -> why it was left out.
+        quarantined: of the regular files in folders to which visim itself has moved what was taken out.
     """
 
     file_names: Sequence[str]
     unreadable: dict[str, str]
+    quarantined: Sequence[str] = ()
 
 
 class Reader(Protocol):
@@ -63,12 +72,18 @@ class Reader(Protocol):
             Exception: it cannot be read; `zipfile` raises many kinds.
         """
 
+    def head(self, file_name: str) -> bytes | None:
+        """Return the first bytes of a file, by which its kind is told; None where that takes a request."""
+
     def fingerprint(self, file_name: str) -> str:
         """Return a text that changes with the file, or "" if nothing cheap shows that; raise OSError if it is gone."""
 
 
 class FolderReader:
-    """Reads a folder, and nothing outside it.
+    """Reads a folder. Symbolic links to files are followed, but not out of a folder that is part of a gallery.
+
+    The links of the person who names a folder are as good as copies: the Hub's cache, DVC and git-annex make such
+    folders. Those in the folder of a gallery may be by whoever made the gallery, and name any file of this machine.
 
     Args:
         folder: an existing folder.
@@ -78,24 +93,34 @@ class FolderReader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
+        self._stays_inside = any(os.path.isfile(parent / _METADATA) for parent in (self._folder, *self._folder.parents))
 
     def list_files(self) -> Listing:
         """List the regular files of the folder and its sub-folders; links to folders are not followed."""
         names: list[str] = []
+        quarantined: list[str] = []
         unreadable: dict[str, str] = {}
+        quarantines: list[str] = []
         for path, folders, files in os.walk(self._folder, onerror=lambda error: self._record(error, unreadable)):
             # Of a folder without this right, files can be listed but not opened.
             if not os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids):
                 self._record(PermissionError(errno.EACCES, os.strerror(errno.EACCES), path), unreadable)
                 folders.clear()
                 continue
+            if path != str(self._folder) and any(_is_journal(path, name) for name in files):
+                quarantines.append(os.path.join(path, ""))
+            found = quarantined if os.path.join(path, "").startswith(tuple(quarantines)) else names
             for name in files:
                 file_name = (Path(path) / name).relative_to(self._folder).as_posix()
                 if os.path.isfile(self._folder / file_name):  # unlike `Path.is_file`, it raises nothing
-                    names.append(file_name)
+                    found.append(file_name)
                 elif is_picture_name(name):
                     unreadable[file_name] = "it is no regular file, or a broken link"
-        return Listing(names, unreadable)
+            for name in folders:
+                if os.path.islink(os.path.join(path, name)):
+                    link = (Path(path) / name).relative_to(self._folder).as_posix()
+                    unreadable[link] = "it is a link to a folder, which is not followed: name that folder itself"
+        return Listing(names, unreadable, quarantined)
 
     def _record(self, error: OSError, unreadable: dict[str, str]) -> None:
         path = Path(error.filename).relative_to(self._folder).as_posix()
@@ -118,7 +143,7 @@ class FolderReader:
             return file.read(status.st_size + 1)
 
     def _path_inside(self, file_name: str) -> str:
-        """Return the path of a file, resolved if there is a link in it (resolving takes longer than reading)."""
+        """Return the path of a file, resolved if there is a link in it that must not lead out of the folder."""
         path = str(self._folder)
         for part in file_name.split("/"):
             path = os.path.join(path, part)
@@ -126,12 +151,20 @@ class FolderReader:
                 break
         else:
             return path
+        if not self._stays_inside:
+            return str(self._folder / file_name)
         resolved = (self._folder / file_name).resolve()
         if not resolved.is_relative_to(self._folder):
             raise ImageSourceError(
-                f"{file_name} is a link that leads out of {self._folder}: it is not read.", path=file_name
+                f"{file_name} is a link that leads out of {self._folder}, which is part of a gallery: it is not read.",
+                path=file_name,
             )
         return str(resolved)
+
+    def head(self, file_name: str) -> bytes | None:
+        """Read the first bytes of a file."""
+        with open(self._path_inside(file_name), "rb", opener=_open_without_waiting) as file:
+            return file.read(HEAD_BYTES)
 
     def fingerprint(self, file_name: str) -> str:
         """Return the size and the time of the last change."""
@@ -185,6 +218,16 @@ class ZipReader:
             file = self._archive.open(member)
         try:
             return file.read(member.file_size + 1)  # never gives more than the size, whatever unpacks
+        finally:
+            with self._opening:
+                file.close()
+
+    def head(self, file_name: str) -> bytes | None:
+        """Read the first bytes of a member."""
+        with self._opening:
+            file = self._archive.open(self._member(file_name))
+        try:
+            return file.read(HEAD_BYTES)
         finally:
             with self._opening:
                 file.close()
@@ -257,9 +300,23 @@ class WebReader:
             token=get_token() if self._uses_token else None,
         )
 
+    def head(self, file_name: str) -> None:
+        """Return None: the first bytes take a request."""
+
     def fingerprint(self, file_name: str) -> str:
         """Return the hash that the last listing gave, or ""."""
         return self._blobs.get(file_name, "")
+
+
+def _is_journal(folder: str, name: str) -> bool:
+    """Return whether a file is the journal of a clean-up: the folder holds what that has moved there."""
+    if not _JOURNAL.fullmatch(name):
+        return False
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return file.read(len(_JOURNAL_HEAD)) == _JOURNAL_HEAD
+    except OSError:
+        return False
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

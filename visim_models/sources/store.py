@@ -6,7 +6,7 @@ import stat
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -15,15 +15,18 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from visim_models.errors import ImageDecodeError, ImageHostError, ImageSourceError, VisimError
-from visim_models.images.decode import decode_image
+from visim_models.images.decode import MAX_PIXELS, STRANGER_PIXELS, decode_image
 from visim_models.images.decode_ahead import decode_ahead
+from visim_models.images.kinds import kind_named, kind_of, not_read
+from visim_models.images.limited import decode_untrusted
 from visim_models.processing import ImageProcessor
 from visim_models.sources.address_list import AddressListReader
 from visim_models.sources.bucket import S3, BucketReader
 from visim_models.sources.cache import DiskCache, HostPause
-from visim_models.sources.file_names import check_file_name, is_picture_name
+from visim_models.sources.file_names import Choice, check_file_name, is_picture_name, other_kind
 from visim_models.sources.readers import FolderReader, Reader, WebReader, ZipReader
 
 __all__ = ["DecodedBatch", "DecodedPicture", "ImageStore"]
@@ -58,12 +61,17 @@ class ImageStore:
         cache_dir: keeps files from the network, at most 512 MiB. Without it, none is kept.
         timeout: longest wait for the network of one `read` or `read_many`, in seconds.
         retry_after: how long a host that does not answer is left alone, in seconds.
+        max_pixels: largest width x height of a picture that is decoded; at most 25 megapixels where it is not trusted.
+        everything: also list what programs keep beside pictures: thumbnails, trash, hidden files, visim's quarantine.
+        exclude: patterns of files and folders that are not listed, such as "raw" or "*.png".
 
     Attributes:
         root: as given.
         location: the root as it is found from every folder of this machine.
         is_remote: whether pictures come over the network.
-        unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read.
+        unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read, and of
+            pictures and films of kinds that visim does not read.
+        left_out: one line about the pictures that the last `list` left out as `everything` and `exclude` say, or "".
 
     Raises:
         ImageSourceError: `root` is none of these, cannot be opened, or is not trusted enough.
@@ -83,12 +91,19 @@ class ImageStore:
         cache_dir: Path | None = None,
         timeout: float = 3.0,
         retry_after: float = 60.0,
+        max_pixels: int = MAX_PIXELS,
+        everything: bool = False,
+        exclude: Sequence[str] = (),
     ) -> None:
         self.root = os.fspath(root)
         self._reader = _open_reader(self.root, trusted=trusted)
         self.location = self.root if "://" in self.root else str(Path(self.root).resolve())
         self.is_remote = self._reader.is_remote
         self.unreadable: dict[str, str] = {}
+        self.left_out = ""
+        self._trusted = trusted
+        self._max_pixels = max_pixels
+        self._everything, self._exclude = everything, tuple(exclude)
         self._cache = DiskCache(cache_dir) if cache_dir and self.is_remote else None
         self._timeout = timeout
         self._pause = HostPause(self.root, seconds=retry_after)
@@ -99,17 +114,43 @@ class ImageStore:
         return f"{type(self).__name__}({self.root!r})"
 
     def list(self) -> _FileNames:
-        """Return the sorted names of the picture files, by their suffixes, each once.
+        """Return the sorted names of the picture files, each once.
 
-        A name may be one that `read` refuses. Parts of a folder that cannot be read are left out, and recorded in
-        `unreadable`.
+        Files are listed by their suffixes; one that ends like a kind that visim does not read, such as .cr2, is listed
+        if its first bytes say otherwise, and is else recorded in `unreadable`, as are parts of a folder that cannot be
+        read. A name may be one that `read` refuses.
 
         Raises:
             ImageSourceError: the root cannot be listed: a web address, a folder without permission, no network.
         """
-        names, unreadable = self._reader.list_files()
-        self.unreadable = unreadable
-        return sorted(name for name in names if is_picture_name(name))
+        listing = self._reader.list_files()
+        choice = Choice(everything=self._everything, exclude=self._exclude)
+        for name in () if self._everything else listing.quarantined:
+            choice.put_aside(name, "visim's quarantine")
+        files = [*listing.file_names, *(listing.quarantined if self._everything else ())]
+        found = [name for name in files if choice.takes(name)]
+        self.unreadable = {path: reason for path, reason in listing.unreadable.items() if choice.takes(path)}
+        names = [name for name in found if is_picture_name(name)]
+        for name in found:
+            if kind := other_kind(name):
+                if reason := self._reason_against(name, kind):
+                    self.unreadable[name] = reason
+                else:
+                    names.append(name)
+        self.left_out = choice.line()
+        return sorted(names)
+
+    def _reason_against(self, file_name: str, kind: str) -> str:
+        """Return why a file whose name ends like a kind that is not read is none that is; "" where it is."""
+        head = None
+        with suppress(Exception):  # zipfile raises many kinds
+            check_file_name(file_name)
+            head = self._reader.head(file_name)
+        found = kind_of(head) if head else None
+        named = kind_named(kind)
+        if found is None or (found.name == "TIFF" and named.way_out == kind_named("camera raw").way_out):
+            found = named  # camera raw is a TIFF by its first bytes
+        return not_read(found) if found.way_out else ""
 
     def read(self, file_name: str) -> bytes:
         """Return the content of one file; over the network, only if it is a picture.
@@ -142,6 +183,20 @@ class ImageStore:
             if task not in late and not isinstance(task.exception(), ImageSourceError):
                 found[file_name] = task.result()
         return found
+
+    def decode(self, file_name: str) -> Image.Image:
+        """Return one picture, upright and in sRGB; one of a store that is not trusted within the limits for strangers.
+
+        Raises:
+            ImageSourceError: it cannot be read.
+            ImageDecodeError: it is not a picture, or beyond a limit.
+        """
+        return self._decode(self.read(file_name))
+
+    def _decode(self, content: bytes) -> Image.Image:
+        if self._trusted:
+            return decode_image(content, max_pixels=self._max_pixels)
+        return decode_untrusted(content, max_pixels=min(self._max_pixels, STRANGER_PIXELS))
 
     def hash(self, file_name: str) -> str:
         """Return the SHA-256 of the content, in hexadecimal digits.
@@ -196,7 +251,7 @@ class ImageStore:
 
         def decode(item: tuple[str, Callable[[], bytes]]) -> DecodedPicture:
             content = item[1]()
-            return processor.resize(decode_image(content)), hashlib.sha256(content).hexdigest()
+            return processor.resize(self._decode(content)), hashlib.sha256(content).hexdigest()
 
         try:
             for batch in decode_ahead(map(start, file_names), decode, at_once=at_once):
@@ -232,7 +287,7 @@ class ImageStore:
             raise
         self._pause.answered()
         try:
-            decode_image(content)  # a log-in page of a hotel's network is neither returned nor kept
+            self._decode(content)  # a log-in page of a hotel's network is neither returned nor kept
         except ImageDecodeError as error:
             raise ImageSourceError(
                 f"{file_name} under {self.root} is not a picture: {error}", path=file_name

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.builders import flat_png, write_pictures
 from tests.loopback import FileServer, running
 from visim_models import ImageDecodeError, ImageHostError, ImageProcessor, ImageSourceError, ImageStore, decode_image
+from visim_models.images.kinds import unread_summary
 
 PROCESSOR = ImageProcessor(size=8)
 
@@ -100,18 +102,112 @@ def test_a_fingerprint_changes_with_the_file(local_root: Path) -> None:
     assert store.fingerprint("big.png") not in ("", before)
 
 
-def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "outside.png").write_bytes(RED)
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "link.png").symlink_to(tmp_path / "outside.png")
-    (tmp_path / "photos" / "loop.png").symlink_to("loop.png")
-    store = ImageStore(tmp_path / "photos")
-    with pytest.raises(ImageSourceError, match="link that leads out"):
-        store.read("link.png")
-    with pytest.raises(ImageSourceError):
-        store.read("loop.png")
-    assert store.list() == ["link.png"]
-    assert store.unreadable == {"loop.png": "it is no regular file, or a broken link"}
+def test_links_are_followed_but_not_out_of_a_gallery(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "8f3a").write_bytes(RED)
+    photos = tmp_path / "repo" / "photos"
+    photos.mkdir(parents=True)
+    (photos / "link.png").symlink_to(tmp_path / "blobs" / "8f3a")  # as the Hub's cache, DVC and git-annex do
+    (photos / "inside.png").symlink_to("link.png")
+    (photos / "loop.png").symlink_to("loop.png")
+    (photos / "more").symlink_to(tmp_path / "blobs")
+    store = ImageStore(photos)
+    assert store.list() == ["inside.png", "link.png"]
+    assert store.read("link.png") == store.read("inside.png") == RED
+    assert store.fingerprint("link.png")
+    assert store.unreadable == {
+        "loop.png": "it is no regular file, or a broken link",
+        "more": "it is a link to a folder, which is not followed: name that folder itself",
+    }
+    (tmp_path / "repo" / "gallery").mkdir()
+    (tmp_path / "repo" / "gallery" / "metadata.csv").write_text("file_name,label\n")  # it may come from anyone
+    store = ImageStore(photos)
+    for name in ("link.png", "inside.png", "loop.png"):
+        with pytest.raises(ImageSourceError):
+            store.read(name)
+
+
+JUNK = [
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", ".thumbnails/1.png", "2020/._a.png", "__MACOSX/2020/._a.png",
+    ".Trash-1000/files/a.png", "#recycle/a.png", "$RECYCLE.BIN/S-1/a.png", "2020/.stversions/a.png", ".git/a.png",
+    "Catalog Previews.lrdata/a.png", "System Volume Information/a.png", ".trashed-17-a.jpg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_what_programs_keep_beside_pictures_is_left_out(form: str, tmp_path: Path) -> None:
+    files = dict.fromkeys(["2020/a.png", "2020/raw/b.png", "2020/c.PNG", *JUNK, ".git/config"], RED)
+    if form == "zip":
+        root = zipped(tmp_path / "photos.zip", files)
+    else:
+        root = tmp_path / "photos"
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+    store = ImageStore(root)
+    assert store.list() == ["2020/a.png", "2020/c.PNG", "2020/raw/b.png"]
+    assert store.left_out.startswith(f"{len(JUNK)} picture files left out")
+    assert "--all takes them" in store.left_out
+    assert len(ImageStore(root, everything=True).list()) == 3 + len(JUNK)
+    chosen = ImageStore(root, exclude=["raw/", "*.PNG"])
+    assert chosen.list() == ["2020/a.png"]
+    assert "*.PNG" in chosen.left_out
+    assert ImageStore(root, exclude=["2020/*"]).list() == []
+
+
+def test_visims_own_quarantine_is_left_out(tmp_path: Path) -> None:
+    quarantine = tmp_path / "a-quarantine"
+    (quarantine / "cars").mkdir(parents=True)
+    (quarantine / "cars" / "x.png").write_bytes(RED)
+    (tmp_path / "b.png").write_bytes(RED)
+    journal = quarantine / "journal-20260101-120000.jsonl"
+    journal.write_text('{"other": 1}\n')
+    assert ImageStore(tmp_path).list() == ["a-quarantine/cars/x.png", "b.png"]
+    journal.write_text('{"visim_journal": 1, "roots": {}}\n')
+    store = ImageStore(tmp_path)
+    assert store.list() == ["b.png"]
+    assert "visim's quarantine" in store.left_out
+    assert ImageStore(tmp_path, everything=True).list() == ["a-quarantine/cars/x.png", "b.png"]
+    assert ImageStore(quarantine).list() == ["cars/x.png"]  # by its name
+
+
+def test_kinds_that_are_not_read_are_named_and_counted(tmp_path: Path) -> None:
+    files = {
+        "a.cr2": b"II*\0\x10\0\0\0CR\2\0",
+        "b.NEF": b"MM\0*\0\0\0\x08",
+        "c.psd": b"8BPS\0\1",
+        "d.mov": b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+        "e.jxl": RED,  # a picture under a wrong name
+        "f.dng": b"",
+        "notes.txt": b"text",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for store in (ImageStore(tmp_path), ImageStore(zipped(tmp_path / "all.zip", files))):
+        assert store.list() == ["e.jxl"]
+        assert sorted(store.unreadable) == ["a.cr2", "b.NEF", "c.psd", "d.mov", "f.dng"]
+        line = unread_summary(store.unreadable.values())
+        assert line.startswith("5 files of kinds that visim does not read: ")
+        assert {"1 CR2", "1 NEF", "1 PSD", "1 MOV", "1 DNG"} == set(line.partition(": ")[2].split(", "))
+        assert "Develop it" in store.unreadable["b.NEF"]
+
+
+def test_pictures_of_a_root_that_is_not_trusted_are_decoded_within_limits(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/a.png"] = RED
+    calls: list[int] = []
+
+    def decode(content: bytes, *, max_pixels: int) -> Image.Image:
+        calls.append(max_pixels)
+        return decode_image(content)
+
+    monkeypatch.setattr("visim_models.sources.store.decode_untrusted", decode)
+    monkeypatch.setattr("visim_models.sources.download.is_public", lambda _: True)
+    assert ImageStore(server.address, trusted=False).decode("a.png").size == decode_image(RED).size
+    assert calls == [25_000_000] * 2  # when it came, and when it was asked for
+    assert ImageStore(server.address, max_pixels=10**9).decode("a.png")
+    assert len(calls) == 2
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
