@@ -378,7 +378,7 @@ def update(
     store = None if source is None else open_store(source)
     job = _Build(
         embedder=embedder,
-        image_root=_root(image_root, old, store),
+        image_root=_root(image_root, old, None if pictures is None else store),
         description=description,
         progress=progress,
         target=target,
@@ -514,12 +514,18 @@ def _describe(repo: RepoFolder, version: Version, image_root: str | None, descri
 
 
 def _root(image_root: str | None, old: OldGallery, store: ImageStore | None) -> str:
-    """Return the image root of the next gallery: the one that is given, else the old one, else that of the pictures."""
+    """Return the image root of the next gallery: the one that is given, else the old one, else that of the pictures.
+
+    Args:
+        image_root: as given.
+        old: the gallery so far. Where its root was on this machine and is gone, the pictures have moved.
+        store: has all pictures, if it is given.
+    """
     if image_root is not None:
         return checked_root(image_root)
-    if old.gallery is not None or store is None:
-        return old.gallery.image_root if old.gallery else ""
-    return image_root_of(store)
+    root = old.gallery.image_root if old.gallery else ""
+    is_gone = root and "://" not in root and not os.path.exists(root)
+    return image_root_of(store) if store and (old.gallery is None or is_gone) else root
 
 
 def _about(target: Path) -> GalleryAbout:

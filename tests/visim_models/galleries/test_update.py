@@ -275,6 +275,16 @@ def test_other_changes_keep_the_image_root(mine: Path, pictures: Path, tmp_path:
     assert update(mine, pictures=pictures, progress=False).gallery.image_root == "hf://datasets/somebody/pictures"
 
 
+def test_pictures_that_moved_are_found_where_they_are_now(mine: Path, pictures: Path) -> None:
+    moved = pictures.rename(pictures.with_name("moved"))
+    assert update(mine, remove=["suv/0000.png"], progress=False).gallery.image_root == str(pictures)
+    report = build(moved, mine, progress=False)
+    assert report.gallery.image_root == str(moved)
+    assert report.changes.added == ["suv/0000.png"]
+    update(mine, image_root="https://example.org/pictures", progress=False)
+    assert build(moved, mine, progress=False).gallery.image_root == "https://example.org/pictures"
+
+
 def test_a_change_of_the_root_needs_no_measurements(model: Path) -> None:
     assert not (model / MEASUREMENTS).exists()
     ood = (model / OOD).read_bytes()
