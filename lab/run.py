@@ -269,6 +269,7 @@ class TrainingRun:
         begun, split = self.record(), self.split()
         for key in ("task", "recipe", "seed", "limit", "settings"):
             was, is_now = (_without_epochs(getattr(each, key)) for each in (begun, record))
+            was = _with_later_settings(was, is_now)
             if was != is_now:
                 raise DataError(
                     f"{self.path} was begun with {key} {was!r}, not {is_now!r}: resume it as it was begun.",
@@ -351,6 +352,14 @@ class TrainingRun:
 def _without_epochs(value: Any) -> Any:
     """Leave the number of epochs out of a recipe's settings: a run may be continued for longer."""
     return {key: each for key, each in value.items() if key != "epochs"} if isinstance(value, dict) else value
+
+
+def _with_later_settings(was: Any, is_now: Any) -> Any:
+    """Add to the settings of an older version those that recipes have since, where they change nothing."""
+    if not isinstance(was, dict) or not isinstance(is_now, dict):
+        return was
+    later = {key: each for key, each in is_now.items() if key not in was and (not each or each == "kept")}
+    return {**later, **{key: _with_later_settings(each, is_now.get(key)) for key, each in was.items()}}
 
 
 def _is_own(name: str, *, epochs: int) -> bool:

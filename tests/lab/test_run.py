@@ -148,6 +148,14 @@ def test_resumed_for_more_epochs(tmp_path: Path) -> None:
     }
 
 
+def test_a_run_of_an_older_version_is_resumed_where_later_settings_are_off(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    later = {**RECORD.settings, "contrastive_weight": 0.0, "doubted_labels": "kept"}
+    run.resume(dataclasses.replace(RECORD, settings=later), HASHES)
+    with pytest.raises(DataError, match="settings"):
+        run.resume(dataclasses.replace(RECORD, settings={**later, "contrastive_weight": 0.5}), HASHES)
+
+
 @pytest.mark.parametrize(
     "changes", [{"seed": 1}, {"task": "x"}, {"recipe": "x"}, {"limit": 9}, {"settings": {"epochs": 1, "batch_size": 3}}]
 )
