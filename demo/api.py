@@ -1,23 +1,21 @@
 """The endpoints for programs: `/search_<key>` of each gallery, (image, top_k) -> JSON."""
 
 from abc import ABCMeta
-from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from demo.collection import Collection
-from demo.inputs import read_top_k
-from demo.search import QUERIES, Search, search_pictures
-from demo.upload import open_upload, picture_input, sentence
-from visim_models import ImageDecodeError, VisimError
+from demo.search import QUERIES, Options, Search, read_top_k, search_pictures
+from demo.uploads import open_upload, picture_input, sentence
+from visim_models import ImageDecodeError, SimilarityResult, VisimError
 
 __all__ = ["MAX_TOP_K", "add_endpoint", "to_json"]
 
 MAX_TOP_K = 100
 
-# Hands the input on as it came: Gradio's own compares it with limits, of whatever type it is. As in `demo.upload`, made
-# without the class statement.
+# Hands the input on as it came: Gradio's own compares it with limits, of whatever type it is. As in `demo.uploads`,
+# made without the class statement.
 _AnyNumber: type[gr.Number] = ABCMeta.__new__(
     type(gr.Number),
     "AnyNumber",
@@ -27,8 +25,8 @@ _AnyNumber: type[gr.Number] = ABCMeta.__new__(
 
 _RETURNS = (
     "matches: nearest first, each with file_name, label, score (cosine similarity, -1 to 1), percent and columns; and "
-    "ood, whether the picture looks like none of them at all: is_ood, score (higher is stranger), p_value, and "
-    "the false_alarm_rate that the verdict was set for."
+    "ood, whether the picture looks like none of them at all: is_ood, can_tell (if false, is_ood says nothing), "
+    "score (higher is stranger), p_value, and the false_alarm_rate that the verdict was set for."
 )
 
 
@@ -39,8 +37,9 @@ def add_endpoint(collection: Collection) -> None:
         try:
             if image is None:
                 raise ImageDecodeError("no picture was given: send one as image.")
-            most = read_top_k(top_k, most=MAX_TOP_K)
-            found = search_pictures(collection, [open_upload(image)], way=collection.default_way, top_k=most)
+            count = read_top_k(top_k, most=MAX_TOP_K)
+            options = Options(way=next(iter(collection.ways)), top_k=count)
+            found = search_pictures(collection, [open_upload(image)], options)
         except VisimError as error:
             raise gr.Error(sentence(error), print_exception=False) from error
         return to_json(found)
@@ -66,9 +65,7 @@ def add_endpoint(collection: Collection) -> None:
 
 
 def to_json(search: Search) -> dict[str, Any]:
-    """Return a search in the form that the endpoints give."""
+    """Return a search in the library's one JSON form."""
     if search.verdict is None:
         raise ValueError("a search with an upload has a verdict")
-    matches = [match.to_dict() for match in search.matches]
-    verdict = {key: value for key, value in asdict(search.verdict).items() if key != "calibration_size"}
-    return {"matches": matches, "ood": verdict}
+    return SimilarityResult(list(search.matches), search.verdict, search.embedding).to_dict()

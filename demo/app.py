@@ -1,5 +1,6 @@
 """The program that serves the demo: `python demo/app.py`. Options: `python demo/app.py --help`."""
 
+import importlib
 import logging
 import os
 import signal
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["launch_options", "main", "queue_options"]
+__all__ = ["launch_options", "main", "mark_for_zero_gpu", "queue_options"]
 
 if __name__ == "__main__":
     # A Space starts this file as a program: then its own folder is on the path, and the packages beside it are not.
@@ -26,15 +27,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo.collection import load_collections
-from demo.guard import Guard
-from demo.heading import USUAL_HEADING, Heading, make_heading, read_logo
-from demo.kept import KeptUploads
+from demo.guard import Guard, Preview
+from demo.heading import USUAL_HEADING, Heading, draw_preview, make_heading, preview_route, read_logo
 from demo.page import build_demo, page_theme
-from demo.preview import Preview, draw_preview, preview_route
 from demo.settings import Settings, parse_settings
 from demo.temporary import start_sweeping
-from demo.zero_gpu import mark_for_zero_gpu
+from demo.uploads import KeptUploads
 from visim_models import VisimError
+from visim_models.images import limited
 
 _log = logging.getLogger("demo")
 
@@ -49,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
     _log.setLevel(logging.INFO)
     mark_for_zero_gpu()
+    if not limited.limits_available():
+        _log.warning("NOT SAFE FOR STRANGERS: this system cannot limit what a bad picture takes. Serve only yourself.")
+    limited.start()  # before the first upload
     start_sweeping(keep_seconds=settings.keep)
     try:
         logo = read_logo(settings.logo)  # a wrong name is told before a gallery is built
@@ -117,6 +120,25 @@ def launch_options(
         "state_session_capacity": _SESSIONS,
         **page_theme(),
     }
+
+
+def mark_for_zero_gpu() -> None:
+    """Mark one function as one that runs on a GPU; a ZeroGPU Space does not start without any.
+
+    No query calls it. A marked function asks for a GPU at each call, at the cost of the visitor's quota, and visim
+    computes on the CPU. Where the package `spaces` is not installed, nothing happens.
+
+    Source: https://huggingface.co/docs/hub/spaces-zerogpu
+    """
+    try:
+        spaces = importlib.import_module("spaces")
+    except ImportError:
+        return
+    spaces.GPU(_never_called)
+
+
+def _never_called() -> None:
+    """Do nothing."""
 
 
 async def _healthz(_: Request) -> Response:

@@ -1,5 +1,6 @@
-"""The collection of a tab: one gallery with the ways to compare its pictures, and the source of its tiles."""
+"""The collection of a tab: one gallery, the ways to compare its pictures, and the source of its tiles."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping
@@ -7,28 +8,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hub
-from demo.basis import VerdictBasis, read_basis
-from demo.keys import gallery_keys, gallery_name
-from demo.own_gallery import build_pictures, default_out
-from demo.percent import PercentTable, read_percent_table
-from demo.settings import Settings
-from demo.tiles import Tiles
-from demo.verdict import Words
+from demo.files import Tiles
+from demo.settings import Settings, gallery_keys, gallery_name
+from demo.texts import Words
 from visim_models import (
-    ConvolutionalAutoencoder,
     GalleryAbout,
     ImageSourceError,
     ImageStore,
     MissingExtraError,
+    VisimError,
     VisualSimilarity,
 )
+from visim_models.galleries import build
+from visim_models.repo_folder import RepoFolder
+from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS
+from visim_models.repo_folder.metrics import Figure, Metrics
 
-__all__ = ["Collection", "load_collections"]
+__all__ = ["Collection", "default_out", "load_collections"]
 
 _log = logging.getLogger(__name__)
 
 _CAR_LOOK_REPO = "car-autoencoder"
 _CIFAR10_KIND_REPO = "cifar10-extractor"
+_OUT = Path(".visim") / "galleries"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,40 +40,38 @@ class Collection:
     Attributes:
         key: in the names of endpoints and elements.
         title: of the tab.
-        one: a word for a picture of the gallery, in the singular with its article.
-        many: the same in the plural.
+        words: what its pictures are called.
         ways: name -> how pictures are compared; the first is the usual one. All have the same file names.
-        judge: gives the verdict on an upload, in whatever way its matches are compared; None for that way itself.
         tiles: the pictures of the gallery.
+        judge: gives the verdict on an upload, in whatever way its matches are compared; None for that way itself.
         decoder: the autoencoder that reconstructs an upload, or None.
-        percents: name of a way -> how often each percent was a true match, where that was measured.
         about: how the gallery describes itself. Its texts are anyone's.
-        basis: the ground that its verdict has.
+        figures: name -> what was measured of the verdict.
+        is_self_calibrated: the verdict is calibrated on the gallery's own pictures, and not on others of their kind.
         is_own: it is a gallery of the host's, in a tab of its own.
     """
 
     key: str
     title: str
-    one: str
-    many: str
+    words: Words
     ways: dict[str, VisualSimilarity]
     tiles: Tiles = field(repr=False)
     judge: VisualSimilarity | None = None
     decoder: VisualSimilarity | None = None
-    percents: Mapping[str, PercentTable] = field(default_factory=dict, repr=False)
     about: GalleryAbout = field(default_factory=GalleryAbout, repr=False)
-    basis: VerdictBasis = field(default_factory=VerdictBasis)
+    figures: Mapping[str, Figure] = field(default_factory=dict, repr=False)
+    is_self_calibrated: bool = False
     is_own: bool = False
 
     @property
-    def words(self) -> Words:
-        """What the gallery's pictures are called."""
-        return Words(self.key, self.one, self.many, is_own=self.is_own)
+    def usual(self) -> VisualSimilarity:
+        """The usual way to compare."""
+        return next(iter(self.ways.values()))
 
     @property
-    def default_way(self) -> str:
-        """Name of the usual way to compare."""
-        return next(iter(self.ways))
+    def usual_judge(self) -> VisualSimilarity:
+        """What gives the verdict where pictures are compared in the usual way."""
+        return self.judge or self.usual
 
 
 def load_collections(settings: Settings) -> list[Collection]:
@@ -86,12 +86,22 @@ def load_collections(settings: Settings) -> list[Collection]:
     return own if settings.only else [*own, *_load_bundled(settings)]
 
 
+def default_out(pictures: str) -> Path:
+    """Return the folder of the gallery of some pictures, below the current folder: another one for each source.
+
+    Two sources of one name must not share it: the pictures and the descriptions of the first would go.
+    """
+    source = pictures if "://" in pictures else str(Path(pictures).resolve())
+    digest = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()
+    return _OUT / f"{gallery_keys([pictures])[0]}-{digest[:8]}"
+
+
 def _load_own(settings: Settings) -> list[Collection]:
     repos, images = list(settings.galleries), dict(settings.images)
     keys = gallery_keys(settings.sources)
     if settings.pictures:
         out = Path(settings.out) if settings.out else default_out(settings.pictures)
-        build_pictures(settings.pictures, out)
+        print("\n".join(build(settings.pictures, out, remove_missing=True).lines()))
         repos.insert(0, str(out))
         images.setdefault(keys[0], settings.pictures)
     return [
@@ -103,63 +113,65 @@ def _load_own(settings: Settings) -> list[Collection]:
 def _load(key: str, repo: str, name: str, image_root: str | None, index_uri: str) -> Collection:
     similarity = hub.load(repo, index_uri=index_uri or None)
     about = similarity.gallery.about
-    decoder = similarity if isinstance(similarity.model, ConvolutionalAutoencoder) else None
+    many = "pictures" if about.many == GalleryAbout.many else " ".join(about.many.split())
+    decoder = similarity if similarity.network.can_decode else None
+    folder = RepoFolder(hub.locate(repo))
     return Collection(
         key=key,
         title=" ".join(about.title.split()) or name,
-        one=" ".join(about.one.split()),
-        many="pictures" if about.many == GalleryAbout.many else " ".join(about.many.split()),
+        words=Words(key, " ".join(about.one.split()), many),
         ways={"by features": similarity},
         tiles=Tiles(_open_images(similarity, repo, image_root), decoder),
         decoder=decoder,
         about=about,
-        basis=read_basis(hub.locate(repo), similarity),
+        figures=_read_figures(folder),
+        is_self_calibrated=not similarity.ood.can_reject or folder.has(MEASUREMENTS),  # `visim build` made it
         is_own=True,
     )
 
 
 def _load_bundled(settings: Settings) -> list[Collection]:
-    cifar10, kind, cars, look = (
-        hub.load(repo) for repo in (settings.cifar10_repo, _CIFAR10_KIND_REPO, settings.car_repo, _CAR_LOOK_REPO)
-    )
-    # A host's own gallery has other pictures than the bundled network beside it, which then cannot draw or rank them.
-    same = set(cars.gallery.file_names) == set(look.gallery.file_names)
-    same_cifar10 = set(cifar10.gallery.file_names) == set(kind.gallery.file_names)
+    cars = {"by body": settings.car_repo, "by look": _CAR_LOOK_REPO}
+    cifar10 = {"by look": settings.cifar10_repo, "by kind": _CIFAR10_KIND_REPO}
+    words = Words("cifar10", "a CIFAR-10 picture", "CIFAR-10 pictures", is_own=False)
     return [
-        Collection(
-            key="cars",
-            title="Cars",
-            one="a car",
-            many="cars",
-            ways={"by body": cars, "by look": look} if same else {"by body": cars},
-            judge=cars,
-            percents=_percents({"by body": settings.car_repo, "by look": _CAR_LOOK_REPO}),
-            tiles=Tiles(_open_images(cars, settings.car_repo, settings.images.get("cars")), look if same else None),
-            decoder=look,
-            basis=read_basis(hub.locate(settings.car_repo), cars),
-        ),
-        Collection(
-            key="cifar10",
-            title="CIFAR-10",
-            one="a CIFAR-10 picture",
-            many="CIFAR-10 pictures",
-            ways={"by look": cifar10, "by kind": kind} if same_cifar10 else {"by look": cifar10},
-            judge=kind if same_cifar10 else None,
-            percents=_percents({"by look": settings.cifar10_repo, "by kind": _CIFAR10_KIND_REPO}),
-            tiles=Tiles(_open_images(cifar10, settings.cifar10_repo, settings.images.get("cifar10")), cifar10),
-            decoder=cifar10,
-            basis=_read_cifar10_basis(settings, kind if same_cifar10 else cifar10, same=same_cifar10),
-        ),
+        _bundled("cars", "Cars", Words("cars", "a car", "cars", is_own=False), cars, settings, judge="by body"),
+        _bundled("cifar10", "CIFAR-10", words, cifar10, settings, judge="by kind"),
     ]
 
 
-def _read_cifar10_basis(settings: Settings, judge: VisualSimilarity, *, same: bool) -> VerdictBasis:
-    return read_basis(hub.locate(_CIFAR10_KIND_REPO if same else settings.cifar10_repo), judge)
+def _bundled(
+    key: str, title: str, words: Words, repos: Mapping[str, str], settings: Settings, *, judge: str
+) -> Collection:
+    """Load a bundled gallery with the ways of these repos: the first is the usual one, "by look" also draws."""
+    loaded = {way: hub.load(repo) for way, repo in repos.items()}
+    first = next(iter(loaded))
+    names = set(loaded[first].gallery.file_names)
+    # A host's own gallery has other pictures than the bundled network beside it, which then cannot draw or rank them.
+    ways = {way: each for way, each in loaded.items() if set(each.gallery.file_names) == names}
+    folder = RepoFolder(hub.locate(repos[judge if judge in ways else first]))
+    return Collection(
+        key=key,
+        title=title,
+        words=words,
+        ways=ways,
+        judge=ways.get(judge),
+        tiles=Tiles(_open_images(loaded[first], repos[first], settings.images.get(key)), ways.get("by look")),
+        decoder=loaded["by look"],
+        figures=_read_figures(folder),
+        is_self_calibrated=folder.has(MEASUREMENTS),
+    )
 
 
-def _percents(repos: Mapping[str, str]) -> dict[str, PercentTable]:
-    found = {way: read_percent_table(hub.locate(repo)) for way, repo in repos.items()}
-    return {way: table for way, table in found.items() if table}
+def _read_figures(folder: RepoFolder) -> dict[str, Figure]:
+    """Read what was measured of a gallery's verdict; {} where nothing was, or it cannot be read."""
+    if not folder.has(METRICS):
+        return {}
+    try:
+        return {figure.name: figure for figure in Metrics.read(folder).figures}
+    except VisimError as error:
+        _log.warning("the page does not say what the verdict finds: %s", error)
+        return {}
 
 
 def _open_images(similarity: VisualSimilarity, repo: str, image_root: str | None) -> ImageStore | None:

@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageStat
 
+from demo.answer import mood_of, shortened
 from demo.collection import Collection
-from demo.facts import shortened
-from demo.pixels import enlarged
-from demo.verdict import mood_of
+from demo.files import enlarged
 from visim_models import VisualSimilarity
 from visim_models.galleries.synthetic import synthetic_outliers
 
@@ -58,7 +57,7 @@ def make_examples(collection: Collection, folder: Path) -> list[Example]:
 
 def _refused(collection: Collection) -> tuple[Image.Image, str]:
     """Draw a picture of another kind that the verdict finds, and return it with the word for it."""
-    judge = collection.judge or collection.ways[collection.default_way]
+    judge = collection.usual_judge
     side = judge.processor.size  # finer noise would be averaged to grey
     drawn = [(enlarged(_synthetic(kind, side)), kind) for kind in _REFUSED]
     results = judge.search_batch([picture for picture, _ in drawn], top_k=1)
@@ -72,7 +71,7 @@ def _synthetic(kind: str, side: int) -> Image.Image:
 
 def _own_pictures(collection: Collection, folder: Path) -> list[Example]:
     """Take pictures of a gallery with labels far apart in the list of labels, as far as they are at hand."""
-    gallery = collection.ways[collection.default_way].gallery
+    gallery = collection.usual.gallery
     ordered = sorted(zip(gallery.labels, gallery.file_names, strict=True))
     count = min(_OWN, len(ordered))
     # The middle of each of as many equal parts: of few labels, each has its share of the examples.
@@ -112,8 +111,7 @@ def _best(collection: Collection, drawings: list[Image.Image], label: str) -> tu
     A drawing is a little blurred, and some look strange to the detector, or like something else. Of those that are as
     good, the one with the calmest upper and lower edge is taken: sellers put banners there.
     """
-    usual = collection.ways[collection.default_way]
-    judge = collection.judge or usual
+    usual, judge = collection.usual, collection.usual_judge
     results = usual.search_batch(drawings, top_k=_MATCHES)
     judged = results if judge is usual else judge.search_batch(drawings, top_k=1)
     ranks = []

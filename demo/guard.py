@@ -1,27 +1,31 @@
-"""The guard in front of Gradio's routes: closed paths, logins, sizes, and pictures by address."""
+"""What stands in front of Gradio: closed paths, logins, sizes, addresses of pictures, inputs that do not fit, tags."""
 
 import asyncio
 import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.state_holder import SessionState
+from gradio.utils import is_in_or_equal, is_static_file
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.fetching import FetchBusyError, check_for_room, fetch, fetch_slot
-from demo.inputs import file_objects, is_remote
-from demo.upload import sentence
+from demo.heading import PREVIEW_PICTURE, USUAL_HEADING, Heading
+from demo.uploads import FETCHES, FetchBusyError, fetch, sentence
 from visim_models import VisimError
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "Preview", "refuse_wrong_inputs"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +44,11 @@ _OPEN = re.compile(
 """Paths that answer without a login: the page for the login itself, and those that check the login themselves."""
 _CALL = re.compile(rf"{_API}/(?:(?P<queued>call/v2|call)|run|api)/(?P<name>[^/]+)/?|{_API}/(?P<join>queue/join)")
 
+_GRADIO_TAGS = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>')
 _MAX_BODY = 2**20
 _MAX_MESSAGE = 4 * 2**20  # of MCP, which sets the same limit on one of its transports
 _LARGE_AT_ONCE = 4
+_MISFIT = "The inputs do not fit this function: send those that /gradio_api/info lists."
 
 
 class Guard:
@@ -99,7 +105,10 @@ class Guard:
         if call := _CALL.fullmatch(path):
             function = _find_function(scope["app"].get_blocks(), call, values)
             if not function.queue:  # it fetches: a refusal by the function itself takes Gradio ten times as long
-                _check_for_room()
+                try:
+                    FETCHES.check()
+                except FetchBusyError as error:
+                    raise HTTPException(503, sentence(error)) from error
         if await _fetch_file(scope["app"], values):
             body = json.dumps(values).encode()
         await self._answer(path, scope, _replay(body, receive), send)
@@ -158,20 +167,13 @@ def _find_function(page: Any, call: re.Match[str], values: Any) -> BlockFunction
     return found[0]
 
 
-def _check_for_room() -> None:
-    try:
-        check_for_room()
-    except FetchBusyError as error:
-        raise HTTPException(503, sentence(error)) from error
-
-
 async def _fetch_file(app: Any, values: Any) -> bool:
     """Fetch the file that a call names by its address, and put the path of the file in its place.
 
     Returns:
         Whether there was one.
     """
-    files = [file for file in file_objects(values) if is_remote(file.get("path") or file.get("url"))]
+    files = [file for file in _file_objects(values) if _is_remote(file.get("path") or file.get("url"))]
     if not files:
         return False
     if len(files) > 1:
@@ -194,7 +196,7 @@ def _reason(message: str) -> dict[str, Any]:
 
 
 def _keep_file(app: Any, address: str) -> str:
-    with fetch_slot():
+    with FETCHES.slot():
         content = fetch(address)
     path = Path(app.uploaded_file_dir) / hashlib.sha256(content).hexdigest() / "picture"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,3 +244,113 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replay
+
+
+def refuse_wrong_inputs(page: gr.Blocks) -> None:
+    """Check the inputs of every function of a page, however it is called.
+
+    Gradio takes a file from the web itself, without a limit, and for a picture it takes any path of the machine if the
+    input lacks the key "meta" (`Blocks.preprocess_data`, `async_move_files_to_cache`, `ImageData`).
+
+    Args:
+        page: the finished page; its functions then take files only from its own folders.
+    """
+    preprocess = page.preprocess_data
+
+    async def checked(
+        block_fn: BlockFunction, inputs: list[Any], state: SessionState | None, explicit_call: bool = False
+    ) -> list[Any]:
+        try:
+            for file in _file_objects(inputs):
+                _check_file(page, file)
+            found: list[Any] = await preprocess(block_fn, inputs, state, explicit_call)
+        except gr.Error as error:
+            raise gr.Error(error.message, print_exception=False) from error
+        except Exception as error:
+            # Its message may hold the name of a visitor's file, which the log must not keep.
+            _log.info("%s: inputs refused (%s)", block_fn.name, type(error).__name__)
+            raise gr.Error(_MISFIT, print_exception=False) from error
+        return found
+
+    page.preprocess_data = checked  # type: ignore[method-assign]
+
+
+def _check_file(page: gr.Blocks, file: dict[str, Any]) -> None:
+    path = file.get("path")
+    if _is_remote(path):
+        raise gr.Error("A picture by address is fetched before the query: send it through the demo's own server.")
+    if isinstance(path, str) and path and not is_in_or_equal(path, page.GRADIO_CACHE) and not is_static_file(path):
+        raise gr.Error("The file was not uploaded to this demo: upload it first, at /gradio_api/upload.")
+
+
+def _file_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Find the JSON objects that name a file by a "path" or a "url", at any depth."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if isinstance(found.get("path"), str) or isinstance(found.get("url"), str):
+                yield found
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+
+
+def _is_remote(address: object) -> bool:
+    """Say whether a path or address is one that Gradio would download."""
+    return isinstance(address, str) and address.startswith(("http://", "https://"))
+
+
+class Preview:
+    """ASGI middleware that puts the page's own tags in the place of Gradio's.
+
+    Args:
+        app: the routes behind it.
+        heading: of the page.
+        root_path: path under which a proxy shows the page.
+    """
+
+    def __init__(self, app: ASGIApp, *, heading: Heading = USUAL_HEADING, root_path: str = "") -> None:
+        self._app, self._heading, self._root = app, heading, root_path.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; the page itself with other tags."""
+        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        if scope["type"] != "http" or scope["method"] != "GET" or path not in ("", "/"):
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        body = bytearray()
+
+        async def changed(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body"):
+                return
+            headers = MutableHeaders(raw=start["headers"])
+            content = bytes(body)
+            if headers.get("content-type", "").startswith("text/html"):
+                content = self._changed(content, Headers(scope=scope), scope)
+                headers["content-length"] = str(len(content))
+            await send(start)
+            await send({"type": "http.response.body", "body": content})
+
+        await self._app(scope, receive, changed)
+
+    def _changed(self, page: bytes, headers: Headers, scope: Scope) -> bytes:
+        scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http")).split(",")[0].strip()
+        host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
+        address = f"{scheme}://{host}{self._root}/"
+        values = {
+            "og:type": "website",
+            "og:title": self._heading.title,
+            "og:description": " ".join(self._heading.description.split()),
+            "og:image": f"{address}{PREVIEW_PICTURE}",
+            "og:url": address,
+        }
+        tags = "".join(f'<meta property="{name}" content="{escape(value)}" />' for name, value in values.items())
+        tags += '<meta name="twitter:card" content="summary_large_image" />'
+        return _GRADIO_TAGS.sub(b"", page).replace(b"<head>", b"<head>" + tags.encode(), 1)

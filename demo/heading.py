@@ -1,4 +1,4 @@
-"""The heading of the page: the host's words, those of the one gallery that it shows, or visim's own."""
+"""The heading of the page, and what a link to the page shows where it is passed on: title, description, a picture."""
 
 import base64
 from collections.abc import Sequence
@@ -6,15 +6,28 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from PIL import Image, ImageDraw, ImageFont
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from demo.answer import shortened
 from demo.collection import Collection
+from demo.files import png_bytes
 from demo.settings import Settings
 from demo.texts import LANGUAGES, say
-from visim_models import DataError, ImageDecodeError, decode_image
+from visim_models import DataError, ImageDecodeError, VisimError, decode_image
 
-__all__ = ["USUAL_HEADING", "Heading", "make_heading"]
+__all__ = ["PREVIEW_PICTURE", "USUAL_HEADING", "Heading", "make_heading"]
 
 _LOGO_BYTES = 512 * 1024
 _KINDS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp", ".gif": "gif", ".svg": "svg+xml"}
+
+PREVIEW_PICTURE = "preview.png"
+_SIZE = (1200, 630)
+_PICTURES = 4
+_SIDE = 240
+_BACKGROUND, _TITLE, _TEXT = "#0f766e", "#ffffff", "#ccfbf1"
 
 
 @dataclass(frozen=True)
@@ -85,3 +98,54 @@ def read_logo(name: str) -> str:
     except ImageDecodeError as error:
         raise DataError(f"The logo {path} is not a picture: {error}", path=path) from error
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def preview_route(picture: bytes) -> Route:
+    """Make the route that serves the picture, a PNG file; also to visitors without a password."""
+
+    async def answer(_: Request) -> Response:
+        return Response(picture, media_type="image/png", headers={"cache-control": "public, max-age=3600"})
+
+    return Route(f"/{PREVIEW_PICTURE}", answer)
+
+
+def draw_preview(heading: Heading, collection: Collection | None = None) -> bytes:
+    """Draw the picture: the heading above pictures of a gallery, as far as a decoder draws them; a PNG file.
+
+    Args:
+        heading: of the page.
+        collection: the first tab's.
+    """
+    picture = Image.new("RGB", _SIZE, _BACKGROUND)
+    pen = ImageDraw.Draw(picture)
+    pen.text((60, 50), shortened(heading.title, 34), fill=_TITLE, font=ImageFont.load_default(64))
+    font = ImageFont.load_default(34)
+    for number, line in enumerate(_lines(shortened(heading.description, 190), font)):
+        pen.text((60, 145 + 46 * number), line, fill=_TEXT, font=font)
+    for number, drawing in enumerate(_drawings(collection) if collection else []):
+        left = 60 + number * (_SIDE + 40)
+        picture.paste(drawing.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), (left, 345))
+    return png_bytes(picture)
+
+
+def _lines(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= _SIZE[0] - 120 else [*lines, word]
+    return lines[:4]
+
+
+def _drawings(collection: Collection) -> list[Image.Image]:
+    """Draw pictures of labels far apart."""
+    decoder = collection.decoder
+    if decoder is None:
+        return []
+    gallery = decoder.gallery
+    first = dict(zip(reversed(gallery.labels), reversed(gallery.file_names), strict=True))
+    labels = sorted(first)
+    chosen = labels[:: max(1, len(labels) // _PICTURES)][:_PICTURES]
+    try:
+        return [Image.fromarray(decoder.decode_gallery(first[label])) for label in chosen]
+    except VisimError:
+        return []

@@ -7,17 +7,16 @@ from typing import Any
 
 import gradio as gr
 
+from demo.answer import shortened
 from demo.api import add_endpoint
 from demo.collection import Collection
-from demo.facts import shortened
 from demo.files import VisitorFiles
+from demo.guard import refuse_wrong_inputs
 from demo.heading import USUAL_HEADING, Heading
-from demo.inputs import refuse_wrong_inputs
-from demo.kept import KeptUploads
-from demo.links import Asked
-from demo.search import QUERIES
+from demo.search import QUERIES, Asked
 from demo.tab import SearchTab
-from demo.texts import LANGUAGES, PAGE_TEXTS, say, static
+from demo.texts import PAGE_TEXTS, has_text, say, static
+from demo.uploads import KeptUploads, event_field
 
 __all__ = ["build_demo", "page_theme"]
 
@@ -74,32 +73,32 @@ def build_demo(
 
 def _tab_title(collection: Collection) -> Any:
     key = f"title_{collection.key}"
-    if not collection.is_own and key in LANGUAGES["en"]:
+    if not collection.is_own and has_text(key):
         return static(lambda: say(key))
     return shortened(collection.title, _TAB_TITLE)
 
 
 def _follow_links(page: gr.Blocks, reports: gr.HTML, tab: SearchTab, tabs: gr.Tabs) -> None:
     """Open a tab with the search that the page's address asks for, or the browser's history: `?cars=a.jpg&top_k=6`."""
-    outputs = [*tab.followed, tabs]
+    outputs, key = [*tab.followed, tabs], tab.collection.key
     settings: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_id": QUERIES}
 
     def load(request: gr.Request) -> dict[Any, Any]:
-        asked = Asked.read(tab.key, dict(request.query_params))
+        asked = Asked.read(key, dict(request.query_params))
         if asked is None:
             return tab.start()
         # An address holds no path of this visit: one that does is no link of ours.
         asked = replace(asked, source="gallery") if asked.source == "visit" else asked
-        return {**tab.start(), **tab.follow(asked), tabs: gr.Tabs(selected=tab.key)}
+        return {**tab.start(), **tab.follow(asked), tabs: gr.Tabs(selected=key)}
 
     def go_back(event: gr.EventData) -> dict[Any, Any]:
-        values = _field(event, "values", Mapping)
-        asked = Asked.read(tab.key, values or {})
-        return tab.clear() if asked is None else {**tab.follow(asked), tabs: gr.Tabs(selected=tab.key)}
+        values = event_field(event, "values")
+        asked = Asked.read(key, values) if isinstance(values, Mapping) else None
+        return tab.clear() if asked is None else {**tab.follow(asked), tabs: gr.Tabs(selected=key)}
 
     def refuse(event: gr.EventData) -> dict[Any, Any]:
-        reason = _field(event, "reason", str)
-        is_mine = _field(event, "key", str) == tab.key and reason in _REFUSALS
+        reason = event_field(event, "reason")
+        is_mine = event_field(event, "key") == key and isinstance(reason, str) and reason in _REFUSALS
         most = (page.max_file_size or 0) // 2**20
         return tab.refuse(say(reason, most=most)) if is_mine else tab.nothing()
 
@@ -107,15 +106,6 @@ def _follow_links(page: gr.Blocks, reports: gr.HTML, tab: SearchTab, tabs: gr.Ta
     # Going back twice, quickly, ends at the last entry.
     reports.asked(go_back, None, outputs, trigger_mode="always_last", **settings)
     reports.refused(refuse, None, outputs, **settings)
-
-
-def _field(event: gr.EventData, name: str, kind: type) -> Any:
-    """Return a field of an event, which may come from anyone; None where it is of another type."""
-    try:
-        value = getattr(event, name)
-    except (AttributeError, TypeError, KeyError):
-        return None
-    return value if isinstance(value, kind) else None
 
 
 def page_theme() -> dict[str, Any]:

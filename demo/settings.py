@@ -1,13 +1,19 @@
-"""The options of the demo: the command line, and environment variables of the same names (VISIM_PORT for --port)."""
+"""The options of the demo: the command line, and environment variables of the same names; and the keys of galleries."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from demo.keys import BUNDLED_KEYS, gallery_keys
+__all__ = ["BUNDLED_KEYS", "Settings", "gallery_keys", "gallery_name", "parse_settings"]
 
-__all__ = ["Settings", "parse_settings"]
+BUNDLED_KEYS: Final = ("cars", "cifar10")
+
+_RESERVED: Final = {*BUNDLED_KEYS, "of", "way", "top_k", "view", "less", "deep_link"}
+"""Keys that no other gallery may have: those of the bundled ones, and what else an address of the page may ask for."""
+_LONGEST_KEY: Final = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +78,12 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     """
     parser = _parser(environment)
     chosen = parser.parse_args(arguments)
-    galleries = tuple(environment.get("VISIM_GALLERIES", "").split() if chosen.gallery is None else chosen.gallery)
-    if chosen.only and not (chosen.pictures or galleries):
+    own_repos = environment.get("VISIM_GALLERIES", "").split() if chosen.galleries is None else chosen.galleries
+    if chosen.only and not (chosen.pictures or own_repos):
         parser.error("--only: name your gallery, too, with --pictures PATH or --gallery REPO")
     if chosen.out and not chosen.pictures:
         parser.error("--out is the folder of the gallery of --pictures: name the pictures, too")
-    own = gallery_keys([*([chosen.pictures] if chosen.pictures else []), *galleries])
+    own = gallery_keys([*([chosen.pictures] if chosen.pictures else []), *own_repos])
     keys = own if chosen.only else [*own, *BUNDLED_KEYS]
     images = {key: root for key in keys if (root := environment.get(f"VISIM_IMAGES_{key.upper()}"))}
     for text in chosen.images:
@@ -88,25 +94,8 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     name, separator, password = chosen.auth.partition(":")
     if chosen.auth and not (name and separator and password):
         parser.error("--auth: write NAME:PASSWORD")
-    return Settings(
-        host=chosen.host,
-        port=chosen.port,
-        root_path=chosen.root_path,
-        share=chosen.share,
-        images=images,
-        car_repo=chosen.car_repo,
-        cifar10_repo=chosen.cifar10_repo,
-        max_size=chosen.max_size,
-        concurrency=chosen.concurrency,
-        keep=chosen.keep,
-        keep_uploads=chosen.keep_uploads,
-        auth=(name, password) if chosen.auth else None,
-        galleries=galleries,
-        **{
-            key: getattr(chosen, key)
-            for key in ("pictures", "out", "only", "title", "description", "logo", "index_uri")
-        },
-    )
+    auth = (name, password) if chosen.auth else None
+    return Settings(**{**vars(chosen), "images": images, "auth": auth, "galleries": tuple(own_repos)})
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -157,6 +146,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_switch(parser, environment, "--share", "also open a public gradio.live address")
     parser.add_argument(
         "--gallery",
+        dest="galleries",
         action="append",
         metavar="REPO",
         help="show a gallery that `visim build` made in a tab of its own; may be repeated "
@@ -189,3 +179,35 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def gallery_name(source: str) -> str:
+    """Return the name of a source of pictures or of a repo: the last part of its path, without ".zip" or ".txt".
+
+    Args:
+        source: a folder, a zip, a list of addresses, an address, or namespace/repo.
+    """
+    if "://" in source:
+        return source.rstrip("/").rpartition("/")[2].partition("@")[0]
+    name = Path(source).name
+    if name in ("", ".."):
+        name = Path(source).resolve().name
+    return name[:-4] if name.lower().endswith((".zip", ".txt")) else name
+
+
+def gallery_keys(sources: Sequence[str]) -> list[str]:
+    """Return a key for each source, each once, and none of a bundled gallery: lower-case letters, digits, underscores.
+
+    Args:
+        sources: as `gallery_name` takes them.
+    """
+    keys: list[str] = []
+    for source in sources:
+        key = re.sub(r"[^a-z0-9]+", "_", gallery_name(source).lower())[:_LONGEST_KEY].strip("_") or "gallery"
+        first = f"gallery_{key}" if key[0].isdigit() else key
+        key, number = first, 1
+        while key in _RESERVED or key in keys:
+            number += 1
+            key = f"{first}_{number}"
+        keys.append(key)
+    return keys

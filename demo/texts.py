@@ -1,21 +1,25 @@
 """The words of the page in each language: those that stay, by `gr.I18n`, and those of an answer, for its visitor."""
 
 import hashlib
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from pathlib import Path
+from typing import Final, Literal
 
 import gradio as gr
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
-from demo.texts_de import GERMAN
-from demo.texts_en import ENGLISH
+from visim_models import GalleryAbout
 
-__all__ = ["LANGUAGES", "PAGE_TEXTS", "language", "say", "static", "writing_in"]
+__all__ = ["LANGUAGES", "PAGE_TEXTS", "Words", "has_text", "language", "say", "static", "writing_in"]
 
-LANGUAGES: Final = {"en": ENGLISH, "de": GERMAN}
+LANGUAGES: Final[dict[str, dict[str, str]]] = {
+    name: tomllib.loads(Path(__file__).with_name(f"texts_{name}.toml").read_text(encoding="utf-8"))
+    for name in ("en", "de")
+}
 """Language -> key -> text, in which {name} is a value."""
 
 PAGE_TEXTS: Final = gr.I18n(**{name: {} for name in LANGUAGES})
@@ -27,6 +31,11 @@ _chosen: ContextVar[str] = ContextVar("language", default="")
 def say(key: str, **values: object) -> str:
     """Return a text in the language of `language()`: plain text, which who puts it into HTML escapes."""
     return LANGUAGES[language()][key].format(**values)
+
+
+def has_text(key: str) -> bool:
+    """Return whether there is a text of this key."""
+    return key in LANGUAGES["en"]
 
 
 def language() -> str:
@@ -64,3 +73,37 @@ def static(write: Callable[[], str]) -> I18nData:
     for name, text in texts.items():
         PAGE_TEXTS.translations[name][key] = text
     return PAGE_TEXTS(key)
+
+
+class Words:
+    """What the pictures of a gallery are called, in the language of the page.
+
+    Args:
+        key: of the gallery.
+        one: a word for one of its pictures, in the singular with its article: "a car".
+        many: the same in the plural.
+        is_own: the gallery is a host's own, whose words are used as they are.
+    """
+
+    def __init__(self, key: str, one: str, many: str, *, is_own: bool = True) -> None:
+        self._key = "own" if is_own or not has_text(f"real_{key}") else key
+        self._one, self._many = one, many
+
+    @property
+    def one(self) -> str:
+        """Return the word for one picture, with its article."""
+        return self._one if self._key == "own" else say(f"one_{self._key}")
+
+    @property
+    def many(self) -> str:
+        """Return the word for many pictures."""
+        return self._many if self._key == "own" else say(f"many_{self._key}")
+
+    @property
+    def like(self) -> str:
+        """Return what a picture of this kind looks like."""
+        return say("these") if self._key == "own" and self._one == GalleryAbout.one else self.one
+
+    def of(self, kind: Literal["real", "same", "class"]) -> str:
+        """Return the words for right pictures, for two of one label, or for the label itself."""
+        return say(f"{kind}_{self._key}")

@@ -2,17 +2,25 @@
 
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from PIL import Image
 
 from demo.collection import Collection
-from demo.copies import Found
-from demo.highlight import highlighted, legend
-from demo.search import Search
+from demo.search import Found, Search
 from demo.texts import say
 from visim_models.search.feedback import relative_agreement_map
 
-__all__ = ["Why", "explain_match"]
+__all__ = ["Why", "explain_match", "highlighted"]
+
+_SIDE = 480
+_LEAST_LEVEL = 12
+"""Level of 255 from which a part is coloured: a tenth above the least heat."""
+_LOW, _HIGH = 1.0, 3.0
+"""Heat from which a part is coloured, and from which its colour is the strongest."""
+_WEAK, _STRONG = (245, 158, 11), (220, 38, 38)
+_MOST = 0.62
+"""Share of the strongest colour; the rest is the picture."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ class Why:
         said = [say("why_how" if is_found else "why_nothing")] if self.compared else []
         said += [say("why_not_photo")] if self.compared < self.possible else []
         text = "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
-        scale = legend() if is_found else ""
+        scale = _legend() if is_found else ""
         return f'<div class="visim-why" tabindex="-1"{data}><h3>{escape(say("why_head"))}</h3>{text}{scale}</div>'
 
 
@@ -57,7 +65,7 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
     Raises:
         VisimError: the gallery has no such picture.
     """
-    similarity, match = collection.ways[search.way], found.match
+    similarity, match = collection.ways[search.options.way], found.match
     of_match = similarity.gallery.embedding(match.file_name)
     is_gallery = search.source == "gallery"
     names = [match.file_name, *([search.name] if is_gallery else [])]
@@ -74,3 +82,42 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
     ]
     of_found = shown.pop() if tiles[0].is_photo else None
     return Why(shown[0] if shown else None, of_found, len(sides), 1 if query is None else 2)
+
+
+def highlighted(picture: Image.Image, heat: Any) -> Image.Image | None:
+    """Return a small copy of a picture with colour where `heat` is well above 1; None where it nowhere is.
+
+    Args:
+        picture: any picture.
+        heat: (S, S) float32 over the whole picture, at least 0.
+    """
+    scale = 255 / (_HIGH - _LOW)
+    levels = Image.fromarray(heat).point(lambda value: value * scale - _LOW * scale).convert("L")
+    if not any(levels.histogram()[_LEAST_LEVEL + 1 :]):
+        return None
+    shown = picture.convert("RGB")
+    if max(shown.size) < _SIDE:
+        factor = _SIDE / max(shown.size)
+        shown = shown.resize((round(shown.width * factor), round(shown.height * factor)), Image.Resampling.BICUBIC)
+    shown.thumbnail((_SIDE, _SIDE))
+    level = levels.resize(shown.size, Image.Resampling.BICUBIC)
+    colour = Image.merge("RGB", [level.point(_ramp(*ends)) for ends in zip(_WEAK, _STRONG, strict=True)])
+    # A part that is just above the limit is seen, too: the colour begins with 0.7 of its share.
+    cover = level.point(
+        [round(255 * _MOST * (value > _LEAST_LEVEL) * (0.7 + 0.3 * value / 255)) for value in range(256)]
+    )
+    return Image.composite(colour, shown, cover)
+
+
+def _ramp(weak: int, strong: int) -> list[int]:
+    return [round(weak + (strong - weak) * value / 255) for value in range(256)]
+
+
+def _legend() -> str:
+    """Write the legend of the colours as HTML."""
+    weak, strong = (f"rgb({red},{green},{blue})" for red, green, blue in (_WEAK, _STRONG))
+    return (
+        f'<p class="visim-legend"><span>{escape(say("legend_low"))}</span>'
+        f'<i style="background:linear-gradient(to right,transparent,{weak},{strong})"></i>'
+        f"<span>{escape(say('legend_high'))}</span></p>"
+    )

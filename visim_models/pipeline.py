@@ -313,7 +313,8 @@ class VisualSimilarity:
             >>> [match.file_name for match in cars.search("photo.jpg", top_k=2).matches]
             ['suv/suv_0012.jpg', 'suv/suv_0841.jpg']
         """
-        return self.search_batch([image], top_k=top_k, label=label)[0]
+        count = clamped_top_k(top_k, len(self.gallery))
+        return self._search_pixels(self.processor(image)[None], count, label)[0]
 
     @overload
     def search_batch(

@@ -22,10 +22,11 @@ from torch import nn
 import hub
 from demo.app import launch_options, queue_options
 from demo.collection import Collection
-from demo.kept import KeptUploads
+from demo.files import Tiles
 from demo.page import build_demo
 from demo.settings import Settings
-from demo.tiles import Tiles
+from demo.texts import Words
+from demo.uploads import KeptUploads
 from lab.data import table_of
 from lab.fitting import DetectorFit
 from visim_models import (
@@ -43,6 +44,8 @@ from visim_models.search.match_probability import MatchProbability
 
 expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow, not wrong
 
+CIFAR10 = Words("cifar10", "a CIFAR-10 picture", "CIFAR-10 pictures", is_own=False)
+CARS = Words("cars", "a car", "cars", is_own=False)
 LABELS = ("coupe", "sedan", "suv", "truck")
 A_LABEL = 5
 BROWSER_OPTIONS = [
@@ -149,11 +152,11 @@ def collections(repos: dict[str, Path]) -> list[Collection]:
     )
     return [
         Collection(
-            key="cifar10", title="CIFAR-10", one="a CIFAR-10 picture", many="CIFAR-10 pictures",
+            key="cifar10", title="CIFAR-10", words=CIFAR10,
             ways={"by code": cifar10}, tiles=Tiles(None, cifar10), decoder=cifar10,
         ),
         Collection(
-            key="cars", title="Cars", one="a car", many="cars",
+            key="cars", title="Cars", words=CARS,
             ways={"by body": cars, "by look": look}, tiles=Tiles(None, look), decoder=look,
         ),
     ]  # fmt: skip
@@ -265,7 +268,7 @@ def photographed(collections: list[Collection], tmp_path_factory: pytest.TempPat
     """The page of the cars, with photographs and with links to uploads."""
     cars = collections[1]
     shown = Collection(
-        key="cars", title="Cars", one="a car", many="cars", ways=cars.ways, tiles=Tiles(Photographs(), cars.decoder),
+        key="cars", title="Cars", words=CARS, ways=cars.ways, tiles=Tiles(Photographs(), cars.decoder),
         judge=cars.judge, decoder=cars.decoder,
     )  # fmt: skip
     return build_demo([shown], kept=KeptUploads(24, folder=tmp_path_factory.mktemp("kept")))

@@ -35,18 +35,16 @@ def test_an_endpoint_gives_what_the_library_finds(
 ) -> None:
     collection = collections[place]
     answer = client.predict(image=handle_file(picture), top_k=top_k, api_name=f"/search_{collection.key}")
-    expected = collection.ways[collection.default_way].search(picture, top_k=top_k)
+    expected = collection.usual.search(picture, top_k=top_k)
     assert [match["file_name"] for match in answer["matches"]] == [match.file_name for match in expected.matches]
-    for found, match in zip(answer["matches"], expected.matches, strict=True):
-        assert found == {
-            "file_name": match.file_name, "label": match.label,
-            "score": pytest.approx(match.score, abs=1e-6), "percent": match.percent, "columns": {},
-            "probability": match.probability and pytest.approx(match.probability, abs=1e-5),
-        }  # fmt: skip
-    assert answer["ood"] == {
-        "is_ood": expected.ood.is_ood, "score": pytest.approx(expected.ood.score, rel=1e-4),
-        "p_value": pytest.approx(expected.ood.p_value), "false_alarm_rate": 0.05,
-    }  # fmt: skip
+    result = expected.to_dict()
+    for found, match in zip(answer["matches"], result["matches"], strict=True):
+        assert found == {key: pytest.approx(value, abs=1e-5) for key, value in match.items()}
+    ood = {
+        key: value if isinstance(value, str) else pytest.approx(value, rel=1e-4) for key, value in result["ood"].items()
+    }
+    assert answer["ood"] == ood
+    assert answer["ood"].keys() >= {"is_ood", "can_tell", "score", "p_value", "false_alarm_rate"}
 
 
 def test_a_gallery_picture_finds_itself_and_noise_is_strange(client: Client, tmp_path: Path) -> None:
@@ -79,7 +77,7 @@ def test_a_hostile_upload_is_refused_in_words_and_the_next_query_works(
     assert len(answer["matches"]) == 4
 
 
-@pytest.mark.parametrize(("top_k", "said"), [(0, "from 1 to 100"), (101, "from 1 to 100"), (2.5, "whole"), (21, "20")])
+@pytest.mark.parametrize(("top_k", "said"), [(0, "from 1 to 100"), (101, "from 1 to 100"), (2.5, "whole")])
 def test_a_top_k_that_cannot_be_is_refused(client: Client, picture: Path, top_k: float, said: str) -> None:
     with pytest.raises(AppError, match=said):
         client.predict(image=handle_file(picture), top_k=top_k, api_name="/search_cifar10")

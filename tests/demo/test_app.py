@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 import pytest
 
+import demo.app
 import hub
+from demo.answer import mood_of
 from demo.app import launch_options, main, queue_options
-from demo.collection import load_collections
+from demo.collection import Collection, load_collections
 from demo.examples import make_examples
+from demo.search import QUERIES
 from demo.settings import Settings
-from demo.verdict import mood_of
 from tests.demo.conftest import drawn_picture, png_bytes
 from visim_models import ImageSourceError, RepositoryError
 
@@ -26,7 +28,7 @@ def test_the_collections_of_both_tabs(repos: dict[str, Path]) -> None:
     cars, cifar10 = load_collections(Settings())
     assert (cifar10.key, list(cifar10.ways)) == ("cifar10", ["by look", "by kind"])
     assert cifar10.judge is cifar10.ways["by kind"]
-    assert (cars.key, list(cars.ways), cars.default_way) == ("cars", ["by body", "by look"], "by body")
+    assert (cars.key, list(cars.ways)) == ("cars", ["by body", "by look"])
     assert cars.decoder is cars.ways["by look"]
     expected = hub.load(repos["car-extractor"]).gallery.file_names
     assert all(way.gallery.file_names == expected for way in cars.ways.values())
@@ -62,7 +64,7 @@ def test_the_examples_are_known_but_for_the_last(tmp_path: Path) -> None:
         pytest.skip("the trained repos are not in hub/pretrained yet")
     for collection in load_collections(Settings()):
         *drawn, refused = make_examples(collection, tmp_path)
-        judge = collection.judge or collection.ways[collection.default_way]
+        judge = collection.usual_judge
         assert len({example.caption for example in drawn}) == len(drawn) >= 1
         assert all(mood_of(judge.search(example.path).ood) == "known" for example in drawn)
         assert refused.caption in ("text", "plot", "noise")
@@ -97,3 +99,17 @@ def test_no_query_asks_for_a_gpu_on_zero_gpu(repos: dict[str, Path], monkeypatch
     (endpoint,) = [function.fn for function in page.fns.values() if function.api_name == "search_cifar10"]
     assert len(endpoint(png_bytes(drawn_picture(1)), 2)["matches"]) == 2
     assert called == []
+
+
+def test_the_queue_is_limited(collections: list[Collection], monkeypatch: pytest.MonkeyPatch) -> None:
+    launched: list[tuple[gr.Blocks, dict[str, Any]]] = []
+    monkeypatch.setattr(demo.app, "load_collections", lambda _: collections)
+    monkeypatch.setattr(gr.Blocks, "launch", lambda page, **options: launched.append((page, options)))
+    assert demo.app.main(["--concurrency", "3"]) == 0
+    ((page, options),) = launched
+    assert page._queue.max_size == 3 * 64
+    assert page._queue.default_concurrency_limit == 3
+    assert page.api_open is False
+    assert {function.concurrency_id for function in page.fns.values() if function.queue} == {QUERIES}
+    assert options["state_session_capacity"] <= 1000  # each is remembered at about 150 kB
+    assert (options["server_name"], options["max_file_size"]) == ("127.0.0.1", "32mb")

@@ -1,5 +1,6 @@
 """The page in a real browser: headless Chromium through Playwright, at the width of a laptop and of a phone."""
 
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ import gradio as gr
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from gradio.route_utils import delete_files_created_by_app
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from demo.fetching import FetchLimit
 from tests.demo.conftest import drawn_picture, noise, png_bytes
 
 PERCENT = re.compile(r"similarity: -?\d+ %")
@@ -146,6 +147,22 @@ def test_what_is_no_picture_is_refused_in_words_and_the_next_works(page: Page) -
     expect(captions(page, "cars")).to_have_count(4, timeout=PATIENCE)
 
 
+def test_a_file_that_no_browser_shows_is_shown_as_the_picture_that_was_searched_with(page: Page) -> None:
+    """A TIFF that is stored lying on its side: the preview is upright, and not a broken icon."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it by 90 degrees to the right
+    drawn_picture(7).transpose(Image.Transpose.ROTATE_90).save(file, "TIFF", exif=exif)
+    upload(page, "cars", file.getvalue(), name="scan.tif", kind="image/tiff")
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 % · sedan", timeout=PATIENCE)
+    shown = page.locator("#cars-upload img")
+    expect(shown).to_be_visible()
+    size = shown.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])")
+    assert size == [64, 48]
+    page.get_by_label("by look").check()
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 % · sedan")
+
+
 def test_an_example_is_one_click(page: Page) -> None:
     page.get_by_role("tab", name="Cars").click()
     examples = page.locator("#cars-examples button")
@@ -168,7 +185,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> 
 
 def test_an_address_is_fetched_and_searched_with(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """The download itself, from real servers, is tested in tests/visim_models/test_download.py."""
-    monkeypatch.setattr("demo.fetching.download", lambda url, **_: png_bytes(drawn_picture(7)))
+    monkeypatch.setattr("demo.uploads.download", lambda url, **_: png_bytes(drawn_picture(7)))
     page.get_by_role("tab", name="Cars").click()
     page.locator("#cars-address input, #cars-address textarea").fill("https://somewhere.example/sedan.png")
     page.locator("#cars-address button").click()
@@ -197,7 +214,7 @@ def test_an_address_that_is_refused(page: Page, given: str, reason: str) -> None
 
 
 def test_an_address_that_may_not_even_wait(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demo.fetching._limit", FetchLimit(at_once=0, waiting=0))
+    monkeypatch.setattr("demo.uploads.FETCHES._room", 0)
     page.get_by_role("tab", name="Cars").click()
     field = page.locator("#cars-address input, #cars-address textarea")
     field.fill("https://somewhere.example/sedan.png")

@@ -59,7 +59,7 @@ def test_a_tool_takes_a_picture_by_address(
     tools: httpx.Client, monkeypatch: pytest.MonkeyPatch, gradio_downloads: list[str]
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("demo.fetching.download", lambda url, **_: (asked.append(url), png_bytes(drawn_picture(7)))[1])
+    monkeypatch.setattr("demo.uploads.download", lambda url, **_: (asked.append(url), png_bytes(drawn_picture(7)))[1])
     result = use(tools, image=ADDRESS, top_k=2)
     assert "sedan/sedan_0002.jpg" in result["content"][0]["text"]
     nested = use(tools, image={"path": ADDRESS, "url": ADDRESS, "meta": {"_type": "gradio.FileData"}}, top_k=2)

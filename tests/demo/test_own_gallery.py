@@ -8,25 +8,23 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from demo.answer import Answers
+from demo.answer import explain_basis, explain_search
 from demo.app import main
-from demo.basis import read_basis
-from demo.collection import Collection, load_collections
+from demo.collection import Collection, default_out, load_collections
 from demo.examples import make_examples
 from demo.files import VisitorFiles
 from demo.heading import USUAL_HEADING, make_heading, read_logo
-from demo.own_gallery import default_out
 from demo.page import build_demo
-from demo.parts import Parts
-from demo.search import search_pictures
+from demo.search import Options, search_pictures
 from demo.settings import Settings
-from demo.verdict import explain_basis
+from demo.tab import SearchTab
 from tests.builders import edit_json, tiny_repo, write_pictures
 from tests.demo.conftest import drawn_picture, noise
-from visim_models import DataError, VisualSimilarity
+from visim_models import DataError
 from visim_models.galleries import Description, build
 from visim_models.galleries import new_gallery as new_gallery_module
 
+TWO = Options(way="by features", top_k=2)
 ABOUT = {"title": "Oak & Sons", "one": "a chair", "many": "chairs", "description": "From our workshop."}
 
 
@@ -51,7 +49,7 @@ def load(workshop: Path) -> Callable[..., list[Collection]]:
 def test_a_gallery_has_its_own_words(load: Callable[..., list[Collection]]) -> None:
     (collection,) = load()
     assert (collection.key, collection.title) == ("my_gallery", "Oak & Sons")
-    assert (collection.one, collection.many) == ("a chair", "chairs")
+    assert (collection.words.one, collection.words.many) == ("a chair", "chairs")
     page = build_demo([collection])
     assert [function.api_name for function in page.fns.values() if function.api_visibility == "public"] == [
         "search_my_gallery"
@@ -73,34 +71,36 @@ def test_a_picture_that_is_not_at_hand_says_so(load: Callable[..., list[Collecti
     """In a gallery whose network is no autoencoder."""
     (found,) = load(images={"my_gallery": str(workshop / "model")})
     tiles = type(found.tiles)(None, None)
-    collection = Collection(key="k", title="", one="", many="", ways=found.ways, tiles=tiles, is_own=True)
+    collection = Collection(key="k", title="", words=found.words, ways=found.ways, tiles=tiles, is_own=True)
     with gr.Blocks() as page:
-        parts = Parts(collection, [], introduces=True)
-    search = search_pictures(collection, [drawn_picture(3)], way=collection.default_way, top_k=2)
-    updates = Answers(collection, parts, VisitorFiles(page)).search(search)
-    _, *tiles_shown = updates[parts.gallery].split("<li>")
+        tab = SearchTab(collection, VisitorFiles(page))
+    search = search_pictures(collection, [drawn_picture(3)], TWO)
+    updates = tab._show(search)
+    _, *tiles_shown = updates[tab.gallery].split("<li>")
     assert len(tiles_shown) == 2
     assert all("not at hand" in tile and "drawn" not in tile for tile in tiles_shown)
-    assert "Grey tiles stand for pictures that are not at hand." in updates[parts.gallery]
+    assert "Grey tiles stand for pictures that are not at hand." in updates[tab.gallery]
 
 
 def test_a_verdict_that_finds_nothing_hides_nothing_and_says_so(load: Callable[..., list[Collection]]) -> None:
     """An untrained network finds next to nothing of what is drawn."""
     (collection,) = load()
-    assert collection.basis.is_self_calibrated
-    assert collection.basis.cannot_tell == "misses"
-    said = explain_basis(None, collection.words, collection.basis)
-    assert "Tried on drawn pictures (40 of each kind), the verdict finds " in said
+    assert collection.is_self_calibrated
     for picture in (drawn_picture(1), noise(1)):
-        search = search_pictures(collection, [picture], way=collection.default_way, top_k=2)
+        search = search_pictures(collection, [picture], TWO)
+        assert search.verdict is not None
+        assert search.verdict.word == "cannot tell"
         assert not search.is_hidden
+        said = explain_basis(search, collection)
+        assert "Tried on drawn pictures (40 of each kind), the verdict finds " in said
 
 
 def test_too_few_pictures_have_no_verdict(tmp_path: Path, workshop: Path) -> None:
     pictures = write_pictures(tmp_path / "few", 2, classes=["chairs"])
     build(pictures, tmp_path / "out", model=workshop / "model", progress=False)
-    basis = read_basis(tmp_path / "out", VisualSimilarity.from_pretrained(tmp_path / "out"))
-    assert basis.cannot_tell == "too_few"
+    (collection,) = load_collections(Settings(galleries=(str(tmp_path / "out"),), only=True))
+    search = search_pictures(collection, [drawn_picture(1)], TWO)
+    assert "This gallery has too few pictures for a verdict." in explain_search(search, collection, moves="focus")
 
 
 def test_figures_that_cannot_be_read_are_left_out(
@@ -108,8 +108,8 @@ def test_figures_that_cannot_be_read_are_left_out(
 ) -> None:
     shutil.copytree(workshop / "my-gallery", tmp_path / "damaged")
     edit_json(tmp_path / "damaged" / "metrics.json", figures="none")
-    basis = read_basis(tmp_path / "damaged", VisualSimilarity.from_pretrained(tmp_path / "damaged"))
-    assert (basis.found(0.05), basis.alarms(0.05), basis.cannot_tell) == ({}, None, "")
+    (collection,) = load_collections(Settings(galleries=(str(tmp_path / "damaged"),), only=True))
+    assert not collection.figures
     assert "metrics.json" in caplog.text
 
 
@@ -122,7 +122,7 @@ def test_pictures_are_built_and_brought_up_to_date(
     settings = Settings(pictures=str(pictures), only=True)
     (collection,) = load_collections(settings)
     assert (collection.key, collection.title) == ("my_photos", "My Photos")
-    assert (collection.one, collection.many) == ("a picture like these", "pictures")
+    assert (collection.words.one, collection.words.many) == ("a picture like these", "pictures")
     out = default_out(str(pictures))
     assert out.parts[:2] == (".visim", "galleries")
     assert f"{out}: 16 pictures (16 added), which are looked up under {pictures}" in capsys.readouterr().out

@@ -7,11 +7,12 @@ import gradio as gr
 import pytest
 
 from demo.collection import Collection
-from demo.copies import find_distinct
 from demo.files import VisitorFiles
-from demo.search import search_pictures
+from demo.search import Options, search_pictures, with_tiles
 from demo.tab import SearchTab
 from tests.demo.conftest import drawn_picture, png_bytes
+
+TWO = Options(way="by body", top_k=2)
 
 
 def test_only_a_match_is_explained(
@@ -19,8 +20,7 @@ def test_only_a_match_is_explained(
 ) -> None:
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
-    search = search_pictures(collections[1], [drawn_picture(7)], way="by body", top_k=2)
-    search = replace(search, found=find_distinct(search.matches, collections[1].tiles, more=lambda _: []))
+    search = with_tiles(collections[1], search_pictures(collections[1], [drawn_picture(7)], TWO), query=None)
     upload = tmp_path / "upload.png"
     upload.write_bytes(png_bytes(drawn_picture(7)))
     shown = {
@@ -48,9 +48,8 @@ def test_more_pictures_than_eight_are_refused_unopened(collections: list[Collect
 def test_several_pictures_are_explained_on_the_match_alone(collections: list[Collection], tmp_path: Path) -> None:
     with gr.Blocks() as page:
         tab = SearchTab(collections[1], VisitorFiles(page))
-    search = search_pictures(collections[1], [drawn_picture(7), drawn_picture(8)], way="by body", top_k=2)
-    found = find_distinct(search.matches, collections[1].tiles, more=lambda _: [])
-    search = replace(search, files=("a.png", "b.png"), found=found)
+    search = search_pictures(collections[1], [drawn_picture(7), drawn_picture(8)], TWO)
+    search = replace(with_tiles(collections[1], search, query=None), files=("a.png", "b.png"))
     shown = {part.elem_id: value for part, value in tab._on_why(search, None, search.matches[0].file_name).items()}
     assert not shown["cars-why-query"]["visible"]
     assert "The tile is only drawn" in shown["cars-why-text"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.zero_gpu import mark_for_zero_gpu
+from demo.app import mark_for_zero_gpu
 from hub.space import check_space, read_front_matter, space_files, stage_space
 from hub.space_check import SpaceReport, check, find_python
 from hub.space_probe import ENDPOINTS, Probe, probe_app

@@ -1,4 +1,4 @@
-"""Slow hosts hold up other fetches, a bounded number of them, and never a query with an upload."""
+"""What a visitor gives: files that browsers do not show, frames for a part, and addresses of slow hosts."""
 
 import json
 import threading
@@ -11,9 +11,9 @@ import gradio as gr
 import httpx
 import pytest
 
-from demo.fetching import FetchBusyError, FetchLimit, fetch
+from demo.uploads import FetchBusyError, FetchLimit, crop, event_field, fetch
 from tests.demo.conftest import ask, ask_page, drawn_picture, function_index, png_bytes, upload
-from visim_models import ImageSourceError
+from visim_models import ImageSourceError, QueryError
 
 ADDRESS = "http://somewhere.example/slow"
 FILE = {"path": ADDRESS, "meta": {"_type": "gradio.FileData"}}
@@ -24,7 +24,7 @@ ROOM = 12  # fetches at once, and those that wait
 def slow_host(monkeypatch: pytest.MonkeyPatch) -> Iterator["SlowHost"]:
     """Replace the download by one that hangs until it is released."""
     host = SlowHost()
-    monkeypatch.setattr("demo.fetching.download", host.download)
+    monkeypatch.setattr("demo.uploads.download", host.download)
     yield host
     host.over.set()
 
@@ -133,3 +133,26 @@ class Flood:
         answer = self._client.post(f"gradio_api/{path}", json=body)
         if answer.status_code != 200 or "Too many pictures" in answer.text:
             self.refusals.append(answer.text)
+
+
+def test_the_part_in_the_frame_is_cut_out() -> None:
+    picture = drawn_picture(7)  # 64 x 48
+    part = crop(picture, [0.25, 0.5, 0.75, 1])
+    assert part.size == (32, 24)
+    assert part.getpixel((0, 0)) == picture.getpixel((16, 24))
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    nan, inf = float("nan"), float("inf")
+    wrong: list[Any] = [
+        None, "all", [0, 0, 1], [0, 0, 1, "1"], [0, 0, 1, True], [-0.1, 0, 1, 1], [0, 0, 1, 1.1], [0.5, 0, 0.5, 1],
+        [0.6, 0, 0.4, 1], [0, 0, nan, 1], [0, 0, inf, 1],
+    ]  # fmt: skip
+    for box in wrong:
+        with pytest.raises(QueryError, match="draw a frame"):
+            crop(drawn_picture(7), box)
+    assert event_field(gr.EventData(None, {}), "box") is None
+
+
+def test_a_strip_has_at_least_a_pixel() -> None:
+    assert crop(drawn_picture(7), [0, 0, 0.02, 0.02]).size == (1, 1)
