@@ -24,15 +24,13 @@ __all__ = ["MOST_FILES", "SearchTab", "Updates"]
 MOST_FILES = 8
 """Most pictures whose average is searched with."""
 _MAX_TOP_K = 12
-_FIRST_TOP_K = 4
 _MOST_LABELS = 200
 """A gallery of more labels has no list to choose one from."""
 _FRAME = 800
 """Longer side of the picture that the frame is drawn on; the crop itself is of the upload."""
 
-_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-_HIDDEN: dict[str, Any] = {**_PRIVATE, "show_progress": "minimal", "concurrency_id": QUERIES}
-_SLOW: dict[str, Any] = {**_PRIVATE, "show_progress": "full"}
+_HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "concurrency_id": QUERIES}
+_SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "full"}
 
 Updates = dict[Any, Any]
 """Component -> its new value or settings."""
@@ -72,8 +70,7 @@ class SearchTab:
         self._examples = make_examples(collection, page_folder(self, "examples"))
         self._labels = sorted(set(collection.usual.gallery.labels) - {""})
         self._most = min(_MAX_TOP_K, *(len(way.gallery) for way in collection.ways.values()))
-        self.state = gr.State(None, time_to_live=3600)
-        self.chosen = gr.State("", time_to_live=3600)
+        self.state, self.chosen = gr.State(None, time_to_live=3600), gr.State("", time_to_live=3600)
         if collection.is_own and introduces:
             gr.HTML(answer.introduction(collection), elem_id=self._id("about"), elem_classes="visim-about")
         with gr.Row(elem_classes="visim-tab"):
@@ -177,8 +174,8 @@ class SearchTab:
             visible=1 < len(self._labels) <= _MOST_LABELS,
             elem_id=self._id("label"),
         )
-        most, first, label = self._most, min(_FIRST_TOP_K, self._most), static(lambda: say("top_k"))
-        self.top_k = gr.Slider(1, most, first, step=1, label=label, elem_id=self._id("top-k"), buttons=[])
+        most, label = self._most, static(lambda: say("top_k"))
+        self.top_k = gr.Slider(1, most, min(4, most), step=1, label=label, elem_id=self._id("top-k"), buttons=[])
         with gr.Accordion(static(lambda: say("several")), open=False, elem_id=self._id("several-fold")):
             gr.Markdown(static(lambda: say("several_how")))
             self.several = uploads.upload_many("several", self._id("several"))
@@ -196,10 +193,9 @@ class SearchTab:
         shown = [
             self.state, self.upload, self.several, self.crop, self.frame,
             self.verdict, self.reveal, self.all_again, self.results, self.gallery, self.detail, self.reasons,
-            self.table, self.csv, self.table_fold, self.inside,
-            self.seen, self.kept, self.sure_fold, self.sure,
+            self.table, self.csv, self.table_fold, self.inside, self.sure_fold, self.sure,
         ]  # fmt: skip
-        self.followed = [*shown, self.way, self.top_k, self.label, self.address]
+        self.followed = [*shown, self.seen, self.kept, self.way, self.top_k, self.label, self.address]
         """The components that following an address may change."""
         self.upload.input(self._on_upload, [self.state, *query], shown, **_HIDDEN)
         self.several.upload(self._on_several, [self.several, *options], shown, **_HIDDEN)
@@ -226,6 +222,7 @@ class SearchTab:
             self._on_why, [self.state, self.upload, self.chosen], reasons,
             show_progress_on=self.why, concurrency_id=QUERIES, **_SLOW,
         )  # fmt: skip
+        self.inside.expand(self._on_inside, [self.upload], [self.seen, self.kept], **_HIDDEN)
 
     # What the page asks of a tab: the start of a visit, and searches that an address or the history asks for.
 
@@ -370,6 +367,19 @@ class SearchTab:
             },
         }
 
+    def _on_inside(self, upload: str | bytes | None) -> Updates:
+        """Show the upload beside its reconstruction from the autoencoder's code."""
+        decoder = self.collection.decoder
+        if decoder is None or upload is None:
+            return {self.seen: None, self.kept: None}
+        try:
+            picture = open_upload(upload)
+        except VisimError as error:
+            raise gr.Error(sentence(error), print_exception=False) from error
+        seen = decoder.processor.resize(picture).transpose(1, 2, 0)  # (S, S, 3)
+        pictures = {self.seen: seen, self.kept: decoder.reconstruct(picture)}
+        return {part: self._files.keep_picture(enlarged(Image.fromarray(each))) for part, each in pictures.items()}
+
     # The searches.
 
     def _options(self, way: object, label: object, top_k: object) -> Options:
@@ -462,18 +472,9 @@ class SearchTab:
         updates = self._show(search, picture=picture, moves=moves)
         if search.shown or search.files:
             updates[self.upload] = search.shown or None
-        inside = self._show_inside(picture) if picture else _visible(False, self.inside)
-        return {**updates, **inside, self.several: list(search.files) or None}
-
-    def _show_inside(self, picture: Image.Image) -> Updates:
-        """Show a picture beside its reconstruction from the autoencoder's code, where there is an autoencoder."""
-        decoder = self.collection.decoder
-        if decoder is None:
-            return {}
-        seen = decoder.processor.resize(picture).transpose(1, 2, 0)  # (S, S, 3)
-        pictures = {self.seen: seen, self.kept: decoder.reconstruct(picture)}
-        shown = {part: self._files.keep_picture(enlarged(Image.fromarray(each))) for part, each in pictures.items()}
-        return {**_visible(True, self.inside), **shown}
+        has_inside = picture is not None and self.collection.decoder is not None
+        inside = gr.update(visible=has_inside, open=False)
+        return {**updates, self.inside: inside, self.several: list(search.files) or None}
 
     def _no_search(self, text: str) -> Updates:
         """Show no search, and a message in place of the verdict."""

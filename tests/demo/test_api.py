@@ -62,7 +62,7 @@ def test_a_gallery_picture_finds_itself_and_noise_is_strange(client: Client, tmp
     [
         ("text.jpg", b"this is no picture", "not"),
         ("empty.png", b"", "empty"),
-        ("cut.png", png_bytes(drawn_picture(1))[:60], "cut off"),
+        ("cut.png", png_bytes(drawn_picture(1))[:60], "lost a part"),
         ("page.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "JPEG"),
     ],
 )

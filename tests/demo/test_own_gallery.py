@@ -21,8 +21,7 @@ from demo.tab import SearchTab
 from tests.builders import edit_json, tiny_repo, write_pictures
 from tests.demo.conftest import drawn_picture, noise
 from visim_models import DataError
-from visim_models.galleries import Description, build
-from visim_models.galleries import new_gallery as new_gallery_module
+from visim_models.galleries import Description, build, building
 
 TWO = Options(way="by features", top_k=2)
 ABOUT = {"title": "Oak & Sons", "one": "a chair", "many": "chairs", "description": "From our workshop."}
@@ -117,7 +116,7 @@ def test_pictures_are_built_and_brought_up_to_date(
     workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(new_gallery_module, "DEFAULT_MODEL", str(workshop / "model"))
+    monkeypatch.setattr(building, "DEFAULT_MODEL", str(workshop / "model"))
     pictures = write_pictures(tmp_path / "My Photos", 8, classes=["chairs", "lamps"])
     settings = Settings(pictures=str(pictures), only=True)
     (collection,) = load_collections(settings)

@@ -242,6 +242,8 @@ def _from_array(array: npt.NDArray[Any], max_pixels: int) -> Image.Image:
 def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     _check_size(image.size, name, max_pixels)
     if not isinstance(image, ImageFile.ImageFile):
+        if image.mode == "RGB" and not image.has_transparency_data:
+            return image.copy()
         with _PILLOW_WARNINGS_IGNORED:
             return to_srgb(Opened(image))
     if image.tile and image.fp is not None and image.tell() == 0 and not image.decoderconfig:
