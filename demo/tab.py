@@ -93,9 +93,8 @@ class SearchTab:
         self.frame = gr.HTML(
             "", visible=False, js_on_load=answer.CROP, elem_id=self._id("frame"), elem_classes="visim-frame-part"
         )
-        if self._kept:
-            hours = f"{self._kept.hours:g}"
-            gr.Markdown(static(lambda: say("kept", hours=hours)), elem_id=self._id("kept-note"))
+        if kept := self._kept:
+            gr.Markdown(static(lambda: say("kept", hours=f"{kept.hours:g}")), elem_id=self._id("kept-note"))
         gr.Markdown(static(lambda: say("examples")), visible=bool(self._examples))
         with gr.Row(elem_classes="visim-examples", elem_id=self._id("examples")):
             self.trials = [
