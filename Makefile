@@ -93,6 +93,7 @@ export: $(VENV)/.train-stamp  ## turn the runs into the repo folders of hub/pret
 	$(MEASURE) runs/repos/article-autoencoder --data '$(DATA)' --write
 	$(MEASURE) runs/repos/article-car-classifier --data '$(DATA)' --write
 	$(BIN)/python -m lab.summary
+	$(BIN)/python -m hub export --onnx cifar10-autoencoder cifar10-extractor car-extractor car-autoencoder general-extractor
 	$(BIN)/python -m hub card cifar10-autoencoder cifar10-extractor car-extractor car-autoencoder
 
 bench: $(VENV)/.dev-stamp  ## measure what it takes, against named baselines (ARGS='--only search --json FILE')

@@ -18,6 +18,7 @@ from typing import Final
 from huggingface_hub import HfApi
 
 import visim_models
+from hub.export import add_missing_onnx
 from hub.gallery_pictures import LISTING, stage_pictures
 from hub.locate import BUNDLED, REPO_NAMES
 from hub.space import (
@@ -143,10 +144,15 @@ def run(options: argparse.Namespace) -> None:
     if options.gallery is None:
         if options.pictures is not None or options.name is not None:
             raise DataError("--pictures and --name go with --gallery: name the folder that `visim build` made.")
+        for part in sorted({*(options.only or PARTS)} - {SPACE}):
+            if (BUNDLED / REPO_NAMES[part]).is_dir():
+                add_missing_onnx(BUNDLED / REPO_NAMES[part], dry_run=options.dry_run)
         publish(options.namespace, only=options.only, **common)
         return
     if options.only:
         raise DataError("--only chooses among visim's own repos: leave it out with --gallery.")
+    if is_repo(options.gallery):
+        add_missing_onnx(options.gallery, dry_run=options.dry_run)
     publish_gallery(options.namespace, options.gallery, pictures=options.pictures, name=options.name, **common)
 
 

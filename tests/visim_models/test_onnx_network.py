@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
-from hub.export import add_onnx
+from hub.__main__ import main as main_of_hub
+from hub.export import add_missing_onnx, add_onnx
 from tests.builders import drawn_pictures, files_of, tiny_autoencoder, tiny_car_repo, tiny_repo, write_pictures
 from visim_models import ConfigurationError, MissingExtraError, QueryError, VisualSimilarity, WeightsError
 from visim_models.cli.__main__ import main
@@ -211,3 +212,20 @@ def test_a_gallery_is_built_changed_and_searched_by_onnx_as_by_torch(
     assert built["onnx"]["ood"]["p_value"] == pytest.approx(built["torch"]["ood"]["p_value"], abs=0.01)
     mine = VisualSimilarity.from_pictures(pictures, model=network, backend="onnx", progress=False)
     assert mine.search(pictures / "suv/0003.png").matches[0].file_name == "suv/0003.png"
+
+
+def test_what_is_published_gets_its_onnx_files_where_they_can_be_written(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(repo / "onnx")
+    add_missing_onnx(repo, dry_run=True)
+    assert "written before the files are sent" in capsys.readouterr().out
+    assert not (repo / "onnx").exists()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxscript", None)
+        add_missing_onnx(repo)
+    assert "without ONNX files" in capsys.readouterr().out
+    assert main_of_hub(["export", "--onnx", str(repo)]) == 0
+    written = (repo / ONNX_MODEL).stat()
+    add_missing_onnx(repo)
+    assert (repo / ONNX_MODEL).stat().st_mtime_ns == written.st_mtime_ns
