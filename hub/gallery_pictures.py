@@ -1,12 +1,14 @@
 """The pictures of a gallery as a data set of the Hub, in imagefolder form: the files, and metadata.csv beside them."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from huggingface_hub import DatasetCardData
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
@@ -26,19 +28,25 @@ LISTING: Final = ".visim-files.txt"
 """File of the data set that lists those that visim published in it; the Hub's imagefolder passes over hidden files."""
 
 _TABLE: Final = "metadata.csv"
+_TABLE_OF_ANY_TEXT: Final = "metadata.jsonl"
+_READ_AS_NOTHING: Final = {
+    "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
+    "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
+"""Texts of a CSV that `datasets` reads as no value, by pandas: whoever has one as a label gets metadata.jsonl.
+
+Source: https://pandas.pydata.org/docs/reference/api/pandas.read_csv.html, `na_values`.
+"""
 _FILES_AT_ONCE: Final = 64
 _CARD: Final = """\
 ---
-tags:
-- visual-similarity
-- image-retrieval
-- visim
+{metadata}
 ---
 
 # {title}: the pictures
 
 The {count} pictures of the gallery [{gallery_id}](https://huggingface.co/{gallery_id}), under the names that it has for
-them. `metadata.csv` has a row for each: file name, label and further columns.
+them. `{table}` has a row for each: file name, label and further columns.
 
 Say here whose pictures these are and how they may be used: visim leaves a card that was edited as it is.
 """
@@ -80,12 +88,38 @@ def stage_pictures(
             path=pictures,
             key=name,
         )
-    shutil.copyfile(repo / METADATA, target / _TABLE)
-    title = escaped(gallery.about.title) or escaped(gallery_id)
-    card = _CARD.format(title=title, count=f"{len(gallery):,}", gallery_id=gallery_id)
+    table = _write_table(repo, gallery, target)
+    card = _CARD.format(
+        metadata=_metadata(gallery),
+        title=escaped(gallery.about.title) or escaped(gallery_id),
+        count=f"{len(gallery):,}",
+        gallery_id=gallery_id,
+        table=table,
+    )
     (target / CARD).write_text(mark_card(card), encoding="utf-8", newline="\n")
-    lines = "".join(f"{name}\n" for name in sorted([*gallery.file_names, _TABLE]))
+    lines = "".join(f"{name}\n" for name in sorted([*gallery.file_names, table]))
     (target / LISTING).write_text(lines, encoding="utf-8", newline="\n")
+
+
+def _write_table(repo: RepoFolder, gallery: Gallery, target: Path) -> str:
+    """Write the table of the pictures in a form that keeps every text; return its name."""
+    texts = (text for column in (gallery.labels, *gallery.columns.values()) for text in column)
+    if _READ_AS_NOTHING.isdisjoint(texts):
+        shutil.copyfile(repo / METADATA, target / _TABLE)
+        return _TABLE
+    columns = {"file_name": gallery.file_names, "label": gallery.labels, **gallery.columns}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    (target / _TABLE_OF_ANY_TEXT).write_text(lines, encoding="utf-8", newline="\n")
+    return _TABLE_OF_ANY_TEXT
+
+
+def _metadata(gallery: Gallery) -> str:
+    """Return the settings by which `datasets` takes every folder for one split, and every column for text."""
+    texts = [{"name": name, "dtype": "string"} for name in ("label", *gallery.columns)]
+    everything = {"config_name": "default", "data_files": [{"split": "train", "path": "**"}]}
+    configs = [{**everything, "features": [{"name": "image", "dtype": "image"}, *texts]}]
+    return DatasetCardData(tags=["visual-similarity", "image-retrieval", "visim"], configs=configs).to_yaml()
 
 
 def _put(store: ImageStore, known: Mapping[str, str], target: Path, name: str) -> None:

@@ -2,7 +2,11 @@
 
 import contextlib
 import io
+import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +17,13 @@ from PIL import Image
 
 from hub.__main__ import main
 from hub.gallery_pictures import LISTING
-from hub.publish import publish_gallery
+from hub.publish import plan_gallery, publish_gallery
 from hub.space import PROGRAM
 from tests.builders import drawn_picture, files_of, tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
 from visim_models import VisimError, VisualSimilarity
 from visim_models.galleries import Description, build
+from visim_models.galleries.description import MetadataTable
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.hub_repo import ZERO_GPU
 from visim_models.repo_folder.manifest import EMBEDDINGS, SKIPPED
@@ -292,3 +297,33 @@ def test_what_was_published_loads(server: RecordingHub, made: Made, tmp_path: Pa
     similarity = VisualSimilarity.from_pretrained(tmp_path / "copy")
     assert similarity.gallery.image_root == ROOT_ON_THE_HUB
     assert similarity.search(made.pictures / "oak" / "0002.png").matches[0].file_name == "oak/0002.png"
+
+
+READ = """
+import json, sys
+import datasets
+found = datasets.load_dataset(sys.argv[1])
+rows = [{key: value for key, value in row.items() if key != "image"} for row in found["train"]]
+print(json.dumps({"splits": list(found), "rows": rows, "size": found["train"][0]["image"].size}))
+"""
+
+
+@pytest.mark.parametrize("labels", [["test", "train", "007"], ["dev/eval", "NA", "2023-08-01"]])
+def test_datasets_reads_every_picture_with_its_label_as_text(tmp_path: Path, labels: list[str]) -> None:
+    """Without the card's settings, a folder called test hides all others, 007 is 7, and NA is nothing."""
+    pictures = write_pictures(tmp_path / "photos", 2, classes=labels)
+    prices = "".join(f"{label}/{index:04d}.png,0{index}.50\n" for label in labels for index in range(2))
+    (tmp_path / "prices.csv").write_text(f"file_name,price\n{prices}", encoding="utf-8")
+    description = Description(metadata=MetadataTable.read(tmp_path / "prices.csv"))
+    network = tiny_repo(tmp_path / "network")
+    build(pictures, tmp_path / "chairs", model=network, description=description, progress=False)
+    (tmp_path / "work").mkdir()
+    dataset, _, _ = plan_gallery("someone/chairs", tmp_path / "chairs", tmp_path / "work", pictures=pictures)
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    program = [sys.executable, "-c", READ, str(dataset.folder)]
+    done = subprocess.run(program, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout)
+    assert answer["splits"] == ["train"]
+    expected = [{"label": label, "price": f"0{index}.50"} for label in labels for index in range(2)]
+    assert sorted(answer["rows"], key=str) == sorted(expected, key=str)
+    assert answer["size"][0] > 0
