@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from visim_models.cli.build import add_build
+from visim_models.cli.build import add_build, add_export
 from visim_models.cli.clean import add_clean
 from visim_models.cli.info import add_check, add_info
 from visim_models.cli.search import add_search
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_build(commands)
+    add_export(commands)
     add_search(commands)
     add_info(commands)
     add_check(commands)

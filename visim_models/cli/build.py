@@ -1,15 +1,27 @@
-"""`visim build`: make a gallery of pictures, or change one."""
+"""`visim build`: make a gallery of pictures or vectors, or change one. `visim export`: write its vectors to a table."""
 
 import argparse
 from pathlib import Path
 
 from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import DataError
-from visim_models.galleries import DEFAULT_MODEL, Description, EngineOptions, MetadataTable, build, update
+from visim_models.galleries import (
+    DEFAULT_MODEL,
+    BuildReport,
+    Description,
+    EngineOptions,
+    MetadataTable,
+    build,
+    build_of_vectors,
+    export_gallery,
+    update,
+)
+from visim_models.galleries.vectors import FORMS
+from visim_models.gallery import Gallery
 from visim_models.repo_folder.formats import one_line
 from visim_models.search.engine import ENGINES, KINDS, EngineAddress
 
-__all__ = ["add_build"]
+__all__ = ["add_build", "add_export"]
 
 _EXAMPLES = """\
 examples:
@@ -21,6 +33,7 @@ examples:
   visim build addresses.txt --out my-gallery       pictures of the web, an address a line
   visim build --out my-gallery --remove chairs/oak_2.jpg --remove-list sold.txt
   visim build --out my-gallery --image-root hf://datasets/NAME/my-pictures
+  visim build --embeddings clip.npy --metadata names.csv --out my-gallery
   visim build photos --out my-gallery --engine milvus --index-uri http://localhost:19530 --runner native
 
 A build that was killed goes on where it stopped when the same command is given again. Files whose names end like those
@@ -89,6 +102,12 @@ def add_build(commands: Commands) -> None:
         help="remove the pictures that a text file names, one a line; empty lines and lines with # are ignored",
     )
     add_backend(parser)
+    parser.add_argument(
+        "--embeddings",
+        metavar="FILE",
+        help="in place of PICTURES: vectors of your own, Parquet with the columns file_name and embedding, or .npy with "
+        "the names in the order of --metadata; searched by its own pictures, for there is no network",
+    )
     _add_description(parser)
     _add_engine(parser)
     parser.set_defaults(run=_run)
@@ -144,10 +163,42 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_export(commands: Commands) -> None:
+    """Add the command `export`."""
+    parser = commands.add_parser(
+        "export",
+        help="write the vectors of a gallery to a table for other programs",
+        description="Write file names, labels, further columns and vectors of a gallery to a table.",
+    )
+    parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    parser.add_argument("--to", choices=FORMS, default=FORMS[0], help="the form of the table (default: %(default)s)")
+    parser.add_argument("--out", metavar="PATH", help="where it goes (default: the name of REPO, here)")
+    add_index_uri(parser)
+    parser.set_defaults(run=_run_export)
+
+
+def _run_export(options: argparse.Namespace) -> int:
+    gallery = Gallery.from_pretrained(options.repo, index_uri=options.index_uri)
+    out = options.out or f"{Path(options.repo).resolve().name}.{options.to}"
+    print(f"{export_gallery(gallery, out, form=options.to)}: {len(gallery):,} vectors of {gallery.embeddings.shape[1]:,}")
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
+    print("\n".join(_built(options).lines()))
+    return 0
+
+
+def _built(options: argparse.Namespace) -> BuildReport:
+    """Do what the options say."""
     description = _description(options)
     engine = _engine(options)
     changes = options.add is not None or options.remove or options.remove_list is not None
+    if options.embeddings is not None:
+        given = ("pictures", "model", "engine", "add", "remove_list")
+        if changes or options.sync or any(getattr(options, name) is not None for name in given):
+            raise DataError("--embeddings goes with --out, --metadata, --image-root and the words of the page alone.")
+        return build_of_vectors(options.embeddings, options.out, image_root=options.image_root, description=description)
     if options.pictures is None:
         if options.model is not None or options.sync:
             raise DataError("--model and --sync go with PICTURES: name the folder or zip of all pictures.")
@@ -157,7 +208,7 @@ def _run(options: argparse.Namespace) -> int:
                 "--remove-list, --image-root, --metadata, --title, ... See visim build --help."
             )
         removed = [*options.remove, *(_listed_names(options.remove_list) if options.remove_list else [])]
-        report = update(
+        return update(
             options.out,
             add=options.add,
             remove=removed,
@@ -165,21 +216,18 @@ def _run(options: argparse.Namespace) -> int:
             description=description,
             backend=options.backend,
         )
-    elif changes:
+    if changes:
         raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
-    else:
-        report = build(
-            options.pictures,
-            options.out,
-            model=options.model,
-            image_root=options.image_root,
-            description=description,
-            remove_missing=options.sync,
-            engine=engine,
-            backend=options.backend,
-        )
-    print("\n".join(report.lines()))
-    return 0
+    return build(
+        options.pictures,
+        options.out,
+        model=options.model,
+        image_root=options.image_root,
+        description=description,
+        remove_missing=options.sync,
+        engine=engine,
+        backend=options.backend,
+    )
 
 
 def _description(options: argparse.Namespace) -> Description:

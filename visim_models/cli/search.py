@@ -27,7 +27,9 @@ def add_search(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="the files to search with")
+    parser.add_argument(
+        "pictures", nargs="+", metavar="PICTURE", help="the files to search with, or file names of the gallery's own"
+    )
     parser.add_argument("--top-k", type=int, default=4, metavar="K", help="how many matches to show (default: 4)")
     parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")

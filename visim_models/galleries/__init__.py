@@ -9,6 +9,7 @@ from visim_models.galleries.built_gallery import BuildReport, BuiltGallery
 from visim_models.galleries.description import Description, MetadataTable
 from visim_models.galleries.engine_fill import EngineOptions
 from visim_models.galleries.sources import Skipped
+from visim_models.galleries.vectors import build_of_vectors, export_gallery
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -19,6 +20,8 @@ __all__ = [
     "MetadataTable",
     "Skipped",
     "build",
+    "build_of_vectors",
     "embed_gallery",
+    "export_gallery",
     "update",
 ]

@@ -99,7 +99,7 @@ def leave_one_out(
     """Measure pictures as queries against the gallery without them and their near-duplicates.
 
     Args:
-        pictures: of the gallery, with embeddings and thumbnails.
+        pictures: of the gallery, with embeddings, and thumbnails where there are pictures.
         labels: of the pictures, for `match_probability`.
         most: how many pictures are measured at most; by default `LARGEST_CALIBRATION`.
         progress: show a progress bar.
@@ -117,7 +117,7 @@ def leave_one_out(
     count, at_once = min(NEIGHBOURS, len(pictures)), max(1, _CELLS_AT_ONCE // len(pictures))
     cosines, nearest = [], []
     with tqdm(total=len(indices), desc="calibrating", unit="picture", disable=not progress) as bar:
-        near_duplicates = _near_duplicates(pictures["thumbnails"])
+        near_duplicates = _near_duplicates(pictures)
         for start in range(0, len(indices), at_once):
             rows = indices[start : start + at_once]
             found = np.clip(unit[rows] @ unit.T, -1, 1)  # (B, N)
@@ -231,10 +231,13 @@ def _with_neighbours(pictures: PictureTable, cosines: Floats) -> PictureTable:
     return pictures.with_arrays(cosines=cosines, **arrays)
 
 
-def _near_duplicates(thumbnails: Pixels) -> list[list[int]]:
-    """Return the indices of each picture's near-duplicates, its own among them."""
+def _near_duplicates(pictures: PictureTable) -> list[list[int]]:
+    """Return the indices of each picture's near-duplicates, its own among them: equal vectors, without thumbnails."""
     members: dict[int, list[int]] = defaultdict(list)
-    groups = near_duplicate_groups(thumbnails, threshold=SAME_PHOTOGRAPH)
+    if "thumbnails" in pictures.arrays:
+        groups = near_duplicate_groups(pictures["thumbnails"], threshold=SAME_PHOTOGRAPH)
+    else:
+        groups = np.unique(pictures["embeddings"], axis=0, return_inverse=True)[1].ravel().tolist()
     for index, group in enumerate(groups):
         members[group].append(index)
     if len(members) < 2:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from visim_models.errors import ConfigurationError, MissingExtraError
+from visim_models.models.own_vectors import OwnVectors
 from visim_models.repo_folder import RepoDraft, RepoFolder
+from visim_models.repo_folder.manifest import CONFIG, OWN_VECTORS
 
 if TYPE_CHECKING:
     from visim_models.models.base import PretrainedModel
@@ -120,6 +122,8 @@ def load_network(repo: RepoFolder, *, backend: str = "torch", device: str = "cpu
     """
     if backend not in BACKENDS:
         raise ConfigurationError(f"backend is {backend!r}, but must be one of {list(BACKENDS)}.", key="backend")
+    if repo.has(CONFIG) and repo.json(CONFIG).get("model_type") == OWN_VECTORS:
+        return OwnVectors.load(repo)
     if backend == "onnx":
         from visim_models.onnx_network import OnnxNetwork
 

@@ -26,6 +26,7 @@ __all__ = [
     "ONNX_WEIGHTS_KEY",
     "OOD",
     "OOD_TENSORS",
+    "OWN_VECTORS",
     "PLOTS",
     "PROCESSOR",
     "PROCESSOR_KEYS",
@@ -114,8 +115,11 @@ PROCESSOR_KEYS: Final = (
 """Keys of preprocessor_config.json that decide what a network sees, in the order in which visim writes them. A gallery
 is tied to their values: see `RepoFolder.sha256`."""
 
+OWN_VECTORS: Final = "own-vectors"
+"""`model_type` of a gallery of vectors that its owner brought, without a network."""
+
 MODEL_TYPE_NAMES: Final = frozenset(
-    {"car-classifier", "cifar10-classifier", "convolutional-autoencoder", "timm-backbone"}
+    {"car-classifier", "cifar10-classifier", "convolutional-autoencoder", "timm-backbone", OWN_VECTORS}
 )
 """`model_type` in the config.json of a repo of visim. A folder whose config.json has another one is not visim's."""
 
