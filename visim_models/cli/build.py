@@ -105,8 +105,8 @@ def add_build(commands: Commands) -> None:
     parser.add_argument(
         "--embeddings",
         metavar="FILE",
-        help="in place of PICTURES: vectors of your own, Parquet with the columns file_name and embedding, or .npy with "
-        "the names in the order of --metadata; searched by its own pictures, for there is no network",
+        help="in place of PICTURES: vectors of your own, as Parquet with the columns file_name and embedding, or .npy "
+        "with the names in the order of --metadata; searched by its own pictures, for there is no network",
     )
     _add_description(parser)
     _add_engine(parser)
@@ -180,7 +180,9 @@ def add_export(commands: Commands) -> None:
 def _run_export(options: argparse.Namespace) -> int:
     gallery = Gallery.from_pretrained(options.repo, index_uri=options.index_uri)
     out = options.out or f"{Path(options.repo).resolve().name}.{options.to}"
-    print(f"{export_gallery(gallery, out, form=options.to)}: {len(gallery):,} vectors of {gallery.embeddings.shape[1]:,}")
+    print(
+        f"{export_gallery(gallery, out, form=options.to)}: {len(gallery):,} vectors of {gallery.embeddings.shape[1]:,}"
+    )
     return 0
 
 

@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Sequence
 
 from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
-from visim_models.errors import VisimError
+from visim_models.errors import QueryError, VisimError
 from visim_models.pipeline import VisualSimilarity
-from visim_models.search.results import SimilarityResult
+from visim_models.search.results import Match, SimilarityResult
 
 __all__ = ["add_search"]
 
@@ -45,7 +47,11 @@ def _run(options: argparse.Namespace) -> int:
     )
     failed = False
     for path, result in zip(options.pictures, results, strict=True):
-        if isinstance(result, VisimError):
+        own = _matches_of_its_own(similarity, path, options) if isinstance(result, VisimError) else []
+        if own:
+            found = [{**match.to_dict()} for match in own]
+            print(json.dumps({"picture": path, "matches": found}) if options.json else _own_lines(path, own))
+        elif isinstance(result, VisimError):
             print(f"error: {' '.join(str(result).split())}", file=sys.stderr)
             failed = True
         elif options.json:
@@ -55,11 +61,27 @@ def _run(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _matches_of_its_own(similarity: VisualSimilarity, name: str, options: argparse.Namespace) -> list[Match]:
+    """Return the matches of a picture of the gallery, itself the first; none where no picture has this name."""
+    if os.path.exists(name):
+        return []
+    try:
+        embedding = similarity.gallery.embedding(name)
+    except QueryError:
+        return []
+    return similarity.nearest(embedding, top_k=options.top_k, label=options.label)
+
+
+def _own_lines(name: str, matches: Sequence[Match]) -> str:
+    return "\n".join([f"{name}: a picture of the gallery", *map(_match_line, matches)])
+
+
+def _match_line(match: Match) -> str:
+    return f"  {match.percent:>4} %  {match.file_name}" + f"  ({match.label})" * bool(match.label)
+
+
 def _result_lines(path: str, result: SimilarityResult) -> list[str]:
     return [
         f"{path}: {result.ood.word} (p = {result.ood.p_value:.3f})",
-        *(
-            f"  {match.percent:>4} %  {match.file_name}" + f"  ({match.label})" * bool(match.label)
-            for match in result.matches
-        ),
+        *map(_match_line, result.matches),
     ]

@@ -16,7 +16,7 @@ from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoDraft
 from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.formats import listed
-from visim_models.repo_folder.manifest import MATCHES, MEASUREMENTS, METRICS, SKIPPED
+from visim_models.repo_folder.manifest import MATCHES, MEASUREMENTS, METRICS, OWN_VECTORS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
 from visim_models.search.match_probability import MatchProbability
 
@@ -206,7 +206,9 @@ def card_text(
         introduction=[
             f"# {escaped(gallery.about.title) or 'A visim gallery'}",
             f"{len(gallery):,} pictures{shown}, to be searched by visual similarity.",
-            f"They were embedded by the network of this repo (`{network.model_type}`, weights "
+            "Their vectors are from elsewhere, and there is no network here: search by file names of the gallery's own."
+            if network.model_type == OWN_VECTORS
+            else f"They were embedded by the network of this repo (`{network.model_type}`, weights "
             f"`{gallery.weights_sha256[:12]}`){_origin(network)}.",
         ],
         sections=[

@@ -92,7 +92,7 @@ def build_of_vectors(
         columns=found.columns,
         image_root=checked_root(image_root) if image_root else "",
     )
-    notes = description.apply(gallery)
+    notes = [*description.apply(gallery), "There is no network: search it with file names of its own pictures."]
     pictures = PictureTable(gallery.file_names, {"embeddings": gallery.embeddings})
     measured = leave_one_out(pictures, labels=gallery.labels, progress=progress)
     with drafting(target, inputs=[path], version=version) as draft:

@@ -212,7 +212,7 @@ def test_search_prints_matches_and_verdict(mine: Path, pictures: Path, capsys: p
     query = pictures / "suv" / "0001.png"
     assert run("search", mine, query) == 0
     first, best, *others = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"{query}: one of these (p = ")
+    assert first.startswith(f"{query}: cannot tell (p = ")  # the network was never trained
     assert best.split() == ["100", "%", "suv/0001.png", "(suv)"]
     assert len(others) == 3
     assert run("search", mine, query, "--top-k", "7") == 0
