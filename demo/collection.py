@@ -101,17 +101,17 @@ def _load_own(settings: Settings) -> list[Collection]:
     keys = gallery_keys(settings.sources)
     if settings.pictures:
         out = Path(settings.out) if settings.out else default_out(settings.pictures)
-        print("\n".join(build(settings.pictures, out, remove_missing=True).lines()))
+        print("\n".join(build(settings.pictures, out, remove_missing=True, backend=settings.backend).lines()))
         repos.insert(0, str(out))
         images.setdefault(keys[0], settings.pictures)
     return [
-        _load(key, repo, gallery_name(source), images.get(key), settings.index_uri)
+        _load(key, repo, gallery_name(source), images.get(key), settings)
         for key, repo, source in zip(keys, repos, settings.sources, strict=True)
     ]
 
 
-def _load(key: str, repo: str, name: str, image_root: str | None, index_uri: str) -> Collection:
-    similarity = hub.load(repo, index_uri=index_uri or None)
+def _load(key: str, repo: str, name: str, image_root: str | None, settings: Settings) -> Collection:
+    similarity = hub.load(repo, backend=settings.backend, index_uri=settings.index_uri or None)
     about = similarity.gallery.about
     many = "pictures" if about.many == GalleryAbout.many else " ".join(about.many.split())
     decoder = similarity if similarity.network.can_decode else None
@@ -144,7 +144,7 @@ def _bundled(
     key: str, title: str, words: Words, repos: Mapping[str, str], settings: Settings, *, judge: str
 ) -> Collection:
     """Load a bundled gallery with the ways of these repos: the first is the usual one, "by look" also draws."""
-    loaded = {way: hub.load(repo) for way, repo in repos.items()}
+    loaded = {way: hub.load(repo, backend=settings.backend) for way, repo in repos.items()}
     first = next(iter(loaded))
     names = set(loaded[first].gallery.file_names)
     # A host's own gallery has other pictures than the bundled network beside it, which then cannot draw or rank them.

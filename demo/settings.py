@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from visim_models.models.network import BACKENDS
+
 __all__ = ["BUNDLED_KEYS", "Settings", "gallery_keys", "gallery_name", "parse_settings"]
 
 BUNDLED_KEYS: Final = ("cars", "cifar10")
@@ -41,6 +43,7 @@ class Settings:
         description: a few sentences below it, or "".
         logo: picture file that is shown beside it, or "".
         index_uri: where the engine of galleries in an engine is, or "".
+        backend: what computes the networks, "torch" or "onnx".
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +66,7 @@ class Settings:
     description: str = ""
     logo: str = ""
     index_uri: str = ""
+    backend: str = "torch"
 
     @property
     def sources(self) -> list[str]:
@@ -141,6 +145,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "",
         "engine of galleries in an engine: http://HOST:PORT, or a path that ends in .db",
         metavar="URI",
+    )
+    add(
+        "--backend",
+        Settings.backend,
+        "what computes the networks; onnx needs no torch",
+        choices=BACKENDS,
     )
     _add_switch(parser, environment, "--only", "leave the two bundled tabs away")
     _add_switch(parser, environment, "--share", "also open a public gradio.live address")
