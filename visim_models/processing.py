@@ -28,6 +28,14 @@ _RESAMPLE: Final = {number: Image.Resampling(number) for number in (0, 2, 3)}
 _CUBIC: Final = -0.75
 """Of the cubic kernel that OpenCV and torch resize by."""
 
+_FOR_TRANSFORMERS: Final[Mapping[str, Any]] = {
+    "image_processor_type": "ViTImageProcessor",
+    "do_resize": True,
+    "do_rescale": True,
+    "do_normalize": True,
+}
+"""Keys by which `transformers.AutoImageProcessor` does what this processor does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProcessor:
@@ -114,18 +122,26 @@ class ImageProcessor:
         return np.ascontiguousarray(np.flip(levels, -3)) if self.do_flip_channel_order else levels
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of preprocessor_config.json, under the keys that the field uses."""
+        """Return the content of preprocessor_config.json, under the keys that the field uses.
+
+        `AutoImageProcessor` of transformers reads it, too; but not where it could not do the same: of a processor that
+        flips the channels or does not antialias, no type is stated.
+        """
         values = asdict(self)
-        values["size"] = {"height": self.size, "width": self.size}
-        values |= {"image_mean": list(self.image_mean), "image_std": list(self.image_std)}
-        crop = values.pop("center_crop")
-        return values if crop is None else {**values, "do_center_crop": True, "crop_pct": crop}
+        crop, square = values.pop("center_crop"), {"height": self.size, "width": self.size}
+        values |= {"size": square, "image_mean": list(self.image_mean), "image_std": list(self.image_std)}
+        if crop is not None:
+            edge = {"shortest_edge": int(self.size / crop)}
+            values |= {"size": edge, "crop_size": square, "do_center_crop": True, "crop_pct": crop}
+        if self.antialias and not self.do_flip_channel_order:
+            values |= _FOR_TRANSFORMERS
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, name: str = PROCESSOR) -> Self:
         """Build the processor from the content of preprocessor_config.json; every key must be there, and no other.
 
-        Only do_center_crop and crop_pct may be left out, both together: then nothing is cropped.
+        The keys for transformers may be left out, and do_center_crop with crop_pct: then nothing is cropped.
 
         Args:
             values: the keys and their values.
@@ -134,23 +150,28 @@ class ImageProcessor:
         Raises:
             ConfigurationError: a missing or unknown key, or a value that does not fit.
         """
-        crop = {key: values[key] for key in ("do_center_crop", "crop_pct") if key in values}
-        if crop and (len(crop) < 2 or crop["do_center_crop"] is not True):
+        crop = {key: values[key] for key in ("do_center_crop", "crop_pct", "crop_size") if key in values}
+        if crop and not (crop.get("do_center_crop") is True and "crop_pct" in crop):
             raise ConfigurationError(f"{name}: do_center_crop must be true, with a crop_pct; or leave both out.")
-        values = {key: value for key, value in values.items() if key not in crop}
+        if wrong := [key for key, value in _FOR_TRANSFORMERS.items() if values.get(key, value) != value]:
+            raise ConfigurationError(f"{name}: {wrong[0]} must be {_FOR_TRANSFORMERS[wrong[0]]!r}, or be left out.")
+        size = crop.get("crop_size", values.get("size"))
+        values = {key: value for key, value in values.items() if key not in {*crop, *_FOR_TRANSFORMERS}}
         expected = set(cls.__dataclass_fields__) - {"center_crop"}
         if set(values) != expected:
             raise ConfigurationError(
                 f"{name} lacks {sorted(expected - set(values))} or has unknown keys {sorted(set(values) - expected)}."
             )
-        size = values["size"]
         if not isinstance(size, dict) or set(size) != {"height", "width"} or size["height"] != size["width"]:
             raise ConfigurationError(f"{name}: size is {size!r}, but must be a height and an equal width.")
         lists = {key: values[key] for key in ("image_mean", "image_std")}
         if not all(isinstance(value, list) for value in lists.values()):
             raise ConfigurationError(f"{name}: image_mean and image_std must be lists of three numbers.")
         tuples = {key: tuple(value) for key, value in lists.items()}
-        return cls(**{**values, **tuples, "size": size["height"]}, center_crop=crop.get("crop_pct"))
+        made = cls(**{**values, **tuples, "size": size["height"]}, center_crop=crop.get("crop_pct"))
+        if "crop_size" in crop and values["size"] != made.to_dict()["size"]:
+            raise ConfigurationError(f"{name}: size must be {made.to_dict()['size']}, which crop_size is cut out of.")
+        return made
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str] | RepoFolder, **options: Unpack[FindOptions]) -> Self:

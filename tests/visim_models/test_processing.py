@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.builders import drawn_picture, edit_json, write_part
+from tests.processes import ROOT
 from visim_models import ConfigurationError, ImageDecodeError, ImageProcessor, VisimError
 from visim_models.repo_folder import RepoFolder
-from visim_models.repo_folder.manifest import PROCESSOR
+from visim_models.repo_folder.formats import file_sha256, write_json
+from visim_models.repo_folder.manifest import PROCESSOR, PROCESSOR_KEYS
 
 PLAIN = ImageProcessor(size=4, image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0))
 
@@ -158,6 +163,10 @@ BAD_VALUES = [
     ("image_std", [0.5, float("nan"), 0.5]),
     ("image_std", [True, True, True]),
     ("image_std", {}),
+    ("do_resize", False),
+    ("image_processor_type", "CLIPImageProcessor"),
+    ("crop_pct", 0.9),
+    ("crop_size", {"height": 32, "width": 32}),
 ]
 
 
@@ -165,11 +174,11 @@ BAD_VALUES = [
 def test_values_that_do_not_fit(key: str, value: Any, tmp_path: Path) -> None:
     write_part(ImageProcessor(size=32), tmp_path)
     edit_json(tmp_path / PROCESSOR, **{key: value})
-    with pytest.raises(ConfigurationError, match=f"{key}|no finite number"):
+    with pytest.raises(ConfigurationError, match=f"{key}|no finite number|do_center_crop"):
         ImageProcessor.load(RepoFolder(tmp_path))
 
 
-@pytest.mark.parametrize("key", sorted(ImageProcessor(size=1).to_dict()))
+@pytest.mark.parametrize("key", PROCESSOR_KEYS[:7])
 def test_each_key_must_be_there(key: str, tmp_path: Path) -> None:
     write_part(ImageProcessor(size=32), tmp_path)
     edit_json(tmp_path / PROCESSOR, **{key: ...})
@@ -179,9 +188,54 @@ def test_each_key_must_be_there(key: str, tmp_path: Path) -> None:
 
 def test_unknown_key(tmp_path: Path) -> None:
     write_part(ImageProcessor(size=32), tmp_path)
-    edit_json(tmp_path / PROCESSOR, crop_size=3)
-    with pytest.raises(ConfigurationError, match="crop_size"):
+    edit_json(tmp_path / PROCESSOR, crops=3)
+    with pytest.raises(ConfigurationError, match="crops"):
         ImageProcessor.load(RepoFolder(tmp_path))
+
+
+def test_a_file_of_an_earlier_version_is_read_and_has_the_same_hash(tmp_path: Path) -> None:
+    """It had no keys for transformers, and the size of the result where a crop came first."""
+    for crop in (None, 0.875):
+        processor = ImageProcessor(size=32, center_crop=crop)
+        write_part(processor, tmp_path)
+        sha256 = RepoFolder(tmp_path).sha256(PROCESSOR)
+        new = processor.to_dict() | {"size": {"height": 32, "width": 32}}
+        old = {key: new[key] for key in PROCESSOR_KEYS if key in new}
+        write_json(tmp_path / PROCESSOR, old)
+        assert ImageProcessor.load(RepoFolder(tmp_path)) == processor
+        assert RepoFolder(tmp_path).sha256(PROCESSOR) == sha256 == file_sha256(tmp_path / PROCESSOR)
+    edit_json(tmp_path / PROCESSOR, size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32})
+    with pytest.raises(ConfigurationError, match="'shortest_edge': 36"):
+        ImageProcessor.load(RepoFolder(tmp_path))
+
+
+TRANSFORMERS = """
+import sys
+import numpy as np
+from PIL import Image
+from transformers import AutoImageProcessor
+from visim_models import ImageProcessor
+folder, picture = sys.argv[1:]
+image = Image.open(picture)
+theirs = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="np")["pixel_values"][0]
+ours = ImageProcessor.from_pretrained(folder)(image)
+print(np.abs(theirs - ours).mean())
+"""
+
+
+def test_transformers_reads_the_file_and_makes_the_same_pixels(tmp_path: Path) -> None:
+    drawn = Image.fromarray(drawn_picture(3)).resize((150, 90), Image.Resampling.BICUBIC)
+    drawn.save(tmp_path / "drawn.png")
+    found = []
+    for processor in (ImageProcessor(size=64), ImageProcessor(size=64, resample=3, center_crop=0.875)):
+        write_part(processor, tmp_path)
+        arguments = [sys.executable, "-c", TRANSFORMERS, str(tmp_path), str(tmp_path / "drawn.png")]
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
+        found.append(float(done.stdout))
+    assert max(found) < 0.005, found
+    for processor in (ImageProcessor(size=64, antialias=False), ImageProcessor(size=64, do_flip_channel_order=True)):
+        assert "image_processor_type" not in processor.to_dict()  # it would do something else
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

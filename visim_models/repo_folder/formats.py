@@ -168,16 +168,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def json_sha256(path: Path, keys: Sequence[str]) -> str:
+def json_sha256(values: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Return the SHA-256 of what a JSON file says, however it is written: of these keys, in this order.
 
     It is that of the file's bytes where `write_json` wrote it with these keys and no others. So line ends, indentation
     and further keys, which editors and Git for Windows change, do not change it.
 
-    Raises:
-        ConfigurationError: the file is missing or is no JSON object.
+    Args:
+        values: the content of the file.
+        keys: those that count; one may be missing.
     """
-    values = read_json(path)
     return hashlib.sha256(_json_text({key: values[key] for key in keys if key in values}).encode()).hexdigest()
 
 

@@ -179,7 +179,8 @@ def content_sha256(path: Path) -> str:
     """Return the SHA-256 that ties a gallery to a file: its bytes, or what a preprocessor_config.json says."""
     if path.name == PROCESSOR:
         with suppress(ConfigurationError):  # whoever reads it says what is wrong
-            return json_sha256(path, PROCESSOR_KEYS)
+            values = read_json(path)
+            return json_sha256({**values, "size": values.get("crop_size", values.get("size"))}, PROCESSOR_KEYS)
     return file_sha256(path)
 
 
