@@ -105,10 +105,9 @@ class MissingExtraError(VisimError):
 
     Args:
         package: the package that is missing.
-        extra: the extra of visim-models that installs it; "" for none.
+        extra: the extra of visim-models that installs it.
         purpose: the thing that needs it, as the subject of a sentence.
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        what = f"'visim-models[{extra}]'" if extra else package
-        super().__init__(f"{purpose} needs {package}: pip install {what}.", key=extra or package)
+        super().__init__(f"{purpose} needs {package}: pip install 'visim-models[{extra}]'.", key=extra)

@@ -31,6 +31,7 @@ from visim_models.search import ExactIndex, PictureTexts, SearchIndex
 from visim_models.search.engine import EngineAddress
 from visim_models.search.milvus import EngineIndex
 from visim_models.search.results import Match
+from visim_models.search.where import Where
 from visim_models.sources.file_names import check_file_name
 
 __all__ = ["Gallery", "GalleryAbout", "is_link"]
@@ -222,10 +223,9 @@ class Gallery:
         Raises:
             QueryError: the gallery has no such picture.
         """
-        try:
-            return self._indices[file_name]
-        except KeyError:
-            raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name") from None
+        if file_name not in self._indices:
+            raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name")
+        return self._indices[file_name]
 
     def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
         """Return the (D,) embedding of a picture.
@@ -236,11 +236,10 @@ class Gallery:
         """
         if file_name not in self._indices and self.engine:
             return self.index.embedding(file_name)
-        embedding: npt.NDArray[np.float32] = self.embeddings[self.index_of(file_name)]
-        return embedding
+        return self.embeddings[self.index_of(file_name)]  # type: ignore[no-any-return]
 
     def search(
-        self, queries: npt.NDArray[np.floating[Any]], *, top_k: int, label: str | None = None
+        self, queries: npt.NDArray[np.floating[Any]], *, top_k: int, label: str | None = None, where: str | None = None
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Find the `top_k` nearest pictures of each query by cosine similarity, nearest first.
 
@@ -248,6 +247,7 @@ class Gallery:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many to find at most.
             label: find pictures with this label alone; None for all.
+            where: find pictures that this filter by columns lets through alone: 'price < 20000 and city == "Bonn"'.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
@@ -255,10 +255,10 @@ class Gallery:
                 fewer pictures have the label.
 
         Raises:
-            QueryError: `top_k` is no whole number from 1 on, or the queries are of another width.
+            QueryError: `top_k` is no whole number from 1 on, or the queries or the filter do not fit this gallery.
             EngineError: the engine does not answer within the deadline.
         """
-        return self.index.search(queries, top_k=top_k, label=label)
+        return self.index.search(queries, top_k=top_k, label=label, where=Where.parse(where) if where else None)
 
     def matches(
         self,
@@ -331,11 +331,7 @@ class Gallery:
             stored = self.embeddings.astype(np.float16)
         if not np.isfinite(stored).all():
             raise GalleryError("The gallery has embeddings beyond float16: it cannot be stored.")
-        header = {
-            "weights_sha256": self.weights_sha256,
-            "processor_sha256": self.processor_sha256,
-            "image_root": self.image_root,
-        }
+        header = {key: getattr(self, key) for key in ("weights_sha256", "processor_sha256", "image_root")}
         draft.write_tensors(EMBEDDINGS, {_TENSOR: stored}, metadata=header)
         if self.about != GalleryAbout():
             self.about.write_files(draft)
@@ -442,7 +438,7 @@ def _check_texts(texts: PictureTexts, count: int) -> None:
     Raises:
         GalleryError: there are more or fewer, a column or a file name is there twice, or a name leaves the root.
     """
-    for name, values in {"file_name": texts.file_names, "label": texts.labels, **texts.columns}.items():
+    for name, values in texts.by_column().items():
         if len(values) != count:
             raise GalleryError(
                 f"There are {len(values)} values of {name}, and {count} embeddings: they must be of one length.",

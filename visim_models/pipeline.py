@@ -5,11 +5,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from visim_models.errors import (
     ConfigurationError,
@@ -44,6 +43,13 @@ _log = logging.getLogger(__name__)
 _Floats: TypeAlias = npt.NDArray[np.float32]
 _Bytes: TypeAlias = npt.NDArray[np.uint8]
 _Indices: TypeAlias = npt.NDArray[np.int64]
+
+
+class _Asked(TypedDict, total=False):
+    top_k: int
+    label: str | None
+    where: str | None
+    progress: bool
 
 
 class VisualSimilarity:
@@ -296,17 +302,20 @@ class VisualSimilarity:
         self.network.to(str(device))
         return self
 
-    def search(self, image: ImageSource, *, top_k: int = 4, label: str | None = None) -> SimilarityResult:
+    def search(
+        self, image: ImageSource, *, top_k: int = 4, label: str | None = None, where: str | None = None
+    ) -> SimilarityResult:
         """Find the pictures of the gallery that look most like a picture, and judge whether it is of their kind.
 
         Args:
             image: path, bytes, PIL image or (H, W, 3) uint8 RGB array.
             top_k: how many to find at most.
             label: find pictures with this label alone, which may be fewer; the verdict is by all.
+            where: likewise those that a filter by columns lets through: 'price < 20000 and city == "Bonn"'.
 
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
-            QueryError: `top_k` is no whole number from 1 on.
+            QueryError: `top_k` is no whole number from 1 on, or the filter cannot be read.
             EngineError: the engine of the gallery does not answer within the deadline.
 
         Example:
@@ -314,27 +323,15 @@ class VisualSimilarity:
             ['suv/suv_0012.jpg', 'suv/suv_0841.jpg']
         """
         count = clamped_top_k(top_k, len(self.gallery))
-        return self._search_pixels(self.processor(image)[None], count, label)[0]
+        return self._search_pixels(self.processor(image)[None], count, label, where)[0]
 
     @overload
     def search_batch(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        top_k: int = ...,
-        label: str | None = ...,
-        on_error: Literal["raise"] = ...,
-        progress: bool = ...,
+        self, images: Iterable[ImageSource], *, on_error: Literal["raise"] = ..., **asked: Unpack[_Asked]
     ) -> list[SimilarityResult]: ...
     @overload
     def search_batch(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        top_k: int = ...,
-        label: str | None = ...,
-        on_error: Literal["skip"],
-        progress: bool = ...,
+        self, images: Iterable[ImageSource], *, on_error: Literal["skip"], **asked: Unpack[_Asked]
     ) -> list[SimilarityResult | VisimError]: ...
     def search_batch(
         self,
@@ -342,6 +339,7 @@ class VisualSimilarity:
         *,
         top_k: int = 4,
         label: str | None = None,
+        where: str | None = None,
         on_error: str = "raise",
         progress: bool = False,
     ) -> list[SimilarityResult] | list[SimilarityResult | VisimError]:
@@ -351,6 +349,7 @@ class VisualSimilarity:
             images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays.
             top_k: how many to find for each at most.
             label: find pictures with this label alone, which may be fewer; the verdicts are by all.
+            where: likewise those that a filter by columns lets through.
             on_error: "raise" ends at the first picture that cannot be decoded; "skip" puts its error in its place.
             progress: show a progress bar.
 
@@ -359,30 +358,27 @@ class VisualSimilarity:
 
         Raises:
             ImageDecodeError: with "raise", one of them is not a picture, or not one that is safe to decode.
-            QueryError: `top_k` or `on_error` does not fit, or `images` is one picture.
+            QueryError: `top_k`, `where` or `on_error` does not fit, or `images` is one picture.
 
         Example:
             >>> results = cars.search_batch(["one.jpg", "two.jpg"], on_error="skip")
         """
-        if on_error not in ("raise", "skip"):
-            raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
-        _check_several(images, "search_batch", "search")
         count = clamped_top_k(top_k, len(self.gallery))
         results: list[SimilarityResult | VisimError] = []
-        for found in decode_pictures(images, self.processor, progress=progress):
-            if on_error == "raise":
-                _raise_first(found, start=len(results))
+        for found in decode_pictures(images, self.processor, on_error=on_error, progress=progress):
             squares = [item for item in found if not isinstance(item, VisimError)]
             answers = iter(
-                self._search_pixels(self.processor.normalize(np.stack(squares)), count, label) if squares else []
+                self._search_pixels(self.processor.normalize(np.stack(squares)), count, label, where) if squares else []
             )
             results += [item if isinstance(item, VisimError) else next(answers) for item in found]
         return results
 
-    def _search_pixels(self, pixels: _Floats, count: int, label: str | None) -> list[SimilarityResult]:
+    def _search_pixels(
+        self, pixels: _Floats, count: int, label: str | None, where: str | None
+    ) -> list[SimilarityResult]:
         measurements, embeddings, scores, indices = self._measure(pixels, self.gallery, count)
-        if label is not None:
-            scores, indices = self.gallery.search(embeddings, top_k=count, label=label)
+        if label is not None or where:
+            scores, indices = self.gallery.search(embeddings, top_k=count, label=label, where=where)
         return [
             SimilarityResult(
                 self.gallery.matches(*row, probability=self.match_probability),
@@ -418,13 +414,15 @@ class VisualSimilarity:
         scores, indices = gallery.search(embeddings, top_k=max(top_k, NEIGHBOURS))  # (N, k)
         return measure(self.network, pixels, embeddings, scores), embeddings, scores, indices
 
-    def nearest(self, embedding: _Floats, *, top_k: int = 4, label: str | None = None) -> list[Match]:
-        """Find the matches of an embedding, (D,), of all pictures or of those with a label.
+    def nearest(
+        self, embedding: _Floats, *, top_k: int = 4, label: str | None = None, where: str | None = None
+    ) -> list[Match]:
+        """Find the matches of an embedding, (D,); `label` and `where` as for `search`.
 
         Raises:
             QueryError: its width does not fit the gallery, or `top_k` is no whole number from 1 on.
         """
-        scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k, label=label)
+        scores, indices = self.gallery.search(np.asarray(embedding)[None], top_k=top_k, label=label, where=where)
         return self.gallery.matches(scores[0], indices[0], probability=self.match_probability)
 
     def embed(self, image: ImageSource) -> _Floats:
@@ -433,8 +431,7 @@ class VisualSimilarity:
         Raises:
             ImageDecodeError: it is not a picture, or not one that is safe to decode.
         """
-        embedding: _Floats = self.embed_batch([image])[0]
-        return embedding
+        return self.embed_batch([image])[0]  # type: ignore[no-any-return]
 
     def embed_batch(self, images: Iterable[ImageSource], *, progress: bool = False) -> _Floats:
         """Embed many pictures: (N, D) float32; they are decoded while the network is at work on others.
@@ -447,11 +444,10 @@ class VisualSimilarity:
             >>> cars.embed_batch(["one.jpg", "two.jpg"]).shape
             (2, 514)
         """
-        _check_several(images, "embed_batch", "embed")
         parts = [np.empty((0, self.network.embedding_dim), np.float32)]
         for found in decode_pictures(images, self.processor, progress=progress):
-            squares = np.stack(_raise_first(found, start=sum(map(len, parts))))  # (n, 3, S, S)
-            parts.append(self.network.embed(self.processor.normalize(squares)))
+            squares = [item for item in found if not isinstance(item, VisimError)]  # all of them
+            parts.append(self.network.embed(self.processor.normalize(np.stack(squares))))
         return np.concatenate(parts)
 
     def classify(self, image: ImageSource) -> dict[str, float]:
@@ -465,7 +461,6 @@ class VisualSimilarity:
             >>> cars.classify("photo.jpg")
             {'suv': 0.91, 'truck': 0.07, 'sedan': 0.01, 'coupe': 0.01}
         """
-        self._check_classifier()
         return self.classify_embedding(self.embed(image))
 
     def classify_embedding(self, embedding: _Floats) -> dict[str, float]:
@@ -474,17 +469,14 @@ class VisualSimilarity:
         Raises:
             QueryError: the network is no classifier, or its embeddings are of another width.
         """
-        self._check_classifier()
+        if not self.network.class_names:
+            raise QueryError(f"A {type(self.model).__name__} has no classes: load a repo of a classifier.")
         width = self.network.embedding_dim
         if embedding.shape != (width,):
             raise QueryError(f"The embedding must be of shape ({width},), not {embedding.shape}.")
         logs = self.network.log_probabilities(embedding[None])[0]  # (C,)
         shares = dict(zip(self.network.class_names, np.exp(logs).tolist(), strict=True))
         return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
-
-    def _check_classifier(self) -> None:
-        if not self.network.class_names:
-            raise QueryError(f"A {type(self.model).__name__} has no classes: load a repo of a classifier.")
 
     def reconstruct(self, image: ImageSource) -> _Bytes:
         """Encode and decode a picture: (S, S, 3) uint8, RGB.
@@ -506,18 +498,3 @@ class VisualSimilarity:
     def _decode(self, codes: _Floats) -> _Bytes:
         pixels = self.processor.denormalize(self.network.decode(codes))[0]  # (3, S, S)
         return np.ascontiguousarray(pixels.transpose(1, 2, 0))  # (S, S, 3)
-
-
-def _raise_first(found: list[_Bytes | VisimError], *, start: int) -> list[_Bytes]:
-    """Return the pictures of a batch, of which the first has this number; raise its first error."""
-    for number, item in enumerate(found, start=start):
-        if isinstance(item, VisimError):
-            item.add_note(f"It is picture {number}, counted from 0.")
-            raise item
-    return [item for item in found if not isinstance(item, VisimError)]
-
-
-def _check_several(images: object, method: str, of_one: str) -> None:
-    is_one = isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image)
-    if is_one or (isinstance(images, np.ndarray) and images.ndim == 3):
-        raise QueryError(f"{method} takes a list of pictures: use {of_one} for one.", key="images")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from visim_models.errors import ConfigurationError, VisimError
+from visim_models.errors import ConfigurationError, QueryError, VisimError
 from visim_models.images.decode import ImageSource, decode_image
 from visim_models.images.decode_ahead import decode_ahead, pictures_at_once
 from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder
@@ -202,26 +202,42 @@ class ImageProcessor:
 
 
 def decode_pictures(
-    images: Iterable[ImageSource], processor: ImageProcessor, *, progress: bool = False
+    images: Iterable[ImageSource], processor: ImageProcessor, *, on_error: str = "raise", progress: bool = False
 ) -> Iterator[list[_Bytes | VisimError]]:
     """Decode pictures in threads, in batches of the size that suits the network.
 
     Args:
         images: paths, bytes, PIL images or (H, W, 3) uint8 RGB arrays; taken as they are needed.
         processor: resizes them.
+        on_error: "raise" ends at the first picture that cannot be decoded; "skip" gives its error in its place.
         progress: show a progress bar.
 
     Yields:
         For each picture of a batch (3, S, S) uint8 RGB, or the error.
+
+    Raises:
+        ImageDecodeError: with "raise", one of them is not a picture, or not one that is safe to decode.
+        QueryError: `images` is one picture, or `on_error` is neither.
     """
+    if on_error not in ("raise", "skip"):
+        raise QueryError(f"on_error is {on_error!r}, but must be 'raise' or 'skip'.", key="on_error")
+    is_one = isinstance(images, str | bytes | bytearray | os.PathLike | Image.Image)
+    if is_one or (isinstance(images, np.ndarray) and images.ndim == 3):
+        raise QueryError("A batch is a list of pictures: use search or embed for one.", key="images")
 
     def decode(image: ImageSource) -> _Bytes:
         return processor.resize(decode_image(image))
 
     total = len(images) if isinstance(images, Sized) else None
+    done = 0
     with tqdm(total=total, desc="embedding", unit="picture", disable=not progress) as bar:
         for batch in decode_ahead(images, decode, at_once=pictures_at_once(processor.size)):
+            for number, (_, result) in enumerate(batch, start=done):
+                if on_error == "raise" and isinstance(result, VisimError):
+                    result.add_note(f"It is picture {number}, counted from 0.")
+                    raise result
             yield [result for _, result in batch]
+            done += len(batch)
             bar.update(len(batch))
 
 

@@ -129,7 +129,7 @@ def test_a_fault_in_a_batch_says_which_picture_it_is(tiny: VisualSimilarity, tmp
         tiny.search_batch(pictures)
     assert caught.value.path == tmp_path / "bad.jpg"
     assert caught.value.__notes__ == ["It is picture 70, counted from 0."]
-    with pytest.raises(QueryError, match="takes a list"):
+    with pytest.raises(QueryError, match="a list of pictures"):
         tiny.search_batch(str(tmp_path / "bad.jpg"))
 
 
@@ -222,9 +222,9 @@ def test_a_search_asks_for_no_more_than_the_gallery_has(tiny: VisualSimilarity) 
     "one", ["q.jpg", b"\xff\xd8", Path("q.jpg"), drawn_picture(1), Image.fromarray(drawn_picture(1))]
 )
 def test_one_picture_is_not_a_batch(tiny: VisualSimilarity, one: Any) -> None:
-    with pytest.raises(QueryError, match="search_batch takes a list of pictures: use search for one"):
+    with pytest.raises(QueryError, match="a list of pictures: use search or embed for one"):
         tiny.search_batch(one)
-    with pytest.raises(QueryError, match="embed_batch takes a list of pictures: use embed for one"):
+    with pytest.raises(QueryError, match="a list of pictures: use search or embed for one"):
         tiny.embed_batch(one)
 
 

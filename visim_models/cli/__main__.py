@@ -10,7 +10,7 @@ from typing import Any
 from visim_models.cli.build import add_build, add_export
 from visim_models.cli.clean import add_clean
 from visim_models.cli.info import add_check, add_info
-from visim_models.cli.search import add_search
+from visim_models.cli.search import add_compare, add_search
 from visim_models.errors import VisimError
 
 __all__ = ["main"]
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add_build(commands)
     add_export(commands)
     add_search(commands)
+    add_compare(commands)
     add_info(commands)
     add_check(commands)
     add_clean(commands)

@@ -1,22 +1,29 @@
-"""`visim search`: find the pictures of a gallery that look most like others."""
+"""`visim search`: find the pictures of a gallery that look most like others; `visim compare`: two pictures."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
 from visim_models.errors import QueryError, VisimError
 from visim_models.pipeline import VisualSimilarity
+from visim_models.search.feedback import compare_pictures
 from visim_models.search.results import Match, SimilarityResult
 
-__all__ = ["add_search"]
+__all__ = ["add_compare", "add_search"]
 
 _EXAMPLES = """\
 examples:
   visim search my-gallery photo.jpg
-  visim search car-extractor *.jpg --top-k 10 --json > results.jsonl"""
+  visim search car-extractor *.jpg --top-k 10 --json > results.jsonl
+  visim search my-gallery photo.jpg --at-least 0.8 --where 'price < 20000 and city == "Bonn"'"""
+_COMPARE_EXAMPLES = """\
+examples:
+  visim compare my-gallery one.jpg other.jpg"""
+_TOP_K = 4
 
 
 def add_search(commands: Commands) -> None:
@@ -32,36 +39,49 @@ def add_search(commands: Commands) -> None:
     parser.add_argument(
         "pictures", nargs="+", metavar="PICTURE", help="the files to search with, or file names of the gallery's own"
     )
-    parser.add_argument("--top-k", type=int, default=4, metavar="K", help="how many matches to show (default: 4)")
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help=f"how many matches to show (default: {_TOP_K}; with --at-least, all)"
+    )
     parser.add_argument("--label", metavar="LABEL", help="find pictures with this label alone")
+    parser.add_argument(
+        "--where", metavar="FILTER", help="find pictures alone whose columns fit: 'price < 20000 and city == \"Bonn\"'"
+    )
+    parser.add_argument("--at-least", type=float, metavar="SCORE", help="show only matches of this score or more, to 1")
     parser.add_argument("--json", action="store_true", help="print a JSON object a line, for each picture")
     add_backend(parser)
     add_index_uri(parser)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_search)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _search(options: argparse.Namespace) -> int:
     similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
-    results = similarity.search_batch(
-        options.pictures, top_k=options.top_k, label=options.label, on_error="skip", progress=len(options.pictures) > 1
-    )
+    usual = _TOP_K if options.at_least is None else len(similarity.gallery)
+    top_k = usual if options.top_k is None else options.top_k
+    asked: dict[str, Any] = {"top_k": top_k, "label": options.label, "where": options.where}
+    results = similarity.search_batch(options.pictures, on_error="skip", progress=len(options.pictures) > 1, **asked)
     failed = False
     for path, result in zip(options.pictures, results, strict=True):
-        own = _matches_of_its_own(similarity, path, options) if isinstance(result, VisimError) else []
-        if own:
-            found = [{**match.to_dict()} for match in own]
-            print(json.dumps({"picture": path, "matches": found}) if options.json else _own_lines(path, own))
-        elif isinstance(result, VisimError):
+        own = _matches_of_its_own(similarity, path, asked) if isinstance(result, VisimError) else []
+        matches = own if isinstance(result, VisimError) else result.matches
+        shown = [match for match in matches if options.at_least is None or match.score >= options.at_least]
+        if isinstance(result, VisimError) and not own:
             print(f"error: {' '.join(str(result).split())}", file=sys.stderr)
             failed = True
         elif options.json:
-            print(json.dumps({"picture": path, **result.to_dict()}))
+            verdict = {} if isinstance(result, VisimError) else {"ood": result.ood.to_dict()}
+            print(json.dumps({"picture": path, "matches": [match.to_dict() for match in shown], **verdict}))
         else:
-            print("\n".join(_result_lines(path, result)))
+            print("\n".join([f"{path}: {_said(result)}", *map(_match_line, shown)]))
     return 2 if failed else 0
 
 
-def _matches_of_its_own(similarity: VisualSimilarity, name: str, options: argparse.Namespace) -> list[Match]:
+def _said(result: SimilarityResult | VisimError) -> str:
+    if isinstance(result, VisimError):
+        return "a picture of the gallery"
+    return f"{result.ood.word} (p = {result.ood.p_value:.3f})"
+
+
+def _matches_of_its_own(similarity: VisualSimilarity, name: str, asked: dict[str, Any]) -> list[Match]:
     """Return the matches of a picture of the gallery, itself the first; none where no picture has this name."""
     if os.path.exists(name):
         return []
@@ -69,19 +89,40 @@ def _matches_of_its_own(similarity: VisualSimilarity, name: str, options: argpar
         embedding = similarity.gallery.embedding(name)
     except QueryError:
         return []
-    return similarity.nearest(embedding, top_k=options.top_k, label=options.label)
-
-
-def _own_lines(name: str, matches: Sequence[Match]) -> str:
-    return "\n".join([f"{name}: a picture of the gallery", *map(_match_line, matches)])
+    return similarity.nearest(embedding, **asked)
 
 
 def _match_line(match: Match) -> str:
     return f"  {match.percent:>4} %  {match.file_name}" + f"  ({match.label})" * bool(match.label)
 
 
-def _result_lines(path: str, result: SimilarityResult) -> list[str]:
-    return [
-        f"{path}: {result.ood.word} (p = {result.ood.p_value:.3f})",
-        *map(_match_line, result.matches),
-    ]
+def add_compare(commands: Commands) -> None:
+    """Add the command `compare`."""
+    parser = commands.add_parser(
+        "compare",
+        help="say how alike two pictures are, and what that means in a gallery",
+        description="Say how alike two pictures are to the network of a gallery, what that score means among the "
+        "gallery's pictures, and whether one is a copy of the other.",
+        epilog=_COMPARE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("repo", metavar="REPO", help=f"the repo with the gallery: {REPO_HELP}")
+    parser.add_argument("pictures", nargs=2, metavar="PICTURE", help="the two files")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_backend(parser)
+    add_index_uri(parser)
+    parser.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
+    found = compare_pictures(similarity, *options.pictures)
+    if options.json:
+        print(json.dumps(asdict(found)))
+        return 0
+    print(f"{round(100 * found.score)} % alike (score {found.score:.3f})")
+    print(f"of two pictures of this gallery, {100 * found.share_below:.1f} % are less alike")
+    if found.probability is not None:
+        print(f"a match with this score has the label of its query in {100 * found.probability:.0f} % of the cases")
+    print("one is a copy of the other, or nearly" if found.is_copy else "neither is a copy of the other")
+    return 0

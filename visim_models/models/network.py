@@ -104,7 +104,7 @@ def check_torch() -> None:
         MissingExtraError: it is not.
     """
     if find_spec("torch") is None:
-        raise MissingExtraError("torch", extra="", purpose='A network of torch (backend="onnx" needs none)')
+        raise MissingExtraError("torch", extra="torch", purpose='A network of torch (backend="onnx" needs none)')
 
 
 def load_network(repo: RepoFolder, *, backend: str = "torch", device: str = "cpu") -> Network:

@@ -16,6 +16,7 @@ from visim_models.search.index import (
     checked_queries,
     clamped_top_k,
 )
+from visim_models.search.where import ColumnValues, Where
 
 __all__ = ["ExactIndex"]
 
@@ -41,6 +42,7 @@ class ExactIndex:
     def __init__(self, embeddings: Embeddings, texts: PictureTexts | None = None) -> None:
         self.embeddings = embeddings
         self._texts = PictureTexts([], []) if texts is None else texts
+        self._columns = ColumnValues(self._texts.by_column)
         # Dividing the scores by the lengths instead of keeping normalised copies halves the memory.
         self._inverse_norms = _inverse_norms(embeddings)  # (N,)
 
@@ -70,9 +72,12 @@ class ExactIndex:
         self.embeddings = np.concatenate([self.embeddings, np.asarray(embeddings, np.float32)])
         self._inverse_norms = _inverse_norms(self.embeddings)
         self._texts.extend(texts)
+        self._columns = ColumnValues(self._texts.by_column)
         return np.arange(first, len(self.embeddings))
 
-    def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
+    def search(
+        self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
+    ) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Of equal scores, the one of the lower index comes first.
@@ -81,17 +86,19 @@ class ExactIndex:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many to find at most.
             label: find pictures with this label alone; None for all.
+            where: find pictures that this filter lets through alone.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
             indices: (Q, k) of the embeddings; k is `top_k`, or less where fewer are there or have the label.
 
         Raises:
-            QueryError: `top_k` is no whole number from 1 on, or a query is not finite or of another width.
+            QueryError: `top_k` is no whole number from 1 on, a query is not finite or of another width, or the filter
+                names a column that there is not.
         """
         rows = checked_queries(queries, self.width)  # (Q, D)
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        left_out = self._left_out(label)  # (n,)
+        left_out = self._left_out(label, where)  # (n,)
         count = min(clamped_top_k(top_k, len(self)), len(self) - len(left_out))
         scores, indices = np.empty((len(rows), count), np.float32), np.empty((len(rows), count), np.int64)
         at_once = max(int(self.embeddings.size * _SCORES_SHARE), _LEAST_SCORES) // len(self) or 1
@@ -137,10 +144,14 @@ class ExactIndex:
     def close(self) -> None:
         """Do nothing: the memory goes with the index."""
 
-    def _left_out(self, label: str | None) -> Indices:
+    def _left_out(self, label: str | None, where: Where | None) -> Indices:
         """Return the (n,) indices that no search may find."""
-        labels = () if label is None else self._texts.labels
-        return np.array([index for index, found in enumerate(labels) if found != label], np.int64)
+        is_out = np.zeros(len(self), bool)
+        if label is not None:
+            is_out |= self._columns.of("label", str) != label
+        if where is not None:
+            is_out |= ~where.mask(self._columns)
+        return np.flatnonzero(is_out)
 
     def _exact_cosines(self, query: Embeddings, indices: Indices) -> Embeddings:
         """Return the (n,) cosines of a query, (D,) of length 1, with some pictures; copies of one have the same.

@@ -1,18 +1,20 @@
-"""Work on with a result: a query of several pictures, matches less like others, and where two pictures agree."""
+"""Work on with a result: a query of several pictures, matches less like others, how and where two pictures agree."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from visim_models.errors import QueryError
+from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, picture_groups
 from visim_models.gallery import Gallery
-from visim_models.images.decode import ImageSource
+from visim_models.images.decode import ImageSource, decode_image
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import Match
 
-__all__ = ["average_embedding", "less_like", "relative_agreement_map"]
+__all__ = ["Comparison", "average_embedding", "compare_pictures", "less_like", "relative_agreement_map"]
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -24,6 +26,8 @@ _STEPS: Final = 9
 _UNRELATED: Final = 100
 _PERCENTILE: Final = 0.95
 """How many pictures of other labels fix the scale, and which of their most is its unit."""
+_COMPARED: Final = 1000
+"""How many pictures of a gallery, evenly spaced, say what a score means in it."""
 
 
 def average_embedding(embeddings: Sequence[_Floats]) -> _Floats:
@@ -63,6 +67,53 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
     cosines = directions @ dislike  # (N,)
     ranks = [match.score - _WEIGHT * float(cosine) for match, cosine in zip(left, cosines, strict=True)]
     return [left[index] for index in sorted(range(len(left)), key=lambda index: -ranks[index])]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike two pictures are.
+
+    Attributes:
+        score: cosine of their embeddings, in [-1, 1].
+        share_below: share of the pairs of pictures of the gallery that are less alike, 0 to 1.
+        probability: that a match with this score has the label of its query; None where it was not measured.
+        is_copy: one is a near-duplicate of the other.
+    """
+
+    score: float
+    share_below: float
+    probability: float | None
+    is_copy: bool
+
+
+def compare_pictures(similarity: VisualSimilarity, one: ImageSource, other: ImageSource) -> Comparison:
+    """Compare two pictures by the network of a gallery.
+
+    Args:
+        similarity: the network, and the gallery in which the score gets its meaning.
+        one: path, bytes, PIL image or (H, W, 3) uint8 array.
+        other: likewise.
+
+    Raises:
+        ImageDecodeError: one is not a picture, or not one that is safe to decode.
+
+    Example:
+        >>> compare_pictures(cars, "one.jpg", "other.jpg")
+        Comparison(score=0.81, share_below=0.97, probability=0.64, is_copy=False)
+    """
+    pictures = [decode_image(one), decode_image(other)]
+    first, second = _directions(similarity.embed_batch(pictures))
+    score = float(np.clip(first @ second, -1, 1))
+    shown = similarity.gallery.embeddings
+    sample = _directions(shown[:: max(1, len(shown) // _COMPARED)])  # (n, D)
+    pairs = (sample @ sample.T)[np.triu_indices(len(sample), 1)]  # (n (n - 1) / 2,)
+    probability = similarity.match_probability
+    return Comparison(
+        score,
+        float((pairs < score).mean()) if len(pairs) else 0.0,
+        probability(score) if probability else None,
+        len(set(picture_groups(pictures, threshold=SAME_PHOTOGRAPH))) == 1,
+    )
 
 
 def relative_agreement_map(

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from visim_models.errors import GalleryMismatchError, QueryError
+from visim_models.search.where import Where
 
 __all__ = [
     "Embeddings",
@@ -59,6 +60,10 @@ class PictureTexts:
         for name, values in self.columns.items():
             values += others.columns[name]
 
+    def by_column(self) -> dict[str, list[str]]:
+        """Return every column by its name: file_name and label first."""
+        return {"file_name": self.file_names, "label": self.labels, **self.columns}
+
     def row(self, index: int) -> Mapping[str, str]:
         """Return the further columns of one picture: name -> value."""
         return {name: values[index] for name, values in self.columns.items()}
@@ -80,13 +85,16 @@ class SearchIndex(Protocol):
     def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
         """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
 
-    def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
+    def search(
+        self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
+    ) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Args:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many to find at most.
             label: find pictures with this label alone; None for all.
+            where: find pictures that this filter lets through alone.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros, which some engines never find.
@@ -94,7 +102,8 @@ class SearchIndex(Protocol):
                 fewer pictures are there or have the label.
 
         Raises:
-            QueryError: `top_k` is no whole number from 1 on, or a query is not finite or of another width.
+            QueryError: `top_k` is no whole number from 1 on, a query is not finite or of another width, or the filter
+                names a column that there is not.
         """
 
     def texts(self, indices: Indices) -> PictureTexts:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,11 @@ from visim_models.search.index import (
     clamped_top_k,
 )
 from visim_models.search.milvus_client import SECONDS_A_QUERY, MilvusConnection
+from visim_models.search.where import ColumnValues, Where
 
 __all__ = ["EngineIndex", "MilvusIndex"]
+
+_Hit: TypeAlias = Mapping[str, Any]
 
 _ROWS_AT_ONCE: Final = 2000
 _TEXT_FIELDS: Final = ["file_name", "label", "columns"]
@@ -43,6 +46,8 @@ _LONGEST_COLUMNS: Final = 65_536
 """Most bytes of a text, and of all further columns of a picture; milvus-lite would take more."""
 _DIGITS: Final = 6
 """Of a score: below, engines differ, and give copies of one picture different scores."""
+_MORE: Final = 8
+"""How many times more is asked for where a filter lets too little through."""
 _TIES: Final = 16
 """Matches that are asked for beyond those that are wanted: an engine gives any of those that score the same."""
 
@@ -141,13 +146,17 @@ class MilvusIndex:
             self._change("insert", part)
         return indices
 
-    def search(self, queries: Queries, *, top_k: int, label: str | None = None) -> tuple[Scores, Indices]:
+    def search(
+        self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
+    ) -> tuple[Scores, Indices]:
         """Find the `top_k` nearest of each query by cosine similarity, nearest first.
 
         Args:
             queries: (Q, D) embeddings, unnormalised.
             top_k: how many to find at most, and never more than 16,384.
             label: find pictures with this label alone; None for all.
+            where: find pictures that this filter lets through alone.
+                The engine itself compares texts for equality; the rest is done with what it finds.
 
         Returns:
             scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
@@ -159,19 +168,37 @@ class MilvusIndex:
             EngineError: the engine does not answer within the deadline.
         """
         rows = checked_queries(queries, self.width)  # (Q, D)
-        count = clamped_top_k(top_k, min(len(self), _MOST_MATCHES))
+        most = min(len(self), _MOST_MATCHES)
+        count = clamped_top_k(top_k, most)
         asked = min(count + _TIES, _MOST_MATCHES)
+        hits = self._nearest(rows, asked, label, where)
+        while where and (hits := self._let_through(hits, where)) and asked < most and min(map(len, hits)) < count:
+            asked = min(_MORE * asked, _MOST_MATCHES)
+            hits = self._nearest(rows, asked, label, where)
+        return _sorted_hits(hits, count)
+
+    def _nearest(self, rows: Embeddings, count: int, label: str | None, where: Where | None) -> list[list[_Hit]]:
+        """Ask the engine for the nearest of each query that have a label and the texts that a filter asks for."""
         found: list[Any] = []
         for start in range(0, len(rows), _QUERIES_AT_ONCE):
             found += self._ask(
                 "search",
                 data=list(rows[start : start + _QUERIES_AT_ONCE]),
-                limit=asked,
-                filter="" if label is None else f"label == {_quoted(label)}",
-                output_fields=["id"],
-                search_params={"params": self._asked_with(asked)},
+                limit=count,
+                filter=_engine_filter(label, where),
+                output_fields=["id", *_TEXT_FIELDS] if where else ["id"],
+                search_params={"params": self._asked_with(count)},
             )
-        return _sorted_hits(found, count)
+        return found
+
+    @staticmethod
+    def _let_through(hits: list[list[_Hit]], where: Where) -> list[list[_Hit]]:
+        """Leave out what a filter does not let through."""
+        kept = []
+        for found in hits:
+            columns = ColumnValues(_texts_of([hit["entity"] for hit in found]).by_column)
+            kept.append([found[row] for row in np.flatnonzero(where.mask(columns))] if found else [])
+        return kept
 
     def texts(self, indices: Indices) -> PictureTexts:
         """Return the texts of the pictures at these (n,) indices, in this order.
@@ -431,6 +458,16 @@ def _texts_of(rows: list[Any]) -> PictureTexts:
         [str(row["label"]) for row in rows],
         {name: [str(row["columns"][name]) for row in rows] for name in names},
     )
+
+
+def _engine_filter(label: str | None, where: Where | None) -> str:
+    """Write a label, and what of a filter the engine can judge, as a filter of Milvus."""
+    groups = [[("label", label)]] if label is not None else []
+    parts = []
+    for group in [*groups, *(where.equalities() if where else [])]:
+        pairs = [(name if name in _TEXT_FIELDS[:2] else f"columns[{_quoted(name)}]", text) for name, text in group]
+        parts.append(f"({' or '.join(f'{field} == {_quoted(text)}' for field, text in pairs)})")
+    return " and ".join(parts)
 
 
 def _quoted(text: str) -> str:

@@ -11,6 +11,7 @@ from tests.milvus_servers import Server, need, running_lite, running_real
 from visim_models import GalleryMismatchError, QueryError
 from visim_models.search import ExactIndex, PictureTexts, SearchIndex
 from visim_models.search.engine import EngineAddress, collection_name
+from visim_models.search.where import Where
 
 WIDTH, COUNT = 16, 600
 LABELS = ["suv", 'a "quoted" label', "back\\slash\t", "ключ", "it's\x07\x7f", "line\r\nbreak"]
@@ -99,6 +100,16 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
         scores, found = index.search(queries[:3], top_k=5, label=label)
         np.testing.assert_allclose(scores, reference.search(queries[:3], top_k=5, label=label)[0], atol=1e-6)
         assert set(index.texts(found.ravel()).labels) == {label}
+    for text in (
+        "price != '7 €'",
+        "label == 'suv' and not price < '3'",
+        "price in ['1 €', '2 €', '599 €']",
+        "label == 'x'",
+    ):
+        expected = reference.search(queries[:3], top_k=5, where=Where.parse(text))
+        scores, found = index.search(queries[:3], top_k=5, where=Where.parse(text))
+        np.testing.assert_allclose(scores, expected[0], atol=1e-6)
+        assert index.texts(found.ravel()).file_names == [about.file_names[row] for row in expected[1].ravel()]
     few = index.search(queries[:3], top_k=COUNT, label=LABELS[1])[1]
     assert few.shape == (3, COUNT // len(LABELS))
     assert index.search(queries[:3], top_k=5, label='"; id > 0 or label == "')[1].shape == (3, 0)
