@@ -184,7 +184,8 @@ class CarArticle(Article):
         import cv2
         from torchvision import transforms
 
-        picture: Picture = cv2.resize(cv2.imread(str(path)), (100, 100))
+        read: Any = cv2.imread(str(path))
+        picture: Picture = cv2.resize(read, (100, 100))
         pixels: Tensor = transforms.ToTensor()(picture / 255)
         return pixels[None]
 
@@ -235,7 +236,8 @@ class Cifar10Article(Article):
         import cv2
         from torchvision import transforms
 
-        picture: Picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        read: Any = cv2.imread(str(path))
+        picture: Picture = cv2.cvtColor(read, cv2.COLOR_BGR2RGB)
         picture = cv2.resize(picture, (self._model.image_size,) * 2)
         steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
         pixels: Tensor = steps(picture)

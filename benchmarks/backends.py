@@ -11,8 +11,8 @@ import numpy as np
 
 import hub
 from benchmarks.demo import Crowd
-from benchmarks.demo_process import Visitor
-from benchmarks.measuring import Floor, Row, interleaved, median, medians, resident_memory
+from benchmarks.measuring import Floor, Row, interleaved, median, medians
+from benchmarks.processes import Visitor, resident_memory
 from benchmarks.queries import network_alone
 from benchmarks.scale import Scale, jpegs, upload, write_folder
 from visim_models import ImageProcessor, VisualSimilarity
@@ -63,8 +63,8 @@ def _check_alike(torch: VisualSimilarity, onnx: VisualSimilarity, pictures: list
     if farthest > _SAME_EMBEDDING:
         raise RuntimeError(f"Embeddings by ONNX Runtime differ by {farthest:.2g} from torch's.")
     for one, other in zip(torch.search_batch(pictures), onnx.search_batch(pictures), strict=True):
-        scores = [[match.score for match in found.matches] for found in (one, other)]
-        if one.ood.is_ood != other.ood.is_ood or not np.allclose(*scores, atol=_SAME_SCORE):
+        ours, theirs = ([match.score for match in found.matches] for found in (one, other))
+        if one.ood.is_ood != other.ood.is_ood or not np.allclose(ours, theirs, atol=_SAME_SCORE):
             raise RuntimeError(f"ONNX Runtime finds {other}, and torch {one}.")
 
 

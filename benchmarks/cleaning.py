@@ -15,7 +15,8 @@ from torch import Tensor
 
 import hub
 from benchmarks.dirty_set import COPIES, copy_of, draw_interior, draw_placeholder, jpeg
-from benchmarks.measuring import Floor, Row, peak_memory, reset_peak, share_row
+from benchmarks.measuring import Floor, Row, share_row
+from benchmarks.processes import peak_memory, reset_peak
 from benchmarks.scale import Scale, jpegs, write_folder
 from visim_models import Gallery, ImageStore, decode_image
 from visim_models.cleaning import CleanUp, Wanted, find_duplicates, find_leaks, survey_pictures

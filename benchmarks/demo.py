@@ -13,8 +13,8 @@ import httpx
 from gradio_client import Client, handle_file
 
 import hub
-from benchmarks.demo_process import RefusedError, Visitor
-from benchmarks.measuring import Row, Work, interleaved, median, medians, percentile, resident_memory
+from benchmarks.measuring import Row, Work, interleaved, median, medians, percentile
+from benchmarks.processes import RefusedError, Visitor, resident_memory
 from benchmarks.queries import query_parts, time_floors
 from benchmarks.scale import Scale, jpegs, upload
 

@@ -6,19 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from benchmarks.measuring import (
-    Floor,
-    Row,
-    Work,
-    interleaved,
-    median,
-    medians,
-    peak_memory,
-    reset_peak,
-    resident_memory,
-)
+from benchmarks.measuring import Floor, Row, Work, interleaved, median, medians
+from benchmarks.processes import peak_memory, reset_peak, resident_memory
 from benchmarks.scale import Scale
 from visim_models import Gallery, MissingExtraError
 
@@ -31,6 +21,7 @@ _MOST_RATIO = 1.2
 _MOST_MEMORY = 1.1
 _MATRIX = "one pass over the matrix"
 
+Rows = npt.NDArray[np.float32]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
@@ -49,7 +40,7 @@ def search_rows(scale: Scale) -> Iterator[Row]:
     yield _memory_row(scale.searched[-1], scale.long_rounds)
 
 
-def _rows(gallery: Gallery, queries: Tensor, rounds: int) -> Iterator[Row]:
+def _rows(gallery: Gallery, queries: Rows, rounds: int) -> Iterator[Row]:
     times = _times(gallery, queries, rounds)
     together = f", {len(queries)} queries at once" if len(queries) > 1 else ""
     for name, work, most in (("faiss IndexFlatIP", "faiss", _MOST_RATIO), ("numpy product, full sort", "numpy", None)):
@@ -69,24 +60,24 @@ def _rows(gallery: Gallery, queries: Tensor, rounds: int) -> Iterator[Row]:
         )
 
 
-def _times(gallery: Gallery, queries: Tensor, rounds: int) -> dict[str, float]:
+def _times(gallery: Gallery, queries: Rows, rounds: int) -> dict[str, float]:
     """Check that all give the same results, and return the milliseconds of each."""
     try:
         import faiss
     except ImportError as error:
         raise MissingExtraError("faiss-cpu", extra="dev", purpose="The search's baseline") from error
 
-    matrix, wanted = gallery.embeddings, queries.numpy()
+    matrix = gallery.embeddings
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(_WIDTH)
     index.add(matrix)
-    ours = gallery.search(wanted, top_k=_TOP_K)
-    check_same(ours, index.search(wanted, _TOP_K), matrix, wanted)
-    check_same(ours, _sorted_in_full(matrix, wanted), matrix, wanted)
+    ours = gallery.search(queries, top_k=_TOP_K)
+    check_same(ours, index.search(queries, _TOP_K), matrix, queries)
+    check_same(ours, _sorted_in_full(matrix, queries), matrix, queries)
     works: dict[str, Work] = {
-        "visim": lambda: gallery.search(wanted, top_k=_TOP_K),
-        "faiss": lambda: index.search(wanted, _TOP_K),
-        "numpy": lambda: _sorted_in_full(matrix, wanted),
+        "visim": lambda: gallery.search(queries, top_k=_TOP_K),
+        "faiss": lambda: index.search(queries, _TOP_K),
+        "numpy": lambda: _sorted_in_full(matrix, queries),
         _MATRIX: torch.from_numpy(matrix).sum,
     }
     often = max(1, min(20, 2_000_000 // (len(gallery) * len(queries))))
@@ -116,16 +107,16 @@ def _memory_row(count: int, rounds: int) -> Row:
 
 def _measure_memory(count: int) -> int:
     """Return the most bytes that making and searching a gallery adds to this process."""
-    _gallery(10).search(_queries(1).numpy(), top_k=_TOP_K)  # the first search starts threads
+    _gallery(10).search(_queries(1), top_k=_TOP_K)  # the first search starts threads
     before = resident_memory()
     reset_peak()
     gallery = _gallery(count)
-    gallery.search(_queries(1).numpy(), top_k=_TOP_K)
-    gallery.search(_queries(_TOGETHER).numpy(), top_k=_TOP_K)
+    gallery.search(_queries(1), top_k=_TOP_K)
+    gallery.search(_queries(_TOGETHER), top_k=_TOP_K)
     return peak_memory() - before
 
 
-def check_same(ours: Found, theirs: Found, matrix: npt.NDArray[np.float32], queries: npt.NDArray[np.float32]) -> None:
+def check_same(ours: Found, theirs: Found, matrix: Rows, queries: Rows) -> None:
     """Check that two answers name the same rows in the same order, but for scores that differ by rounding alone.
 
     Raises:
@@ -138,25 +129,27 @@ def check_same(ours: Found, theirs: Found, matrix: npt.NDArray[np.float32], quer
         raise RuntimeError(f"The results differ: {ours[1].tolist()} and {theirs[1].tolist()}.")
 
 
-def _sorted_in_full(matrix: npt.NDArray[np.float32], queries: npt.NDArray[np.float32]) -> Found:
+def _sorted_in_full(matrix: Rows, queries: Rows) -> Found:
     scores = queries @ matrix.T  # (Q, N)
     order = np.argsort(-scores, axis=1)[:, :_TOP_K]  # (Q, k)
     return np.take_along_axis(scores, order, axis=1), order
 
 
 def _gallery(count: int) -> Gallery:
-    return Gallery([f"{number}.jpg" for number in range(count)], [""] * count, _unit_rows(count).numpy())
+    return Gallery([f"{number}.jpg" for number in range(count)], [""] * count, _unit_rows(count))
 
 
-def _unit_rows(count: int) -> Tensor:
+def _unit_rows(count: int) -> Rows:
     """Make (count, D) rows of length 1, in parts, so that nothing but the result is ever large."""
-    generator = torch.Generator().manual_seed(count)
-    rows = torch.empty(count, _WIDTH)
-    for part in rows.split(50_000):
-        part.normal_(generator=generator).div_(part.norm(dim=1, keepdim=True))
+    generator = np.random.default_rng(count)
+    rows = np.empty((count, _WIDTH), np.float32)
+    for start in range(0, count, 50_000):
+        part = rows[start : start + 50_000]
+        generator.standard_normal(dtype=np.float32, out=part)
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
     return rows
 
 
-def _queries(count: int) -> Tensor:
-    rows = torch.randn(count, _WIDTH, generator=torch.Generator().manual_seed(1))
-    return torch.nn.functional.normalize(rows, dim=1)
+def _queries(count: int) -> Rows:
+    rows = np.random.default_rng(1).standard_normal((count, _WIDTH), dtype=np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

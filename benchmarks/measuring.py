@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.demo_process import PROJECT
+from benchmarks.processes import PROJECT
 from benchmarks.scale import Scale, are_photographs
 
 __all__ = [
@@ -27,10 +27,7 @@ __all__ = [
     "interleaved",
     "median",
     "medians",
-    "peak_memory",
     "percentile",
-    "reset_peak",
-    "resident_memory",
     "share_row",
     "write_json",
 ]
@@ -183,26 +180,6 @@ def medians(seconds: Mapping[str, Sequence[float]], *, scale: float = 1.0) -> di
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that at least `share` of the values do not exceed."""
     return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
-
-
-def resident_memory(pid: int | str = "self") -> int:
-    """Return the bytes that are resident now."""
-    return _status(pid, "VmRSS")
-
-
-def peak_memory(pid: int | str = "self") -> int:
-    """Return the most bytes that were resident since the start, or since `reset_peak`."""
-    return _status(pid, "VmHWM")
-
-
-def reset_peak() -> None:
-    """Make `peak_memory` of this process count from now on."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _status(pid: int | str, key: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 _CPUINFO = Path("/proc/cpuinfo")

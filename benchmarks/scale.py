@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from benchmarks.demo_process import PROJECT, DemoProcess, running_demo
+from benchmarks.processes import PROJECT, DemoProcess, running_demo
 
 __all__ = ["DATA", "Scale", "are_photographs", "jpegs", "upload", "write_folder"]
 

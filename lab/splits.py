@@ -195,7 +195,8 @@ def split_images(
         kept_together: SHA-256 of a file -> what the picture is kept together by, such as the model of a car: all
             pictures of one are in one part, so that the figures are of models that the network has never seen.
     """
-    every, labels = hashes_of(images), {}
+    every = hashes_of(images)
+    labels: dict[str, str] = {}
     for label, sha256 in sorted(zip(labels_of(images), every, strict=True)):
         labels.setdefault(sha256, label)
     hashes = sorted(labels)

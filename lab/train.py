@@ -214,7 +214,8 @@ def _with_second_labels(
         raise DataError(f"--second-label: the recipe {options.recipe} {state}.", key="second_label")
     if not wanted:
         return train
-    values = _column_of(*options.second_label, sources)
+    table, column = options.second_label
+    values = _column_of(table, column, sources)
     hashes = hashes_of(train)
     number_of = {value: number for number, value in enumerate(sorted({values[key] for key in hashes if key in values}))}
     return train.with_arrays(second=np.array([number_of.get(values.get(key, ""), -1) for key in hashes], np.int64))

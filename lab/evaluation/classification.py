@@ -40,7 +40,8 @@ def class_probabilities(network: Network, embeddings: _Floats) -> _Floats:
 
 def told_right(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return (N,) ones where the likeliest of (N, C) probabilities is the class of the picture's label."""
-    return (probabilities.argmax(axis=1) == targets_of(images, class_names)).astype(float)
+    right: npt.NDArray[np.bool_] = probabilities.argmax(axis=1) == targets_of(images, class_names)
+    return right.astype(float)
 
 
 def classification_tables(images: PictureTable, probabilities: _Floats, class_names: Sequence[str]) -> dict[str, Any]:

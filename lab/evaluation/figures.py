@@ -59,7 +59,8 @@ def psnr(mean_squared_error: float) -> float:
 
 def label_share(labels: Sequence[str], found: Sequence[Sequence[str]]) -> Values:
     """Return the (Q,) shares of each query's matches, of k labels each, that have the query's label."""
-    return np.mean(np.asarray(found) == np.asarray(labels)[:, None], axis=1)
+    shares: Values = np.mean(np.asarray(found) == np.asarray(labels)[:, None], axis=1)
+    return shares
 
 
 def histogram(values: Values, edges: Sequence[float]) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.demo_process import DemoProcess
+from benchmarks.processes import DemoProcess
 from benchmarks.scale import Scale
 from tests.demo.conftest import address, collections, demo, repos  # noqa: F401 (fixtures)
 

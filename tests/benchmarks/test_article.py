@@ -92,7 +92,7 @@ def test_they_find_the_librarys_matches(tab: str, scale: Scale, tmp_path: Path) 
     similarity = hub.load(dict(scale.repos)[tab])
     article = CarArticle(similarity, tmp_path) if tab == "cars" else Cifar10Article(similarity)
     picture = upload(tab, data=scale.data)
-    found = article.rank(similarity.processor(picture)[None])
+    found = article.rank(torch.from_numpy(similarity.processor(picture))[None])
     expected = similarity.search(picture, top_k=len(similarity.gallery)).matches
     assert len(found) == len(expected)
     np.testing.assert_allclose([score for _, score in found], [match.score for match in expected], atol=6e-4)

@@ -14,9 +14,9 @@ from benchmarks import demo
 from benchmarks.__main__ import ROWS, main
 from benchmarks.backends import backend_build_rows, backend_demo_rows, backend_query_rows
 from benchmarks.demo import Crowd, serving_rows, startup_rows, user_rows
-from benchmarks.demo_process import RefusedError, Visitor
 from benchmarks.exact_search import check_same, search_rows
 from benchmarks.measuring import Floor, Row, as_text
+from benchmarks.processes import RefusedError, Visitor
 from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows, network_alone, query_parts, time_floors
 from benchmarks.scale import Scale, jpegs, upload
 from tests.builders import tiny_repo

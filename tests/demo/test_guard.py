@@ -13,7 +13,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from benchmarks.demo_process import RefusedError, Visitor
+from benchmarks.processes import RefusedError, Visitor
 from demo.search import read_top_k
 from demo.settings import Settings
 from tests.demo.conftest import ask, ask_page, drawn_picture, function_index, png_bytes, upload

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.demo_process import Visitor, running_demo
+from benchmarks.processes import Visitor, running_demo
 from demo.temporary import delete_dead_folders
 from tests.demo.conftest import drawn_picture, png_bytes
 from tests.demo.test_temporary import end, start

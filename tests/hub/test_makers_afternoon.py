@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client, handle_file
 from huggingface_hub import HfApi
 
-from benchmarks.demo_process import running_demo
+from benchmarks.processes import running_demo
 from hub.publish import publish_gallery
 from hub.space import PROGRAM
 from hub.space_probe import probe_app

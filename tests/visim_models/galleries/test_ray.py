@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.runners import running_cluster
+from benchmarks.processes import running_cluster
 from tests.builders import write_pictures
 from tests.milvus_servers import need
 from tests.visim_models.galleries.engine_builds import engine_build
