@@ -20,12 +20,13 @@ from benchmarks.processes import peak_memory, reset_peak
 from benchmarks.scale import Scale, jpegs, write_folder
 from visim_models import Gallery, ImageStore, decode_image
 from visim_models.cleaning import CleanUp, Wanted, find_duplicates, find_leaks, survey_pictures
-from visim_models.cleaning.likeness import Pictures, candidates, likeness
-from visim_models.cleaning.local_pictures import local_thumbnails
+from visim_models.cleaning.alignment import place_pairs
+from visim_models.cleaning.duplicates import candidates
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
-from visim_models.cleaning.survey import SurveyedPictures
+from visim_models.cleaning.survey import local_squares
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.near_duplicates import SAME_PHOTOGRAPH, near_duplicate_groups
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.images.decode_ahead import pictures_at_once
 
 __all__ = [
@@ -97,9 +98,8 @@ def leak_rows(scale: Scale) -> Iterator[Row]:
     ours = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*galleries, progress=True)]
     bare = [Gallery(each.file_names, each.labels, each.embeddings) for each in galleries]
     alone = [(names[0][pair.first], names[1][pair.second]) for pair in find_leaks(*bare, progress=True)]
-    first, second = (local_thumbnails(gallery) for gallery in galleries)
-    assert first is not None
-    assert second is not None
+    squares = [each for gallery in galleries if (each := local_squares(gallery)) is not None]
+    first, second = (torch.from_numpy(each) for each in squares)
     hashes = [perceptual_hashes(_images(gallery)) for gallery in galleries]
     others = {
         "perceptual hash (ImageHash)": ranked(*nearest_by_hash(*hashes)),
@@ -128,7 +128,8 @@ def _gallery(path: Path) -> Gallery:
     parts = Embedder.load(hub.locate(_NETWORK_OF_LEAKS))
     found = survey_pictures(path, parts, progress=True)
     assert found.pictures is not None
-    return found.pictures.to_gallery(image_root=str(path))
+    names = found.pictures.file_names
+    return Gallery(names, [""] * len(names), found.pictures["embeddings"], image_root=str(path))
 
 
 def _images(gallery: Gallery) -> Iterator[Image.Image]:
@@ -180,14 +181,13 @@ def copy_rows(scale: Scale) -> Iterator[Row]:
     ]
     gallery = _surveyed(files, parts)
     others = _surveyed([content for _, _, content in copies], parts)
-    first, second = (Pictures(each.embeddings, each.thumbnails) for each in (others, gallery))
-    scores, found = _best(first, second)
+    scores, found = _best(others, gallery)
     hashes = [
         perceptual_hashes(decode_image(content) for content in each)
         for each in ([content for _, _, content in copies], files)
     ]
     by_hash = nearest_by_hash(*hashes)
-    groups = torch.tensor(near_duplicate_groups(gallery.thumbnails.numpy(), threshold=SAME_PHOTOGRAPH))
+    groups = torch.tensor(near_duplicate_groups(gallery["squares"], threshold=SAME_PHOTOGRAPH))
     truth = groups[torch.tensor([index for index, _, _ in copies])]
     right, right_by_hash = groups[found] == truth, groups[by_hash[1]] == truth
     for kind in (None, *COPIES):
@@ -225,12 +225,15 @@ def recall_at_precision(scores: Tensor, right: Tensor, chosen: Tensor) -> float:
     return float((taken & right & chosen).sum() / chosen.sum())
 
 
-def _best(first: Pictures, second: Pictures) -> tuple[Tensor, Tensor]:
-    """Return the score and the index of the picture that each is most like, as `visim clean --duplicates` finds it."""
-    found = candidates(first, second, by_embedding=8, by_pixels=3)  # (N, k)
-    rows = torch.arange(len(found)).repeat_interleave(found.shape[1])
-    scores, where = likeness(first, second, rows, found.flatten()).view(found.shape).max(dim=1)
-    return scores, found.gather(1, where[:, None])[:, 0]
+def _best(first: PictureTable, second: PictureTable) -> tuple[Tensor, Tensor]:
+    """Return the score and the index of the picture that each is most like by the thumbnails of `visim clean`."""
+    rows, columns = candidates(first, second)
+    placed = place_pairs(first["squares"], second["squares"], rows, columns)
+    scores = placed.scores - placed.differences
+    order = np.lexsort((-scores, rows))
+    _, best = np.unique(rows[order], return_index=True)
+    chosen = order[best]
+    return torch.from_numpy(scores[chosen]), torch.from_numpy(columns[chosen])
 
 
 # --- look-alikes
@@ -249,9 +252,9 @@ def like_rows(scale: Scale) -> Iterator[Row]:
         sought = torch.zeros(len(everything), dtype=torch.bool)
         sought[len(files) + place * hidden :][:hidden] = True
         example = embed_examples(parts, [jpeg(draw(1000))])
-        scores = look_alike_scores(surveyed.embeddings, example, torch.empty(0, example.shape[1]))
+        scores = look_alike_scores(surveyed["embeddings"], example, example[:0])
         at = threshold_of(scores)
-        taken = (scores >= at) & counted
+        taken = torch.from_numpy(scores >= at) & counted
         right = float((taken & sought).sum())
         precision, recall = 100 * right / max(float(taken.sum()), 1), 100 * right / hidden
         yield share_row(
@@ -265,7 +268,7 @@ def like_rows(scale: Scale) -> Iterator[Row]:
         )
 
 
-def _surveyed(files: Sequence[bytes], parts: Embedder) -> SurveyedPictures:
+def _surveyed(files: Sequence[bytes], parts: Embedder) -> PictureTable:
     """Survey pictures in memory, in their order, by way of a folder."""
     with tempfile.TemporaryDirectory(prefix="visim-bench-") as name:
         for number, content in enumerate(files):

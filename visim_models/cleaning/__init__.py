@@ -4,17 +4,16 @@
 makes a `Plan`, which `Plan.apply` carries out and `Journal.undo` takes back.
 """
 
-from visim_models.cleaning.applying import Applied
+from visim_models.cleaning.apply import Applied
 from visim_models.cleaning.clean_up import CleanUp, Wanted
 from visim_models.cleaning.duplicates import Group, find_duplicates
-from visim_models.cleaning.faults import Fault, find_faults
+from visim_models.cleaning.faults import Fault, find_faults, find_strange
 from visim_models.cleaning.journal import Journal, Undone
 from visim_models.cleaning.leaks import Pair, find_leaks
 from visim_models.cleaning.look_alikes import find_like
 from visim_models.cleaning.plan import Plan, PlanRow
-from visim_models.cleaning.strange import find_strange
-from visim_models.cleaning.survey import Survey, SurveyedPictures
-from visim_models.cleaning.surveying import KeptSurvey, survey_pictures
+from visim_models.cleaning.quality import Preference
+from visim_models.cleaning.survey import Survey, survey_pictures
 
 __all__ = [
     "Applied",
@@ -22,12 +21,11 @@ __all__ = [
     "Fault",
     "Group",
     "Journal",
-    "KeptSurvey",
     "Pair",
     "Plan",
     "PlanRow",
+    "Preference",
     "Survey",
-    "SurveyedPictures",
     "Undone",
     "Wanted",
     "find_duplicates",

@@ -1,194 +1,384 @@
-"""Compare the thumbnails of two pictures where one may be cropped, framed, shifted, mirrored or recoloured.
+"""Find how the thumbnail of one picture lies on that of another: turned or mirrored, cropped, framed or shifted.
 
-The middle of one picture is searched for in the other, at several sizes and shifts and mirrored, by normalized
-cross-correlation: first coarsely by grey levels, then around the best match with finer steps and by colours.
+All eight orientations are compared as they are. Where none fits, the middle of one picture is searched for in the
+other, as it is and mirrored, at several sizes and shifts, by normalized cross-correlation of their grey levels; then
+the best match is improved by steps of least squares. All steps are products of matrices, of many pairs at once.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
-__all__ = ["THUMBNAIL", "aligned_similarity", "compare_pairs"]
+from visim_models.galleries.near_duplicates import area_scaled
 
-THUMBNAIL: Final = 32
-"""Side of a thumbnail."""
+__all__ = ["SQUARE", "Placement", "Placements", "oriented", "place_pairs"]
 
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+_Level = TypeVar("_Level", bound=np.generic)
+
+SQUARE: Final = 32
+"""Side of the thumbnails that are aligned, in pixels."""
+_TURNS: Final = 8
+"""Orientations: quarter turns times two, plus one if then mirrored."""
+
+_FLIPS: Final = ((0, 0), (0, 1), (1, 0), (1, 1), (1, 1), (1, 0), (0, 1), (0, 0))
+"""Whether each orientation turns the direction down, and the direction across, around."""
 _COARSE: Final = 16
 _TEMPLATE: Final = 10
 """Side of the middle that is searched for, of `_COARSE` pixels: what a crop by a tenth at any side leaves."""
 _SIZES: Final = (
     *((side, side) for side in (13, 14, 15, 16, 17, 18, 20)),
-    *((18, 16), (16, 18), (14, 16), (16, 14)),
+    *((18, 16), (16, 18), (14, 16), (16, 14), (20, 16), (16, 20), (22, 16), (16, 22)),
 )  # fmt: skip
 """Heights and widths that the other picture is scaled to: 13 where it is an enlarged part, 20 where a frame was put
-around, 18 x 16 where a caption was put below."""
+around, 18 x 16 where a caption was put below, 22 x 16 where bars were."""
 _REACH: Final = 4
 _FLAT: Final = 2.0
 """Grey levels of noise that are added to a spread, so that two plain middles are not alike by chance."""
-_FINE_SCALES: Final = (0.97, 1.0, 1.03)
-_FINE_SHIFTS: Final = ((0.0, 0.0), (-0.4, 0.0), (0.4, 0.0), (0.0, -0.4), (0.0, 0.4))
-"""Around the best coarse match, in coarse pixels, down and to the right."""
-_PROMISING: Final = 0.6
-"""Coarse score below which a pair is not looked at more closely: one in five of all candidates is above it."""
-_AT_ONCE: Final = 256
+_FITS: Final = 0.97
+"""Similarity as they are from which on no other size or shift is tried."""
+_PROMISING: Final = 0.7
+"""Similarity of the best coarse match from which on finer steps are tried."""
+_ALIKE: Final = 0.75
+"""Similarity from which on spots are compared."""
+_STEPS: Final = 5
+_PER_POINT: Final = 2 * _TEMPLATE / (_TEMPLATE / _COARSE)
+"""Points that a side of the first picture would have."""
+_DAMPING: Final = 0.003
+_MOST_STEP: Final = 0.04
+_SPOTS: Final = 6
+_AT_ONCE: Final = 512
 
 
-def compare_pairs(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor, *, progress: bool = False) -> Tensor:
-    """Return the aligned similarities of P pairs of pictures.
+@dataclass(frozen=True)
+class Placement:
+    """How the second picture of a pair lies on the first.
+
+    Along each side, the point at u of the first, from 0 to 1, is at scale * u + shift of the second, oriented.
+
+    Attributes:
+        orientation: 0 to 7, of the second: quarter turns against the clock times two, plus one if it is then mirrored.
+        scale: down and to the right.
+        shift: down and to the right.
+    """
+
+    orientation: int = 0
+    scale: tuple[float, float] = (1.0, 1.0)
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def reversed(self) -> "Placement":
+        """Return how the first picture lies on the second."""
+        is_mirrored, turns = self.orientation % 2, self.orientation // 2
+        scale = [1 / each for each in self.scale]
+        shift = [-each / factor for each, factor in zip(self.shift, self.scale, strict=True)]
+        # A turn that is then mirrored is its own inverse; one that is not is undone by the turn the other way.
+        orientation = self.orientation if is_mirrored else 2 * ((4 - turns) % 4)
+        down, across = (scale[0], shift[0]), (scale[1], shift[1])
+        if turns % 2:
+            down, across = across, down
+        flips = _FLIPS[orientation]
+        down, across = (
+            (factor, 1 - factor - offset) if flip else (factor, offset)
+            for (factor, offset), flip in zip((down, across), flips, strict=True)
+        )
+        return Placement(orientation, (down[0], across[0]), (down[1], across[1]))
+
+
+@dataclass(frozen=True)
+class Placements:
+    """How the second picture of each of P pairs lies on the first.
+
+    Along each side, the point at u of the first, from 0 to 1, is at scale * u + shift of the second, oriented.
+
+    Attributes:
+        orientations: (P,) int64, 0 to 7: how the second is turned and mirrored.
+        scales: (P, 2) float32, down and to the right.
+        shifts: (P, 2) float32.
+        scores: (P,) float32 in [-1, 1]: correlation of the colours where they overlap.
+        differences: (P,) float32: how much four of five spots of the overlap differ at most, as a share of the
+            contrast; 1 for pairs that are not alike at all. Of copies it is at most 0.35.
+    """
+
+    orientations: Indices
+    scales: Floats
+    shifts: Floats
+    scores: Floats
+    differences: Floats
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, number: int) -> Placement:
+        """Return the placement of one pair."""
+        scale, shift = self.scales[number].tolist(), self.shifts[number].tolist()
+        return Placement(int(self.orientations[number]), (scale[0], scale[1]), (shift[0], shift[1]))
+
+    def chosen(self, which: npt.NDArray[np.bool_]) -> "Placements":
+        """Return those of the pairs that (P,) booleans choose."""
+        return Placements(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+def oriented(pixels: npt.NDArray[_Level], orientation: int) -> npt.NDArray[_Level]:
+    """Return (..., S, S) pictures turned by quarters against the clock, then mirrored."""
+    turned = np.rot90(pixels, orientation // 2, axes=(-2, -1))
+    return turned[..., ::-1] if orientation % 2 else turned
+
+
+def place_pairs(
+    first: npt.NDArray[np.uint8],
+    second: npt.NDArray[np.uint8],
+    rows: Indices,
+    columns: Indices,
+    *,
+    progress: bool = False,
+) -> Placements:
+    """Place the second picture of each pair on the first.
 
     Args:
-        first: (N, 3, 32, 32) uint8 thumbnails.
-        second: (M, 3, 32, 32) uint8 thumbnails.
-        rows: (P,) indices in `first`.
-        columns: (P,) indices in `second`.
+        first: (N, 3, 32, 32) uint8.
+        second: (M, 3, 32, 32) uint8.
+        rows: (P,) indices of `first`.
+        columns: (P,) indices of `second`.
         progress: show a progress bar.
-
-    Returns:
-        (P,) float32 in [-1, 1]: the smaller of both directions; of pairs that are not alike at a coarse look, that of
-        the coarse look.
     """
-
-    def compare(part: tuple[Tensor, Tensor]) -> Tensor:
-        return _compare(first[part[0].long()].float(), second[part[1].long()].float())
-
-    found = [torch.empty(0)]
-    threads = torch.get_num_threads()
-    # Each block has one thread: many small steps that threads share are spent on waiting for each other.
-    pool = ThreadPoolExecutor(
-        threads, thread_name_prefix="visim-align", initializer=torch.set_num_threads, initargs=(1,)
+    found = Placements(
+        np.zeros(len(rows), np.int64),
+        np.ones((len(rows), 2), np.float32),
+        np.zeros((len(rows), 2), np.float32),
+        np.full(len(rows), -1, np.float32),
+        np.ones(len(rows), np.float32),
     )
-    try:
-        with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
-            for part in pool.map(compare, zip(rows.split(_AT_ONCE), columns.split(_AT_ONCE), strict=True)):
-                found.append(part)
-                bar.update(len(part))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what threads that start later are given
-    return torch.cat(found)
+    order = np.argsort(columns, kind="stable")
+    with tqdm(total=len(rows), desc="aligning", unit="pair", disable=not progress) as bar:
+        for start in range(0, len(rows), _AT_ONCE):
+            pairs = order[start : start + _AT_ONCE]
+            _as_they_are(first, second, rows, columns, pairs, found)
+            rest = pairs[found.scores[pairs] < _FITS]
+            if len(rest):
+                _searched(first, second, rows, columns, rest, found)
+            alike = pairs[found.scores[pairs] >= _ALIKE]
+            if len(alike):
+                found.differences[alike] = _differences(first[rows[alike]], second[columns[alike]], alike, found)
+            bar.update(len(pairs))
+    return found
 
 
-def aligned_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """Search the middles of pictures in others, pair by pair.
-
-    Args:
-        first: (P, 3, 32, 32) uint8 thumbnails, whose middles are searched for.
-        second: (P, 3, 32, 32) uint8 thumbnails, in which they are searched for.
-
-    Returns:
-        (P,) float32: the normalized cross-correlation of the colours at the best size, shift and orientation.
-    """
-    one, two = first.float(), second.float()
-    return _fine(one, two, _coarse_match(one, two)[1])
-
-
-def _compare(one: Tensor, two: Tensor) -> Tensor:
-    """Return the (P,) similarities of (P, 3, 32, 32) pictures, in both directions where the first is promising."""
-    scores, where = _coarse_match(one, two)
-    rest = (scores >= _PROMISING).nonzero()[:, 0]
-    if len(rest):
-        back, other = _coarse_match(two[rest], one[rest])
-        both = torch.minimum(_fine(one[rest], two[rest], where[rest]), _fine(two[rest], one[rest], other))
-        scores[rest] = torch.where(back >= _PROMISING, both, torch.minimum(back, both))
-    return scores
+def _as_they_are(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8],
+    rows: Indices, columns: Indices, pairs: Indices, found: Placements,
+) -> None:  # fmt: skip
+    """Compare pairs in all orientations, and write down the best."""
+    one, two = first[rows[pairs]], second[columns[pairs]]  # (P, 3, 32, 32)
+    small, others = (area_scaled(each.mean(axis=1, dtype=np.float32), _COARSE) for each in (one, two))  # (P, 16, 16)
+    values = _unit(small.reshape(len(small), -1))
+    greys = [(values * _unit(oriented(others, turn).reshape(len(others), -1))).sum(axis=1) for turn in range(_TURNS)]
+    turns = np.argmax(greys, axis=0)
+    for turn in np.unique(turns):
+        two[turns == turn] = oriented(two[turns == turn], turn)
+    found.orientations[pairs] = turns
+    found.scores[pairs] = _similarity(_colours(one), _colours(two))
 
 
-def _greys(pictures: Tensor) -> Tensor:
-    """Return the (P, 1, 32, 32) grey levels of (P, 3, 32, 32) pictures."""
-    return pictures.mean(dim=1, keepdim=True)
+def _searched(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8],
+    rows: Indices, columns: Indices, pairs: Indices, found: Placements,
+) -> None:  # fmt: skip
+    """Search the middles of the first pictures of pairs in the second, and write down what is better."""
+    scores, orientations, sizes = _coarse_match(first, second, rows[pairs], columns[pairs])
+    promising = scores >= _PROMISING
+    if not promising.any():
+        return
+    pairs, orientations, sizes = pairs[promising], orientations[promising], sizes[promising]
+    one, two = first[rows[pairs]].astype(np.float32), second[columns[pairs]].astype(np.float32)
+    two = np.where(orientations[:, None, None, None] == 1, two[..., ::-1], two)
+    scores, scales, shifts = _refined(one, two, sizes[:, :2], sizes[:, 2:])
+    better = scores > found.scores[pairs]
+    chosen = pairs[better]
+    found.orientations[chosen], found.scores[chosen] = orientations[better], scores[better]
+    found.scales[chosen], found.shifts[chosen] = scales[better], shifts[better]
 
 
-def _orientations(pictures: Tensor) -> Tensor:
-    """Return (P, 2, C, 32, 32): each picture, and it mirrored."""
-    return torch.stack([pictures, pictures.flip(-1)], dim=1)
+def _coarse_match(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], rows: Indices, columns: Indices
+) -> tuple[Floats, Indices, Floats]:
+    """Return the (P,) scores of the best coarse matches, whether mirrored, and (P, 4) scales and shifts."""
+    chosen, where = np.unique(columns, return_inverse=True)
+    windows, places = _windows(second[chosen].mean(axis=1, dtype=np.float32))  # (B, W, 100), (W, 4)
+    grey = first[rows].mean(axis=1, dtype=np.float32)  # (P, 32, 32)
+    templates = np.stack([_templates(grey), _templates(grey[..., ::-1])], axis=1)  # (P, 2, 100)
+    best = np.empty((len(rows), 2), np.float32)
+    index = np.empty((len(rows), 2), np.int64)
+    for number in range(len(chosen)):
+        pairs = (where == number).nonzero()[0]
+        products = windows[number] @ templates[pairs].reshape(-1, _TEMPLATE**2).T  # (W, 2 p)
+        index[pairs] = products.argmax(axis=0).reshape(-1, 2)
+        best[pairs] = products.max(axis=0).reshape(-1, 2)
+    mirrored = best.argmax(axis=1)
+    every = np.arange(len(rows))
+    found = places[index[every, mirrored]].copy()  # (P, 4)
+    # The mirrored template is that of the first picture: mirror the second instead, and the place with it.
+    found[:, 3] = np.where(mirrored == 1, 1 - found[:, 1] - found[:, 3], found[:, 3])
+    return best[every, mirrored], mirrored, found
 
 
-def _coarse_match(picture: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (P,) scores of the best coarse matches, and where they are.
+def _windows(grey: Floats) -> tuple[Floats, Floats]:
+    """Return (B, W, 100) parts of (B, 32, 32) pictures at all sizes and shifts, of length 1, and their (W, 4) places:
+    scale down and to the right, shift down and to the right."""
+    parts, places = [], []
+    margin = (_COARSE - _TEMPLATE) // 2
+    for height, width in _SIZES:
+        scaled = _SCALERS[height] @ grey @ _SCALERS[width].T  # (B, height, width)
+        (upper, lower), (near, far) = _reach(height), _reach(width)
+        inside = scaled[:, upper : lower + _TEMPLATE, near : far + _TEMPLATE]
+        windows = np.lib.stride_tricks.sliding_window_view(inside, (_TEMPLATE, _TEMPLATE), axis=(1, 2))
+        count, down, across = windows.shape[:3]
+        parts.append(_unit(windows.reshape(count, down * across, -1)))
+        tops, lefts = np.meshgrid(np.arange(upper, lower + 1), np.arange(near, far + 1), indexing="ij")
+        places.append(
+            np.stack(
+                [np.full(down * across, _COARSE / height), np.full(down * across, _COARSE / width),
+                 (tops.ravel() - margin) / height, (lefts.ravel() - margin) / width], axis=1,
+            )
+        )  # fmt: skip
+    return np.concatenate(parts, axis=1), np.concatenate(places).astype(np.float32)
 
-    Returns:
-        scores: (P,).
-        where: (P, 5): the height and width that `other` is scaled to, the top and left of the match in it, and 1 if
-            mirrored.
-    """
+
+def _templates(grey: Floats) -> Floats:
+    """Return the (P, 100) middles of (P, 32, 32) pictures, of length 1."""
     margin = (_COARSE - _TEMPLATE) // 2
     inside = slice(margin, margin + _TEMPLATE)
-    grey, other = _orientations(_greys(picture))[:, :, 0], _greys(other)  # (P, 2, 32, 32), (P, 1, 32, 32)
-    templates = _unit(F.avg_pool2d(grey, 2)[:, :, inside, inside].flatten(2))  # (P, 2, 100)
-    best = torch.full((len(grey),), -torch.inf)
-    where = torch.zeros(len(grey), 5)
-    for size in _SIZES:
-        scores, places = _coarse(templates, other, size)
-        better = scores > best
-        best[better], where[better] = scores[better], places[better]
-    return best, where
+    return _unit(area_scaled(grey, _COARSE)[:, inside, inside].reshape(len(grey), -1))
 
 
-def _coarse(templates: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return the (P,) best scores at one size, and the (P, 5) height, width, top, left and orientation of each."""
-    scaled = F.interpolate(other, size=size, mode="bilinear", antialias=True, align_corners=False)
-    (upper, lower), (near, far) = (_places(length) for length in size)
-    side = far - near + 1
-    part = scaled[:, :, upper : lower + _TEMPLATE, near : far + _TEMPLATE]
-    windows = _unit(F.unfold(part, _TEMPLATE).transpose(1, 2))  # (P, places, 100)
-    scores, index = torch.bmm(windows, templates.transpose(1, 2)).flatten(1).max(dim=1)  # (P,)
-    place, mirrored = index // 2, index % 2
-    top, left = upper + place // side, near + place % side
-    height, width = (torch.full_like(top, length) for length in size)
-    return scores, torch.stack([height, width, top, left, mirrored], dim=1).float()
-
-
-def _places(length: int) -> tuple[int, int]:
-    """Return the first and last place of the middle along a side: all of a small picture, those around of a large."""
+def _reach(length: int) -> tuple[int, int]:
+    """Return the first and last offset of the middle along a side: all of a small picture, those around of a large."""
     room = length - _TEMPLATE
     return max(0, room // 2 - _REACH), min(room, (room + 1) // 2 + _REACH)
 
 
-def _fine(picture: Tensor, other: Tensor, where: Tensor) -> Tensor:
-    """Return the (P,) best scores of steps around (P, 5) coarse matches, at the full size of the thumbnails."""
-    both = _orientations(picture)  # (P, 2, 3, 32, 32)
-    count, side = len(both), 2 * _TEMPLATE
-    margin = (THUMBNAIL - side) // 2
-    mirrored = where[:, 4].long()
-    templates = both[torch.arange(count), mirrored][
-        ..., margin : margin + side, margin : margin + side
-    ]  # (P, 3, 20, 20)
-    steps = torch.tensor(
-        [(tall, wide, *shift) for tall in _FINE_SCALES for wide in _FINE_SCALES for shift in _FINE_SHIFTS]
-    )  # (H, 4)
-    size = where[:, None, :2] * steps[:, :2]  # (P, H, 2) height and width of the other picture, in coarse pixels
-    middles = (where[:, None, 2:4] + _TEMPLATE / 2) * steps[:, :2] + steps[:, 2:]  # (P, H, 2) down, right
-    line = (torch.arange(side) + 0.5) / side * _TEMPLATE - _TEMPLATE / 2  # (20,) coarse pixels around the middle
-    down = (middles[..., :1] + line) / size[..., :1] * 2 - 1  # (P, H, 20) in [-1, 1]
-    right = (middles[..., 1:] + line) / size[..., 1:] * 2 - 1
-    hypotheses = len(steps)
-    grid = torch.stack(
-        [
-            right[:, :, None, :].expand(-1, -1, side, -1),
-            down[:, :, :, None].expand(-1, -1, -1, side),
-        ],
-        dim=-1,
-    ).reshape(count, hypotheses * side, side, 2)
-    sampled = F.grid_sample(other, grid, padding_mode="border", align_corners=False)  # (P, 3, H * 20, 20)
-    windows = sampled.view(count, 3, hypotheses, side * side).transpose(1, 2)  # (P, H, 3, 400)
-    products = _unit_colours(windows) @ _unit_colours(templates.flatten(2))[:, :, None]  # (P, H, 1)
-    return products[:, :, 0].amax(dim=1)
+def _scaler(length: int) -> Floats:
+    """Return the (length, 32) matrix that scales a line of pixels, each as the weighted mean of those around it."""
+    step = SQUARE / length
+    centres = (np.arange(length) + 0.5) * step
+    distance = np.abs(np.arange(SQUARE) + 0.5 - centres[:, None]) / max(step, 1)
+    weights = np.maximum(0, 1 - distance)
+    scaler: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return scaler
 
 
-def _unit_colours(values: Tensor) -> Tensor:
-    """Centre each channel of (..., 3, N) and scale all of them together to about length 1: (..., 3 N).
+_SCALERS: Final = {length: _scaler(length) for length in {length for size in _SIZES for length in size}}
+
+
+def _refined(one: Floats, two: Floats, scales: Floats, shifts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Improve coarse matches by steps of least squares (Lucas and Kanade, "An iterative image registration technique",
+    1981); return (P,) scores, (P, 2) scales and shifts of the best step."""
+    margin = (_COARSE - _TEMPLATE) / 2 / _COARSE
+    side = 2 * _TEMPLATE
+    points = (margin + (np.arange(side, dtype=np.float32) + 0.5) / side * (1 - 2 * margin)).astype(np.float32)  # (20,)
+    start = round(margin * SQUARE)
+    templates = _colours(one[..., start : start + side, start : start + side])  # (P, 3, 400)
+    centred = points - 0.5
+    best = np.full(len(one), -1, np.float32)
+    best_scales, best_shifts = scales.copy(), shifts.copy()
+    for step in range(_STEPS):
+        down, across = (_samplers(points, scales[:, axis], shifts[:, axis])[:, None] for axis in (0, 1))
+        sampled = down @ two @ across.swapaxes(-1, -2)  # (P, 3, 20, 20)
+        values = _colours(sampled)
+        scores = _similarity(templates, values)
+        better = scores > best
+        best[better], best_scales[better], best_shifts[better] = scores[better], scales[better], shifts[better]
+        if step == _STEPS - 1:
+            break
+        length = np.sqrt(np.square(sampled - sampled.mean(axis=(-2, -1), keepdims=True)).sum(axis=(1, 2, 3)) + 1)
+        slopes = np.stack([np.gradient(sampled, axis=axis) for axis in (-2, -1)], axis=1)  # (P, 2, 3, 20, 20)
+        slopes *= (_PER_POINT / (scales * length[:, None]))[..., None, None, None]  # of a shift by one side
+        wider = slopes * np.stack([centred[:, None] + 0 * centred, centred + 0 * centred[:, None]])[None, :, None]
+        terms = np.concatenate([slopes, wider], axis=1).reshape(len(one), 4, -1)  # (P, 4, 1200): shifts, then scales
+        error = (templates - values).reshape(len(one), 1, -1)
+        square = terms @ terms.swapaxes(1, 2)  # (P, 4, 4)
+        square += _DAMPING * np.trace(square, axis1=1, axis2=2)[:, None, None] * np.eye(4, dtype=np.float32)
+        square += 1e-6 * np.eye(4, dtype=np.float32)
+        change = np.linalg.solve(square, (terms @ error.swapaxes(1, 2)))[..., 0].clip(-_MOST_STEP, _MOST_STEP)  # (P, 4)
+        scales = scales + change[:, 2:]
+        shifts = shifts + change[:, :2] - 0.5 * change[:, 2:]
+    return best, best_scales, best_shifts
+
+
+def _differences(one: npt.NDArray[np.uint8], two: npt.NDArray[np.uint8], pairs: Indices, found: Placements) -> Floats:
+    """Return how much the spots of placed pairs differ, once brightness and contrast are evened out.
+
+    A mark or a caption concerns few spots, so a fifth of them may differ by anything.
+    """
+    two = two.copy()
+    turns = found.orientations[pairs]
+    for turn in np.unique(turns):
+        two[turns == turn] = oriented(two[turns == turn], int(turn))
+    scales, shifts = found.scales[pairs], found.shifts[pairs]
+    start, end = np.maximum(0, -shifts / scales), np.minimum(1, (1 - shifts) / scales)  # (P, 2)
+    start, end = start + 0.03 * (end - start), end - 0.03 * (end - start)
+    steps = (np.arange(_SPOTS * 4, dtype=np.float32) + 0.5) / (_SPOTS * 4)
+    points = start[..., None] + (end - start)[..., None] * steps  # (P, 2, 24)
+    values = _sampled(one, points), _sampled(two, points * scales[..., None] + shifts[..., None])  # (P, 576) each
+    weights = np.ones_like(values[0])
+    for _ in range(3):
+        total = weights.sum(axis=1, keepdims=True)
+        centred = [each - (weights * each).sum(axis=1, keepdims=True) / total for each in values]
+        spread = [(weights * np.square(each)).sum(axis=1, keepdims=True) / total + _FLAT**2 for each in centred]
+        common = (weights * centred[0] * centred[1]).sum(axis=1, keepdims=True) / total + _FLAT**2
+        error = np.square(centred[1] - common / spread[0] * centred[0]) / spread[1]
+        weights = (error <= np.quantile(error, 0.85, axis=1, keepdims=True)).astype(np.float32)
+    spots = error.reshape(-1, _SPOTS, 4, _SPOTS, 4).mean(axis=(2, 4)).reshape(len(error), -1)  # (P, 36)
+    found_differences: Floats = np.sqrt(np.quantile(spots, 0.8, axis=1)).astype(np.float32)
+    return found_differences
+
+
+def _sampled(pixels: npt.NDArray[np.uint8], points: Floats) -> Floats:
+    """Return the grey levels of (P, 3, 32, 32) pictures at (P, 2, 24) points down and across: (P, 576)."""
+    where = (points * SQUARE - 0.5).clip(0, SQUARE - 1)
+    weights = np.maximum(0, 1 - np.abs(where[..., None] - np.arange(SQUARE, dtype=np.float32)))  # (P, 2, 24, 32)
+    grey = pixels.mean(axis=1, dtype=np.float32)  # (P, 32, 32)
+    found: Floats = (weights[:, 0] @ grey @ weights[:, 1].swapaxes(-1, -2)).reshape(len(pixels), -1)
+    return found
+
+
+def _samplers(points: Floats, scales: Floats, shifts: Floats) -> Floats:
+    """Return the (P, 20, 32) matrices that read a line of 32 pixels at 20 points, between pixels and at the edge."""
+    where = (points * scales[:, None] + shifts[:, None]) * SQUARE - 0.5  # (P, 20)
+    where = where.clip(0, SQUARE - 1)
+    found: Floats = np.maximum(0, 1 - np.abs(where[:, :, None] - np.arange(SQUARE, dtype=np.float32)))
+    return found
+
+
+def _colours(pixels: npt.NDArray[Any]) -> Floats:
+    """Centre each channel of (P, 3, H, W) and scale all of them together to about length 1: (P, 3, H * W).
 
     Another brightness, contrast or tint changes little; another colour of one thing in the picture does.
     """
-    return _unit((values - values.mean(dim=-1, keepdim=True)).flatten(-2))
+    values = pixels.astype(np.float32).reshape(len(pixels), 3, -1)
+    values -= values.mean(axis=-1, keepdims=True)
+    size = values.shape[-1]
+    squares = np.square(values).sum(axis=(1, 2), keepdims=True)
+    return np.asarray(values / np.sqrt(squares + _FLAT**2 * 3 * size), np.float32)
 
 
-def _unit(values: Tensor) -> Tensor:
+def _similarity(one: Floats, two: Floats) -> Floats:
+    """Return the (P,) correlations of colours; of grey levels where those are more alike: one has no colours."""
+    colours = np.einsum("pcn,pcn->p", one, two)
+    grey = [values.mean(axis=1) for values in (one, two)]
+    lengths = [np.sqrt(np.square(values).sum(axis=1) + 1e-9) for values in grey]
+    is_grey = np.minimum(*(1 - 3 * np.square(length) for length in lengths)) < 0.003  # no part of it in the colours
+    greys = np.einsum("pn,pn->p", *grey) / (lengths[0] * lengths[1])
+    strong = np.minimum(*lengths) > 0.3  # of two nearly flat pictures the noise is all there is
+    found: Floats = np.where(is_grey & strong, np.maximum(colours, greys), colours).astype(np.float32)
+    return found
+
+
+def _unit(values: npt.NDArray[Any]) -> Floats:
     """Centre the last dimension and scale it to about length 1, to less where it is nearly flat."""
-    centred = values - values.mean(dim=-1, keepdim=True)
-    squares = centred.square().sum(dim=-1, keepdim=True)
-    return centred * (squares + _FLAT**2 * values.shape[-1]).rsqrt()
+    centred = values - values.mean(axis=-1, keepdims=True)
+    squares = np.square(centred).sum(axis=-1, keepdims=True)
+    return np.asarray(centred / np.sqrt(squares + _FLAT**2 * values.shape[-1]), np.float32)

@@ -1,36 +1,54 @@
-"""Find groups of duplicates and near-duplicates within a set of pictures.
+"""Find groups of copies within a set of pictures, and one of each to keep.
 
-Pairs come from exact nearest neighbours. Where the pictures are at hand they are compared as pictures, at other sizes
-and shifts and mirrored; else by the cosine of their embeddings. The groups are held together by their medoids, so that
-chains do not join.
+Pairs are put forward by their embeddings and their pixels, placed on each other by their thumbnails, and, where the
+files are at hand, compared closely. A member of a group is a copy of the picture that is kept, so chains do not join.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tqdm import tqdm
 
-from visim_models.cleaning.grouping import medoid_groups
-from visim_models.cleaning.likeness import Pictures, candidates, likeness
-from visim_models.cleaning.local_pictures import local_thumbnails
-from visim_models.cleaning.neighbours import Pairs, near_pairs
+from visim_models.cleaning.alignment import Placement, Placements, oriented, place_pairs
+from visim_models.cleaning.comparison import LARGEST, Comparison, compare_pictures
+from visim_models.cleaning.neighbours import medoid_groups, near_pairs, nearest_in, unit_rows
+from visim_models.cleaning.survey import local_squares
+from visim_models.errors import VisimError
+from visim_models.galleries.near_duplicates import area_scaled
+from visim_models.galleries.picture_table import PictureTable
 from visim_models.gallery import Gallery
+from visim_models.images.decode import decode_image
+from visim_models.sources.store import ImageStore
 
-__all__ = ["BY_EMBEDDING", "BY_PICTURE", "Group", "find_duplicates", "groups_within"]
+__all__ = ["BY_EMBEDDING", "BY_PICTURE", "Group", "Grouping", "Member", "alike_pairs", "candidates", "find_duplicates"]
 
-BY_PICTURE: Final = 0.92
-"""Least similarity of aligned pictures, less the network's doubts."""
+Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Order: TypeAlias = Callable[[Sequence[int]], list[int]]
+"""Sorts pictures that show the same: the one to keep first."""
+Reader: TypeAlias = Callable[[int], Image.Image]
+"""Returns a picture by its index, its longest side at most `comparison.LARGEST`."""
+Relation: TypeAlias = Literal["kept", "file", "same", "look"]
+
+BY_PICTURE: Final = 0.85
+"""Least correlation of two pictures, placed on each other."""
 BY_EMBEDDING: Final = 0.95
 """Least cosine of embeddings, where the pictures are not at hand."""
 
-_CANDIDATES: Final = 8
-_BY_PIXELS: Final = 3
-_MOST_ROUNDS: Final = 20
-
-_Members = list[tuple[int, float]]
-"""Index and score with the medoid; the medoid first."""
+_MOST_DIFFERENT: Final = 0.4
+_BY_EMBEDDINGS: Final = 8
+_BY_PIXELS: Final = 6
+_LIKE_PIXELS: Final = 0.92
+_SMALL: Final = 8
+_BLOCK: Final = 2048
+_MOST_SWAPS: Final = 4
+_MOST_HELD: Final = 256
+"""Pictures of one set of connected ones that are held in memory, some 0.5 MB each."""
 
 
 @dataclass(frozen=True)
@@ -62,135 +80,332 @@ class Group:
         return file_name in self.file_names
 
 
+@dataclass(frozen=True)
+class Member:
+    """A picture of a group.
+
+    Attributes:
+        index: of the picture.
+        relation: the one that is kept; the same file; the same picture; or alike, for a person to look at.
+        score: with the one that is kept, 0 to 1.
+        reason: what differs; "" where nothing does.
+        orientation: in which it is like the one that is kept; odd if mirrored.
+        is_worse: it surely is the other one with less, or with something added.
+    """
+
+    index: int
+    relation: Relation
+    score: float = 1.0
+    reason: str = ""
+    orientation: int = 0
+    is_worse: bool = False
+
+
 def find_duplicates(gallery: Gallery, *, at: float | None = None, progress: bool = False) -> list[Group]:
     """Find groups of duplicates and near-duplicates in a gallery.
 
     Where the image root is a folder or zip on this machine, the pictures are read and compared, too: that finds copies
-    that are cropped, framed or mirrored, and tells different things of one kind apart.
+    that are cropped, framed, turned or mirrored, and tells different things of one kind apart.
 
     Args:
         gallery: the pictures.
-        at: least score within a group, 0 to 1; by default 0.92 between pictures, 0.95 between embeddings.
+        at: least score within a group, 0 to 1; by default 0.85 between pictures, 0.95 between embeddings.
         progress: show progress bars.
 
     Returns:
         Groups of at least two pictures, the largest first; no picture is in two.
+
+    Example:
+        >>> for group in find_duplicates(photos.gallery):
+        ...     print(group.medoid, group.file_names, group.scores)
     """
-    pictures = Pictures(torch.from_numpy(gallery.embeddings), local_thumbnails(gallery, progress=progress))
+    squares = local_squares(gallery, progress=progress)
+    table = PictureTable(gallery.file_names, {"embeddings": gallery.embeddings})
+    if squares is None:
+        found = _by_embedding(table, BY_EMBEDDING if at is None else at, progress=progress)
+    else:
+        store = ImageStore(gallery.image_root)
+        grouping = Grouping(
+            table.with_arrays(squares=squares),
+            at=BY_PICTURE if at is None else at,
+            read=lambda index: small_picture(store, gallery.file_names[index]),
+            progress=progress,
+        )
+        found = [[(member.index, member.score) for member in group] for group in grouping.groups()]
     return [
         Group(
             tuple(gallery.file_names[index] for index, _ in group),
             tuple(score for _, score in group),
             tuple(index for index, _ in group),
         )
-        for group in groups_within(pictures, at=at, progress=progress)
+        for group in found
     ]
 
 
-def groups_within(
-    pictures: Pictures,
-    *,
-    at: float | None = None,
-    floor: float | None = None,
-    hashes: Tensor | None = None,
-    progress: bool = False,
-) -> list[_Members]:
-    """Return the groups of `find_duplicates` as indices and scores.
-
-    Args:
-        pictures: N pictures.
-        at: least score.
-        floor: a lower score: of the pictures that are in no group, those of at least this score are grouped, too, after
-            the others.
-        hashes: (N, 32) uint8, SHA-256 of the files: equal ones are in one group, whatever they look like.
-        progress: show progress bars.
-    """
-    least = at if at is not None else BY_EMBEDDING if pictures.thumbnails is None else BY_PICTURE
-    copies = _copies(pictures.embeddings if hashes is None else hashes)
-    kept = torch.tensor([same[0] for same in copies])
-    single = Pictures(pictures.embeddings[kept], None if pictures.thumbnails is None else pictures.thumbnails[kept])
-    pairs = _alike(single, least if floor is None else min(floor, least), progress=progress)
-    groups = medoid_groups(pairs.at_least(least))
-    if single.thumbnails is not None:
-        groups = _merged(groups, single, least)
-    found = _with_copies(groups, copies)
-    if floor is None:
-        return found
-    free = torch.ones(len(single), dtype=torch.bool)
-    free[torch.tensor([index for group in groups for index, _ in group], dtype=torch.long)] = False
-    weaker = medoid_groups(pairs.chosen(free[pairs.first.long()] & free[pairs.second.long()]))
-    lone = [[(copies[index][0], score) for index, score in group] for group in weaker]
-    taken = {index for group in found for index, _ in group}
-    return [*found, *(rest for group in lone if len(rest := [item for item in group if item[0] not in taken]) > 1)]
+def small_picture(store: ImageStore, file_name: str) -> Image.Image:
+    """Read a picture for a close comparison; raises a VisimError where it cannot be read."""
+    image = decode_image(store.read(file_name))
+    if max(image.size) > LARGEST:
+        image.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return image
 
 
-def _alike(pictures: Pictures, least: float, *, progress: bool) -> Pairs:
-    """Return the pairs that are alike."""
-    if pictures.thumbnails is None:
-        return near_pairs(pictures.embeddings, at_least=least, progress=progress)
-    found = candidates(
-        pictures, pictures, by_embedding=_CANDIDATES + 1, by_pixels=_BY_PIXELS + 1, progress=progress
-    )  # (N, k)
-    rows = torch.arange(len(found)).repeat_interleave(found.shape[1])  # (P,)
-    columns = found.flatten()
-    low, high = torch.minimum(rows, columns), torch.maximum(rows, columns)
-    keys = torch.unique((low * len(pictures) + high)[low < high])
-    first, second = keys // len(pictures), keys % len(pictures)
-    scores = likeness(pictures, pictures, first, second, progress=progress)
-    return Pairs(first, second, scores).at_least(least)
-
-
-def _merged(groups: Sequence[_Members], pictures: Pictures, least: float) -> list[_Members]:
-    """Join groups of one large group: only so many neighbours of each picture were compared.
-
-    Two groups are joined where all members of the one are like the medoid of the other.
-    """
-    found = [*groups]
-    for _ in range(_MOST_ROUNDS):
-        medoids = torch.tensor([group[0][0] for group in found])
-        if len(found) < 2:
-            break
-        assert pictures.thumbnails is not None
-        chosen = Pictures(pictures.embeddings[medoids], pictures.thumbnails[medoids])
-        stars = medoid_groups(_alike(chosen, least, progress=False))
-        joined = [merged for star in stars if (merged := _joined([found[index] for index, _ in star], pictures, least))]
-        if not joined:
-            break
-        taken = {index for group in joined for index, _ in group}
-        found = [*joined, *(group for group in found if group[0][0] not in taken)]
+def _by_embedding(table: PictureTable, at: float, *, progress: bool) -> list[list[tuple[int, float]]]:
+    """Group pictures by the cosine of their embeddings alone."""
+    classes = _equal_rows(table["embeddings"])
+    first = np.array([members[0] for members in classes], np.int64)
+    groups = medoid_groups(near_pairs(table["embeddings"][first], at_least=at, progress=progress))
+    found = [[(copy, score) for index, score in group for copy in classes[index]] for group in groups]
+    grouped = {index for group in groups for index, _ in group}
+    found += [
+        [(copy, 1.0) for copy in same] for index, same in enumerate(classes) if len(same) > 1 and index not in grouped
+    ]
     return sorted(found, key=lambda group: (-len(group), group[0][0]))
 
 
-def _joined(groups: Sequence[_Members], pictures: Pictures, least: float) -> _Members | None:
-    """Return the groups that fit the first one's medoid as one; None where none does."""
-    members = [*groups[0]]
-    medoid = members[0][0]
-    for group in groups[1:]:
-        columns = torch.tensor([index for index, _ in group])
-        scores = likeness(pictures, pictures, torch.full_like(columns, medoid), columns)
-        if float(scores.min()) >= least:
-            members += zip(columns.tolist(), scores.tolist(), strict=True)
-    if len(members) == len(groups[0]):
-        return None
-    return [members[0], *sorted(members[1:], key=lambda item: (-item[1], item[0]))]
-
-
-def _copies(rows: Tensor) -> list[list[int]]:
+def _equal_rows(rows: npt.NDArray[np.generic]) -> list[list[int]]:
     """Return the indices of (N, W) rows, equal ones together, in the order of the first of each."""
     same: dict[bytes, list[int]] = {}
-    for index, row in enumerate(rows.numpy()):
+    for index, row in enumerate(rows):
         same.setdefault(row.tobytes(), []).append(index)
     return list(same.values())
 
 
-def _with_copies(groups: Sequence[_Members], copies: Sequence[Sequence[int]]) -> list[_Members]:
-    """Put the exact copies of the members into groups of pictures without copies, and make groups of the others."""
-    found: list[_Members] = []
-    grouped: set[int] = set()
-    for group in groups:
-        grouped.update(index for index, _ in group)
-        found.append([(copy, score) for index, score in group for copy in copies[index]])
-    found += [
-        [(copy, 1.0) for copy in same] for index, same in enumerate(copies) if len(same) > 1 and index not in grouped
-    ]
-    return sorted(found, key=lambda group: (-len(group), group[0][0]))
+# --- pairs
+
+
+def candidates(first: PictureTable, second: PictureTable, *, progress: bool = False) -> tuple[Indices, Indices]:
+    """Return the (P,) indices of pairs of two sets that embeddings or pixels put forward, each pair once.
+
+    Args:
+        first: N pictures, with embeddings and squares.
+        second: M pictures; may be the same set: then no picture is paired with itself.
+        progress: show progress bars.
+    """
+    is_same = first is second
+    near = nearest_in(first["embeddings"], second["embeddings"], top_k=_BY_EMBEDDINGS + is_same, progress=progress)[1]
+    rows = np.arange(len(first)).repeat(near.shape[1])  # (N * k,)
+    more_rows, more_columns = _like_by_pixels(first["squares"], second["squares"])
+    rows, columns = np.concatenate([rows, more_rows]), np.concatenate([near.ravel(), more_columns])
+    if is_same:
+        rows, columns = np.minimum(rows, columns), np.maximum(rows, columns)
+        rows, columns = rows[rows < columns], columns[rows < columns]
+    keys = np.unique(rows * len(second) + columns)
+    return keys // max(len(second), 1), keys % max(len(second), 1)
+
+
+def _like_by_pixels(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> tuple[Indices, Indices]:
+    """Return pairs whose tiny grey pictures are alike in any orientation, at most a few of each picture of `first`."""
+    small = area_scaled(second.mean(axis=1, dtype=np.float32), _SMALL)  # (M, 8, 8)
+    views = [_centred(oriented(small, turn)) for turn in range(8)]
+    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, len(first), _BLOCK):
+        mine = _centred(area_scaled(first[start : start + _BLOCK].mean(axis=1, dtype=np.float32), _SMALL))
+        products = mine @ views[0].T  # (B, M)
+        for view in views[1:]:
+            np.maximum(products, mine @ view.T, out=products)
+        if first is second:
+            products[np.arange(len(mine)), np.arange(start, start + len(mine))] = -1
+        count = (products >= _LIKE_PIXELS).sum(axis=1)
+        for row in (count > _BY_PIXELS).nonzero()[0]:
+            best = np.argpartition(-products[row], _BY_PIXELS)[:_BY_PIXELS]
+            rest = np.ones(products.shape[1], bool)
+            rest[best] = False
+            products[row, rest] = -1
+        found = (products >= _LIKE_PIXELS).nonzero()
+        rows.append(found[0] + start)
+        columns.append(found[1])
+    return np.concatenate(rows), np.concatenate(columns)
+
+
+def _centred(grey: Floats | npt.NDArray[np.uint8]) -> Floats:
+    values = np.asarray(grey, np.float32).reshape(len(grey), -1)
+    return unit_rows(values - values.mean(axis=1, keepdims=True))
+
+
+def alike_pairs(
+    first: PictureTable, second: PictureTable, *, at: float, progress: bool = False
+) -> tuple[Indices, Indices, Placements]:
+    """Return the pairs of two sets that are alike by their thumbnails, and how each second lies on its first.
+
+    Args:
+        first: N pictures, with embeddings and squares.
+        second: M pictures; may be the same set.
+        at: least score.
+        progress: show progress bars.
+
+    Returns:
+        rows: (P,) indices of `first`.
+        columns: (P,) indices of `second`.
+        placements: of these P pairs.
+    """
+    rows, columns = candidates(first, second, progress=progress)
+    placed = place_pairs(first["squares"], second["squares"], rows, columns, progress=progress)
+    chosen = is_alike(placed, at)
+    return rows[chosen], columns[chosen], placed.chosen(chosen)
+
+
+def is_alike(placed: Placements, at: float) -> npt.NDArray[np.bool_]:
+    """Return which placed pairs are worth a close look."""
+    return (placed.scores >= at) & (placed.differences <= _MOST_DIFFERENT)
+
+
+# --- groups
+
+
+@dataclass
+class Grouping:
+    """Puts pictures that show the same into groups, each with one that is kept.
+
+    Args:
+        table: N pictures with embeddings and squares, and with sha256 where files are to be compared by it.
+        at: least score.
+        read: reads a picture for a close comparison; None where only the thumbnails are to be compared.
+        order: which picture of several to keep; by default the one that is like the most others.
+        decided: what a person has said of a pair: True if they are the same, False if not; None if nothing.
+        compare: compares two pictures closely, given the indices and the placement.
+        progress: show progress bars.
+    """
+
+    table: PictureTable
+    at: float = BY_PICTURE
+    read: Reader | None = None
+    order: Order | None = None
+    decided: Callable[[int, int], bool | None] = lambda _, __: None
+    progress: bool = False
+    _links: dict[int, dict[int, tuple[Placement, float]]] = field(default_factory=lambda: defaultdict(dict), init=False)
+    _pictures: dict[int, Image.Image] = field(default_factory=dict, init=False)
+
+    def groups(self) -> list[list[Member]]:
+        """Return groups of at least two pictures, the largest first: the one that is kept, then those most like it."""
+        by_content = self.table["sha256"] if "sha256" in self.table.arrays else self.table["embeddings"]
+        self._classes = {members[0]: members for members in _equal_rows(by_content)}
+        self._link(np.array(list(self._classes), np.int64))
+        found = []
+        components = self._components()
+        for pool in tqdm(components, desc="checking", unit="group", disable=not self.progress or not components):
+            found += self._grouped(pool)
+        linked = {index for pool in components for index in pool}
+        found += [self._with_files([self._kept(first)]) for first, same in self._classes.items()
+                  if len(same) > 1 and first not in linked]  # fmt: skip
+        return sorted(found, key=lambda group: (-len(group), group[0].index))
+
+    def _link(self, indices: Indices) -> None:
+        """Find the pairs of pictures of different contents that are alike."""
+        part = self.table.subset(indices)
+        rows, columns, placed = alike_pairs(part, part, at=self.at, progress=self.progress)
+        for number, (row, column) in enumerate(zip(indices[rows].tolist(), indices[columns].tolist(), strict=True)):
+            self._links[row][column] = placed[number], float(placed.scores[number])
+            self._links[column].setdefault(row, (placed[number].reversed(), float(placed.scores[number])))
+
+    def _link_with(self, first: int, pool: Sequence[int]) -> None:
+        """Look for more that are like a picture that many are like: only so many neighbours of each were compared."""
+        others = [index for index in pool if index != first and index not in self._links[first]]
+        if not others or len(pool) - len(others) <= _BY_EMBEDDINGS // 2:
+            return
+        columns = np.array(others, np.int64)
+        squares = self.table["squares"]
+        placed = place_pairs(squares, squares, np.full(len(others), first, np.int64), columns)
+        for number in is_alike(placed, self.at).nonzero()[0].tolist():
+            self._links[first][others[number]] = placed[number], float(placed.scores[number])
+
+    def _components(self) -> list[list[int]]:
+        """Return the pictures that are connected by pairs."""
+        found, seen = [], set()
+        for start in sorted(self._links):
+            if start in seen:
+                continue
+            waiting, members = [start], []
+            seen.add(start)
+            while waiting:
+                members.append(index := waiting.pop())
+                fresh = [other for other in self._links[index] if other not in seen]
+                seen.update(fresh)
+                waiting += fresh
+            found.append(sorted(members))
+        return found
+
+    def _grouped(self, pool: list[int]) -> list[list[Member]]:
+        """Take groups out of connected pictures until no two are left that show the same."""
+        found = []
+        while len(pool) > 1:
+            first = self._best(pool)
+            members = self._members(first, pool)
+            for _ in range(_MOST_SWAPS):
+                better = [index for index, member in members.items() if member[1] == "first"]
+                if not better:
+                    break
+                first = self._best(better)
+                members = self._members(first, pool)
+            group = [self._kept(first), *(member for member, _ in members.values())]
+            pool = [index for index in pool if index != first and index not in members]
+            if members or len(self._classes[first]) > 1:
+                found.append(self._with_files(group))
+        found += [self._with_files([self._kept(index)]) for index in pool if len(self._classes[index]) > 1]
+        self._pictures.clear()
+        return found
+
+    def _best(self, pool: Sequence[int]) -> int:
+        if self.order is None:
+            return max(pool, key=lambda index: (len(self._links[index]), -index))
+        files = [copy for index in pool for copy in self._classes[index]]
+        best = self.order(files)[0]
+        return next(index for index in pool if best in self._classes[index])
+
+    def _members(self, first: int, pool: Sequence[int]) -> dict[int, tuple[Member, str | None]]:
+        """Return the pictures of a pool that show the same as the first, and which of both is surely the worse."""
+        found: dict[int, tuple[Member, str | None]] = {}
+        self._link_with(first, pool)
+        for other in pool:
+            if other == first or (said := self.decided(first, other)) is False:
+                continue
+            placement, score = self._links[first].get(other, (Placement(), 0.0))
+            if said:
+                found[other] = Member(other, "same", 1.0, "you said so"), None
+            elif other in self._links[first]:
+                seen = self._compared(first, other, placement)
+                if seen.relation != "different":
+                    reason = seen.reason or (seen.why_worse if seen.worse == "second" else "")
+                    relation: Relation = "look" if seen.relation == "look" else "same"
+                    if placement.orientation and seen.is_drawing and relation == "same":
+                        relation, reason = "look", "it is turned or mirrored, and a drawing"
+                    is_worse = seen.worse == "second"
+                    member = Member(other, relation, min(score, 1.0), reason, placement.orientation, is_worse)
+                    found[other] = member, seen.worse
+        return found
+
+    def _compared(self, first: int, second: int, placement: Placement) -> Comparison:
+        if self.read is None:
+            return Comparison("same")
+        try:
+            return compare_pictures(
+                self._picture(first), self._picture(second), placement, pixels=self._sizes(first, second)
+            )
+        except VisimError:  # gone since: nothing is said of it
+            return Comparison("different", "it cannot be read")
+
+    def _sizes(self, first: int, second: int) -> tuple[float, float] | None:
+        if "width" not in self.table.arrays:
+            return None
+        pixels = self.table["width"] * self.table["height"]
+        return float(pixels[first]), float(pixels[second])
+
+    def _picture(self, index: int) -> Image.Image:
+        assert self.read is not None
+        if index not in self._pictures:
+            if len(self._pictures) >= _MOST_HELD:
+                self._pictures.pop(next(iter(self._pictures)))
+            self._pictures[index] = self.read(index)
+        return self._pictures[index]
+
+    def _kept(self, index: int) -> Member:
+        return Member(index, "kept")
+
+    def _with_files(self, group: list[Member]) -> list[Member]:
+        """Add the files of the same content to the members of a group; of the kept one, the best file is kept."""
+        first = group[0].index
+        files = self.order(self._classes[first]) if self.order else self._classes[first]
+        found = [Member(files[0], "kept"), *(Member(index, "file") for index in files[1:])]
+        for member in sorted(group[1:], key=lambda item: (-item.score, item.index)):
+            found += [replace(member, index=index) for index in self._classes[member.index]]
+        return found

@@ -1,15 +1,23 @@
-"""Find pictures that are no use whatever they show: of one colour, far too small, or of an extreme shape."""
+"""Find pictures that are no use, or may be none: broken, blank, tiny, of an extreme shape, of poor quality, strange.
 
+Only what opens nowhere is surely useless. All else is for a person to look at.
+"""
+
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from visim_models.cleaning.survey import SurveyedPictures
+import numpy as np
+from PIL import Image
 
-__all__ = ["Fault", "find_faults"]
+from visim_models.galleries.calibration import distance_detector, leave_one_out
+from visim_models.galleries.picture_table import PictureTable, thumbnails_of
+from visim_models.images.kinds import HEAD_BYTES, kind_of
+from visim_models.ood import OODVerdict
 
-_BLANK: Final = 2.0
-"""Standard deviation of the colours, in grey levels, up to which a picture is blank."""
+__all__ = ["Fault", "find_faults", "find_poor", "find_strange", "is_of_a_known_kind"]
+
 _TINY_SHARE: Final = 0.25
 _TINY_SIDE: Final = 8
 """A picture is tiny whose shorter side has less than a quarter of the usual pixels, or less than eight."""
@@ -19,32 +27,93 @@ _LONG: Final = 4.0
 
 @dataclass(frozen=True)
 class Fault:
-    """A picture that is no use.
+    """A picture that may be no use.
 
     Attributes:
         index: of the picture.
-        find: blank, tiny or shape.
+        find: blank, tiny, shape or quality.
         reason: one sentence.
+        score: how clearly, where faults are ranked; the highest first.
     """
 
     index: int
     find: str
     reason: str
+    score: float | None = None
 
 
-def find_faults(pictures: SurveyedPictures) -> Iterator[Fault]:
+def is_of_a_known_kind(content: bytes) -> bool:
+    """Return whether a file that visim cannot read may open elsewhere: by its first bytes, or as Pillow sees it."""
+    if kind_of(content[:HEAD_BYTES]):
+        return True
+    try:
+        with Image.open(io.BytesIO(content)):
+            return True
+    except Exception:  # Pillow raises a dozen kinds on what is no picture
+        return False
+
+
+def find_faults(pictures: PictureTable) -> Iterator[Fault]:
     """Yield the faults of pictures; one may have several."""
-    width, height = pictures.facts[:, 0], pictures.facts[:, 1]
-    shorter = pictures.facts[:, :2].amin(dim=1)  # (N,)
-    usual = float(shorter.double().median())
-    ratios = (pictures.facts[:, :2].amax(dim=1) / shorter).tolist()
-    spreads = pictures.quality[:, 1].tolist()
-    usual_ratio = sorted(ratios)[len(ratios) // 2]
+    width, height = pictures["width"], pictures["height"]
+    shorter, longer = np.minimum(width, height), np.maximum(width, height)
+    usual = float(np.sort(shorter)[(len(shorter) - 1) // 2])
+    ratios = longer / shorter
+    usual_ratio = float(np.sort(ratios)[len(ratios) // 2])
     for index, side in enumerate(shorter.tolist()):
-        size = f"{int(width[index])} x {int(height[index])}"
-        if spreads[index] <= _BLANK:
+        size = f"{width[index]} x {height[index]}"
+        if pictures["is_blank"][index]:
             yield Fault(index, "blank", "it has one colour")
         if side < max(_TINY_SHARE * usual, _TINY_SIDE):
             yield Fault(index, "tiny", f"{size} pixels, where {usual:.0f} are usual for the shorter side")
         if ratios[index] >= max(_LONG, 2 * usual_ratio):
             yield Fault(index, "shape", f"{size} pixels: one side is {ratios[index]:.1f} times the other")
+
+
+_BLURRED: Final = 25.0
+_DARK: Final = 70.0
+_BRIGHT: Final = 180.0
+_LOW_CONTRAST: Final = 50.0
+_GREY: Final = 2.0
+_MOSTLY_COLOURED: Final = 0.8
+
+
+def find_poor(pictures: PictureTable) -> list[Fault]:
+    """Return pictures of poor quality, the clearest first: blurred, dark, bright, flat, or grey among colours."""
+    found = []
+    dark, bright, sharpness, colour = (pictures[name] for name in ("dark", "bright", "sharpness", "colour"))
+    is_grey = colour < _GREY
+    are_coloured = float(1 - is_grey.mean()) >= _MOSTLY_COLOURED
+    for index in range(len(pictures)):
+        if pictures["is_blank"][index]:
+            continue
+        kinds = {
+            "it is dark": (_DARK - dark[index]) / _DARK,
+            "it is bright": (bright[index] - _BRIGHT) / (255 - _BRIGHT),
+            "it has little contrast": (_LOW_CONTRAST - (dark[index] - bright[index])) / _LOW_CONTRAST,
+            "it is blurred": (_BLURRED - sharpness[index]) / _BLURRED,
+            "it is grey, and most others have colours": 0.01 if is_grey[index] and are_coloured else 0.0,
+        }
+        shown = [text for text, value in kinds.items() if value > 0]
+        if shown:
+            found.append(Fault(index, "quality", "; ".join(shown), min(float(max(kinds.values())), 1.0)))
+    return sorted(found, key=lambda fault: (-(fault.score or 0), fault.index))
+
+
+def find_strange(pictures: PictureTable, *, progress: bool = False) -> list[tuple[int, OODVerdict]]:
+    """Return index and verdict of every picture, the strangest first.
+
+    Each is measured against all the others, without itself and its near-duplicates, as if it had just been uploaded,
+    and its p-value is its rank among them: of any pictures, a share of the false-alarm rate is called strange.
+
+    Args:
+        pictures: at least two that are not near-duplicates.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: there are no two pictures that are not near-duplicates.
+    """
+    arrays = {"embeddings": pictures["embeddings"], "thumbnails": thumbnails_of(pictures["squares"])}
+    measured = leave_one_out(PictureTable(pictures.file_names, arrays), most=len(pictures), progress=progress)
+    verdicts = distance_detector(measured).verdicts(measured.measured, measured["embeddings"])
+    return sorted(enumerate(verdicts), key=lambda item: (-item[1].score, item[0]))

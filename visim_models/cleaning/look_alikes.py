@@ -3,14 +3,13 @@
 import math
 import os
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import torch
-import torch.nn.functional as F
+import numpy.typing as npt
 from PIL import Image
-from torch import Tensor
 
+from visim_models.cleaning.neighbours import unit_rows
 from visim_models.errors import QueryError
 from visim_models.galleries.embed import Embedder
 from visim_models.images.decode import ImageSource, decode_image
@@ -39,6 +38,8 @@ _LOWER_SHARE: Final = 0.16
 """Share of a normal distribution below one standard deviation under its middle."""
 _BLOCK: Final = 8192
 
+Floats = npt.NDArray[np.floating]
+
 
 def find_like(
     similarity: VisualSimilarity,
@@ -63,16 +64,20 @@ def find_like(
     Raises:
         ImageDecodeError: an example is not a picture.
         QueryError: there is no example.
+
+    Example:
+        >>> for match in find_like(photos, ["soon.jpg"], not_like=["car.jpg"]):
+        ...     print(match.file_name, match.score)
     """
     examples, others = (embed_examples(similarity, _listed(each)) for each in (images, not_like))
-    scores = look_alike_scores(torch.from_numpy(similarity.gallery.embeddings), examples, others)
+    scores = look_alike_scores(similarity.gallery.embeddings, examples, others)
     least = at if at is not None else -math.inf if top is not None else threshold_of(scores, parts=not len(others))
-    order = scores.argsort(descending=True, stable=True)
+    order = np.argsort(-scores, kind="stable")
     chosen = order[scores[order] >= least][:top]
-    return similarity.gallery.matches(scores[chosen].numpy(), chosen.numpy())
+    return similarity.gallery.matches(scores[chosen], chosen)
 
 
-def embed_examples(parts: VisualSimilarity | Embedder, images: Iterable[ImageSource]) -> Tensor:
+def embed_examples(parts: VisualSimilarity | Embedder, images: Iterable[ImageSource]) -> Floats:
     """Embed examples, each as it is and mirrored: (2 E, D).
 
     Args:
@@ -84,12 +89,12 @@ def embed_examples(parts: VisualSimilarity | Embedder, images: Iterable[ImageSou
     """
     squares = [parts.processor.resize(decode_image(image)) for image in images]
     if not squares:
-        return torch.empty(0, parts.network.embedding_dim)
+        return np.empty((0, parts.network.embedding_dim), np.float32)
     pixels = np.stack([turned for square in squares for turned in (square, square[..., ::-1])])  # (2 E, 3, S, S)
-    return torch.from_numpy(parts.network.embed(parts.processor.normalize(pixels)))
+    return parts.network.embed(parts.processor.normalize(pixels))
 
 
-def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Tensor) -> Tensor:
+def look_alike_scores(embeddings: Floats, examples: Floats, counterexamples: Floats) -> Floats:
     """Return how much each picture is like the nearest example.
 
     The embeddings are centred first: what all pictures of the gallery have in common says nothing.
@@ -107,19 +112,19 @@ def look_alike_scores(embeddings: Tensor, examples: Tensor, counterexamples: Ten
     """
     if not len(examples):
         raise QueryError("There is no example to find others like it: name at least one picture.")
-    centre = embeddings.mean(dim=0)  # (D,)
-    likes, dislikes = (F.normalize(rows - centre, dim=1) for rows in (examples, counterexamples))
+    centre = embeddings.mean(axis=0)  # (D,)
+    likes, dislikes = (unit_rows(rows - centre) for rows in (examples, counterexamples))
     found = []
-    for block in embeddings.split(_BLOCK):
-        unit = F.normalize(block - centre, dim=1)  # (B, D)
-        scores = (unit @ likes.T).amax(dim=1)  # (B,)
+    for start in range(0, len(embeddings), _BLOCK):
+        unit = unit_rows(embeddings[start : start + _BLOCK] - centre)  # (B, D)
+        scores = (unit @ likes.T).max(axis=1)  # (B,)
         if len(dislikes):
-            scores = scores.where((unit @ dislikes.T).amax(dim=1) < scores, torch.tensor(-1.0))
+            scores = np.where((unit @ dislikes.T).max(axis=1) < scores, scores, -1)
         found.append(scores)
-    return torch.cat(found).clamp_(-1, 1)
+    return np.concatenate(found).clip(-1, 1)
 
 
-def threshold_of(scores: Tensor, *, precision: float = PRECISION, parts: bool = True) -> float:
+def threshold_of(scores: Floats, *, precision: float = PRECISION, parts: bool = True) -> float:
     """Return the threshold from which on, as estimated, a given share of the pictures looks like the examples.
 
     Most pictures of the gallery are not like them. The spread of their scores is taken from the lower half, where none
@@ -136,20 +141,20 @@ def threshold_of(scores: Tensor, *, precision: float = PRECISION, parts: bool = 
     Returns:
         The threshold, in hundredths, 0.33 to 0.9.
     """
-    known = scores[scores > -1].double().sort(descending=True).values  # (n,)
+    known = np.sort(scores[scores > -1].astype(np.float64))[::-1]  # (n,)
     if not len(known):
         return _MOST
-    middle = float(known.median())
-    spread = max(middle - float(known.quantile(_LOWER_SHARE)), 1e-6)
-    tail = torch.special.ndtr((middle - known) / spread)  # (n,) chance of another picture to be at least as like
-    rate = len(known) * tail / torch.arange(1, len(known) + 1)
-    reached = (rate <= 1 - precision).nonzero()[:, 0]
+    middle = float(np.sort(known)[(len(known) - 1) // 2])
+    spread = max(middle - float(np.quantile(known, _LOWER_SHARE)), 1e-6)
+    tail = np.array([math.erfc((score - middle) / spread / math.sqrt(2)) / 2 for score in known])  # (n,)
+    rate = len(known) * tail / np.arange(1, len(known) + 1)
+    reached = (rate <= 1 - precision).nonzero()[0]
     least = min(max(float(known[reached[-1]]) if len(reached) else _MOST, _LEAST), _MOST)
     best = _parted(known[known >= least], least) if parts else least
     return min(math.ceil(best * 100) / 100, _MOST)
 
 
-def _parted(found: Tensor, least: float) -> float:
+def _parted(found: Floats, least: float) -> float:
     """Return the threshold above the least alike of two or three groups of scores, or `least` where they are one group.
 
     The groups are those with the most variance between them (Otsu, "A threshold selection method from gray-level
@@ -164,19 +169,19 @@ def _parted(found: Tensor, least: float) -> float:
     scores = found[found < _COPY]
     if len(scores) < _FEWEST:
         return least
-    bins = torch.bucketize(scores, torch.arange(1, _BINS, dtype=torch.double) / _BINS)  # (n,)
-    counts = torch.bincount(bins, minlength=_BINS).double()
-    sums = torch.zeros(_BINS, dtype=torch.double).scatter_add(0, bins, scores)
-    total = float(scores.square().sum() - scores.sum().square() / len(scores))
+    bins = np.searchsorted(np.arange(1, _BINS) / _BINS, scores)  # (n,)
+    counts = np.bincount(bins, minlength=_BINS).astype(np.float64)
+    sums = np.bincount(bins, weights=scores, minlength=_BINS)
+    total = float(np.square(scores).sum() - scores.sum() ** 2 / len(scores))
     for number in (2, 3):
         cut, between = _best_cut(counts, sums, number, len(scores) * _GROUP / number)
-        within = float(scores.square().sum()) - between
+        within = float(np.square(scores).sum()) - between
         if total > 1e-9 and within < total * _LEFT_WITHIN / number**2:
             return float(scores[bins >= cut].min() + scores[bins < cut].max()) / 2
     return least
 
 
-def _best_cut(counts: Tensor, sums: Tensor, number: int, fewest: float) -> tuple[int, float]:
+def _best_cut(counts: Floats, sums: npt.NDArray[Any], number: int, fewest: float) -> tuple[int, float]:
     """Return where the lowest of the best groups ends, and their sum of squares between.
 
     Args:
@@ -189,13 +194,13 @@ def _best_cut(counts: Tensor, sums: Tensor, number: int, fewest: float) -> tuple
         cut: the first bin above the lowest group.
         between: sum over the groups of their size times their squared mean; -infinity where there are no such groups.
     """
-    before = F.pad(counts.cumsum(0), (1, 0))  # (B + 1,)
-    sum_before = F.pad(sums.cumsum(0), (1, 0))
-    size, total = before[None] - before[:, None], sum_before[None] - sum_before[:, None]  # (from, to)
-    part = torch.where(size >= fewest, total.square() / size, -torch.inf)  # (B + 1, B + 1)
-    rest = part[:, -1] if number == 2 else (part + part[:, -1]).amax(dim=1)  # (B + 1,) from there to the end
-    between, cut = (part[0] + rest).max(dim=0)
-    return int(cut), float(between)
+    before, sum_before = (np.concatenate([[0], each.cumsum()]) for each in (counts, sums))  # (B + 1,)
+    size, total = before - before[:, None], sum_before - sum_before[:, None]  # (from, to)
+    part = np.where(size >= fewest, np.square(total) / np.maximum(size, 1e-9), -np.inf)  # (B + 1, B + 1)
+    rest = part[:, -1] if number == 2 else (part + part[:, -1]).max(axis=1)  # (B + 1,) from there to the end
+    totals = part[0] + rest
+    cut = int(totals.argmax())
+    return cut, float(totals[cut])
 
 
 def _listed(images: ImageSource | Iterable[ImageSource]) -> list[ImageSource]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from visim_models.cleaning.plan import Plan
-from visim_models.cleaning.surveying import KeptSurvey
 from visim_models.errors import OutputError, RepositoryError, VisimError
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line, read_json, write_json
@@ -63,9 +62,9 @@ class CleanFolder:
         return self.path / _REPORT
 
     @property
-    def kept(self) -> KeptSurvey:
-        """Return what was seen of pictures."""
-        return KeptSurvey(self.path / _SURVEY)
+    def survey(self) -> Path:
+        """Return the folder that keeps what was seen of pictures."""
+        return self.path / _SURVEY
 
     def write(self, plan: Plan, write_report: Callable[[TextIO], None]) -> Path | None:
         """Write the plan and the report; each is the old one or the new one at any moment.

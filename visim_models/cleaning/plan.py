@@ -1,25 +1,25 @@
-"""plan.csv: a row for each file that was found, with the reason, and whether it is kept or removed."""
+"""plan.csv: a row for each file that was found, with the reason, and what becomes of it: keep, look or remove."""
 
 import csv
 import io
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, Self, TypeAlias, cast
+from typing import Final, Literal, Self, TypeAlias, cast, get_args
 
+from visim_models.cleaning.apply import Applied, File, Removal, apply_removals
 from visim_models.errors import DataError, ImageSourceError
+from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder.formats import one_line, read_text
 from visim_models.sources.file_names import check_file_name
 
-if TYPE_CHECKING:
-    from visim_models.cleaning.applying import Applied
+__all__ = ["Action", "Plan", "PlanRow", "consistent"]
 
-__all__ = ["Action", "Plan", "PlanRow"]
-
-Action: TypeAlias = Literal["keep", "remove"]
+Action: TypeAlias = Literal["keep", "look", "remove"]
+"""What becomes of a file. `look` is for a person to decide: until then the file is kept."""
 
 _MOST_BYTES: Final = 2**30
 _COLUMNS: Final = ("action", "file", "find", "group", "score", "reason", "size", "bytes", "sha256", "root")
@@ -37,8 +37,8 @@ class PlanRow:
     Attributes:
         file_name: relative to the root, with forward slashes.
         root: the folder or zip that it is in.
-        find: what found it: duplicates, like, leaks, strange, broken, blank, tiny or shape.
-        action: keep or remove.
+        find: what found it, one of `clean_up.FINDS`.
+        action: keep, look or remove.
         group: number of its group in this find; 0 where there are no groups.
         score: of the find; None where there is none.
         reason: why it was found, and why it is kept or removed.
@@ -59,6 +59,11 @@ class PlanRow:
     sha256: str = ""
 
     @property
+    def file(self) -> File:
+        """Return the file of the row."""
+        return File(self.root, self.file_name, self.sha256, self.bytes or 0)
+
+    @property
     def is_removed_elsewhere(self) -> bool:
         """Return whether another find than this row's removes the file."""
         return _REMOVED_BY in self.reason
@@ -73,7 +78,8 @@ class Plan:
     """What a clean-up would do.
 
     A file may have several rows, one for each find. It is removed where at least one says so and none says to keep it:
-    the plan that visim writes never disagrees with itself, and after an edit by hand a disagreement keeps the file.
+    the plan that visim writes never disagrees with itself, and after an edit by hand a disagreement keeps the file. A
+    row that says `look` decides nothing.
 
     Attributes:
         rows: in the order of the finds.
@@ -89,8 +95,8 @@ class Plan:
         """Read a plan.csv, also one that a spreadsheet has saved: with semicolons or tabs, with columns left out.
 
         Raises:
-            DataError: it cannot be read, lacks a column, or a row has an action that is neither keep nor remove, or a
-                file name that leads out of its root. Nothing of such a plan is applied.
+            DataError: it cannot be read, lacks a column, or a row has another action than these three, or a file
+                name that leads out of its root. Nothing of such a plan is applied.
         """
         try:
             text = read_text(Path(path), most=_MOST_BYTES)
@@ -132,12 +138,12 @@ class Plan:
     @property
     def removed(self) -> list[PlanRow]:
         """Return one row for each file to remove, in the order of the plan."""
-        return [row for row, actions in self._files() if actions == {"remove"}]
+        return [row for row, actions in self._files() if actions - {"look"} == {"remove"}]
 
     @property
     def disputed(self) -> list[PlanRow]:
         """Return one row for each file that one row removes and another keeps: it stays."""
-        return [row for row, actions in self._files() if len(actions) == 2]
+        return [row for row, actions in self._files() if actions >= {"keep", "remove"}]
 
     @property
     def groups_without_any(self) -> list[list[PlanRow]]:
@@ -160,7 +166,7 @@ class Plan:
         quarantine: str | os.PathLike[str] | None = None,
         dry_run: bool = False,
         progress: bool = False,
-    ) -> "Applied":
+    ) -> Applied:
         """Move the files to be removed into a quarantine folder; none is deleted or overwritten.
 
         Each move is written into a journal first, with which `Journal.undo` brings all of them back, also after this
@@ -175,10 +181,32 @@ class Plan:
         Raises:
             OutputError: the quarantine is, holds or is in the pictures.
             RepositoryError: the journal cannot be written; the files of the moves that are not in it stay.
-        """
-        from visim_models.cleaning.applying import apply_plan  # which uses this module
 
-        return apply_plan(self, quarantine=quarantine, dry_run=dry_run, progress=progress)
+        Example:
+            >>> applied = Plan.read("clean/plan.csv").apply(dry_run=True)
+            >>> print(applied.moved, applied.failed)
+        """
+        applied = apply_removals(self._removals(), quarantine=quarantine, dry_run=dry_run, progress=progress)
+        disputed = [Skipped(row.file_name, "one row keeps it and another removes it") for row in self.disputed]
+        applied.failed[:0] = disputed
+        return applied
+
+    def _removals(self) -> list[Removal]:
+        """Return the files to be removed, each with those of its group that are kept in its place."""
+        kept: dict[tuple[str, int], list[PlanRow]] = defaultdict(list)
+        removed = self.removed
+        gone = {(row.root, row.file_name) for row in removed}
+        for row in self.rows:
+            if row.group and row.action != "remove" and (row.root, row.file_name) not in gone:
+                kept[row.find, row.group].append(row)
+        found = []
+        for row in removed:
+            rows = kept.get((row.find, row.group), [])
+            best = [
+                each for each in rows if each.score is None
+            ] or rows  # a score is that of a file below the threshold
+            found.append(Removal(row.file, tuple(each.file for each in best)))
+        return found
 
     def _files(self) -> Iterable[tuple[PlanRow, set[str]]]:
         """Return the first row of each file, with the actions of all its rows."""
@@ -186,6 +214,16 @@ class Plan:
         for row in self.rows:
             found.setdefault((row.root, row.file_name), (row, set()))[1].add(row.action)
         return found.values()
+
+
+def consistent(rows: Sequence[PlanRow]) -> Plan:
+    """Return a plan in which a file that one find removes is removed in its other rows, too."""
+    removed = {(row.root, row.file_name): row.find for row in rows if row.action == "remove"}
+    found = []
+    for row in rows:
+        by = removed.get((row.root, row.file_name))
+        found.append(row if row.action == "remove" or by is None else row.removed_by(by))
+    return Plan(tuple(found))
 
 
 def _values(row: PlanRow) -> tuple[object, ...]:
@@ -203,8 +241,8 @@ def _cell(value: object) -> object:
 
 def _row(values: Mapping[str, str], where: str) -> PlanRow:
     action = values.get("action", "").strip().lower()
-    if action not in ("keep", "remove"):
-        raise DataError(f"{where}: the action is {action!r}, but must be keep or remove. Nothing was applied.")
+    if action not in get_args(Action):
+        raise DataError(f"{where}: the action is {action!r}, but must be keep, look or remove. Nothing was applied.")
     name = values.get("file", "").removeprefix("./")
     sha256 = values.get("sha256", "").strip().lower()
     if not _SHA256.fullmatch(sha256):

@@ -28,8 +28,9 @@
 
   const figure = (file, find) => {
     const [name, size, score, planned, reason, picture] = file;
-    const goes = find.at === null || score === null ? planned : score >= find.now;
-    const box = make("figure", undefined, goes ? "remove" : "keep");
+    const decided = find.at === null || score === null || planned === "look";
+    const action = decided ? planned : score >= find.now ? "remove" : "keep";
+    const box = make("figure", undefined, action);
     const frame = make("div", undefined, "frame");
     if (picture) {
       const image = make("img");
@@ -41,7 +42,7 @@
       frame.append(make("span", "no picture"));
     }
     const caption = make("figcaption");
-    caption.append(make("b", goes ? "remove" : "keep"), make("span", name), make("br"));
+    caption.append(make("b", action), make("span", name), make("br"));
     caption.append(make("small", [size, score === null ? "" : score.toFixed(3), reason].filter(Boolean).join(" · ")));
     box.append(frame, caption);
     return box;

@@ -7,21 +7,36 @@ that are in the file itself; nothing can be fetched or sent.
 
 import base64
 import hashlib
+import io
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
-from visim_models.cleaning.plan import PlanRow
+from PIL import Image
+from tqdm import tqdm
 
-__all__ = ["FindTexts", "ReportedFind", "shown_rows", "write_report"]
+from visim_models.cleaning.plan import PlanRow
+from visim_models.errors import VisimError
+from visim_models.images.decode import decode_image
+from visim_models.images.decode_ahead import decode_ahead
+from visim_models.sources.store import ImageStore
+
+__all__ = ["FindTexts", "ReportedFind", "shown_rows", "thumbnails_for", "write_report"]
 
 _GROUPS_A_PAGE: Final = 40
 _MOST_OF_A_GROUP: Final = 24
 """Pictures of a group that are shown; how many more there are is said."""
+_SIDE: Final = 152
+_SMALL_SIDE: Final = 84
+_MANY: Final = 3_000
+"""Pictures from which on they are smaller, so that the report of 10,000 groups stays below 100 MB."""
+_MOST: Final = 40_000
+"""Pictures that are shown at most; the plan lists all files."""
+_AT_ONCE: Final = 64
 _STYLE: Final = Path(__file__).with_name("report.css")
 _SCRIPT: Final = Path(__file__).with_name("report.js")
 
@@ -207,11 +222,11 @@ def _chunks(groups: Sequence[Sequence[PlanRow]], thumbnail: Thumbnail) -> Iterat
 
 def _file(row: PlanRow, thumbnail: Thumbnail) -> list[Any]:
     score = None if row.score is None else _rounded(row.score)
-    return [row.file_name, row.size, score, row.action == "remove", row.reason, thumbnail(row)]
+    return [row.file_name, row.size, score, row.action, row.reason, thumbnail(row)]
 
 
 def _more(count: int) -> list[list[Any]]:
-    return [[f"and {count:,} more in plan.csv", "", None, False, "", ""]] if count > 0 else []
+    return [[f"and {count:,} more in plan.csv", "", None, "keep", "", ""]] if count > 0 else []
 
 
 def _best(group: Sequence[PlanRow]) -> float:
@@ -232,3 +247,40 @@ def _json_script(name: str, values: object) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+# --- thumbnails
+
+
+def thumbnails_for(
+    rows: Sequence[PlanRow], stores: Mapping[str, ImageStore], *, progress: bool = False
+) -> Callable[[PlanRow], str]:
+    """Return a function that gives the address (data:) of each row's picture, "" where there is none.
+
+    Args:
+        rows: in the order in which the function will be called.
+        stores: root -> its pictures.
+        progress: show a progress bar.
+    """
+    side = _SIDE if len(rows) <= _MANY else _SMALL_SIDE
+
+    def make(row: PlanRow) -> str:
+        if row.find == "broken":
+            return ""
+        return _address(decode_image(stores[row.root].read(row.file_name)), side)
+
+    def made() -> Iterator[str]:
+        with tqdm(total=len(rows), desc="drawing", unit="picture", disable=not progress) as bar:
+            for batch in decode_ahead(rows[:_MOST], make, at_once=_AT_ONCE):
+                yield from ("" if isinstance(result, VisimError) else result for _, result in batch)
+                bar.update(len(batch))
+
+    pictures = made()
+    return lambda _: next(pictures, "")
+
+
+def _address(image: Image.Image, side: int) -> str:
+    image.thumbnail((side, side), Image.Resampling.BOX, reducing_gap=2.0)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=55, method=0)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -7,12 +7,12 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
-from visim_models.cleaning.applying import Applied
+from visim_models.cleaning.apply import Applied
 from visim_models.cleaning.clean_up import THRESHOLDS, CleanUp, Wanted
 from visim_models.cleaning.journal import Journal
 from visim_models.cleaning.output_folder import CleanFolder
 from visim_models.cleaning.plan import Plan
-from visim_models.cleaning.surveying import survey_pictures
+from visim_models.cleaning.survey import survey_pictures
 from visim_models.cli import Commands
 from visim_models.cli.clean_options import EXAMPLES, add_options
 from visim_models.cli.clean_report import found_lines, write_clean_report
@@ -68,16 +68,16 @@ def _find(options: argparse.Namespace) -> int:
         inputs=local_inputs(source, options.add, options.leaks),
     )
     cleaned = [str(path) for path in local_inputs(source, options.add)]
-    look = partial(survey_pictures, parts=parts, kept=out.kept, cleaned=cleaned, progress=True)
+    look = partial(survey_pictures, parts=parts, kept=out.survey, cleaned=cleaned, progress=True)
     first = look(source, gallery=gallery)
     more = look(options.add) if options.add else None
     leaks = look(options.leaks) if options.leaks else None
     clean_up = (
         CleanUp(first, parts=parts, progress=True)
         if more is None
-        else CleanUp(more, stays=first, parts=parts, progress=True)
+        else CleanUp(more, kept=first, parts=parts, progress=True)
     )
-    plan = clean_up.plan(wanted, leaks=leaks)
+    plan = clean_up.plan(wanted, leaks=[leaks] if leaks else [])
     surveys = [survey for survey in (first, more, leaks) if survey is not None]
     edited = out.write(
         plan,

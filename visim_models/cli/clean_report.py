@@ -10,16 +10,12 @@ from typing import TextIO
 from visim_models.cleaning.clean_up import FINDS
 from visim_models.cleaning.output_folder import CleanFolder
 from visim_models.cleaning.plan import Plan
-from visim_models.cleaning.report import ReportedFind, shown_rows, write_report
+from visim_models.cleaning.report import ReportedFind, shown_rows, thumbnails_for, write_report
 from visim_models.cleaning.survey import Survey
-from visim_models.cleaning.thumbnails import thumbnails_for
 from visim_models.cli.clean_options import FIND_TEXTS
 from visim_models.galleries.sources import open_store
 
 __all__ = ["found_lines", "write_clean_report"]
-
-_LOOKED_AT = ("broken", "shape", "strange")
-"""Finds whose kept files are for a person to look at; those of the others are below a threshold."""
 
 
 def write_clean_report(
@@ -54,7 +50,7 @@ def write_clean_report(
         finds,
         title=f"Clean {Path(surveys[0].root).name}",
         summary=[
-            f"{sum(_count(survey) for survey in surveys):,} picture files were looked at. The plan removes "
+            f"{sum(map(len, surveys)):,} picture files were looked at. The plan removes "
             f"{len(removed):,} of them ({size / 1e6:,.1f} MB)."
         ],
         command=_command_again(options),
@@ -76,13 +72,9 @@ def _command_again(options: argparse.Namespace) -> str:
     return shlex.join(words)
 
 
-def _count(survey: Survey) -> int:
-    return len(survey.broken) + (len(survey.pictures) if survey.pictures else 0)
-
-
 def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[Survey], out: CleanFolder) -> list[str]:
     lines = [
-        f"{survey.root}: {_count(survey):,} picture files, {survey.reused:,} of them known from before"
+        f"{survey.root}: {len(survey):,} picture files, {survey.reused:,} of them known from before"
         for survey in surveys
     ]
     for name in FINDS:
@@ -90,7 +82,7 @@ def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[S
         if rows or name in thresholds:
             at = f", from {thresholds[name]:.2f} on" if name in thresholds else ""
             count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
-            seen = sum(row.action == "keep" and row.find in _LOOKED_AT for row in rows)
+            seen = sum(row.action == "look" for row in rows)
             more = f", {seen:,} to look at" if seen else ""
             lines.append(f"  {name:<10} {count:>7,} to remove{at}{more}")
     return [

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.builders import drawn_picture, files_of, write_pictures
 from visim_models import VisualSimilarity
-from visim_models.cleaning import CleanUp, KeptSurvey, Plan, Wanted, survey_pictures
+from visim_models.cleaning import CleanUp, Plan, Wanted, survey_pictures
 from visim_models.cli.__main__ import main
 from visim_models.galleries import build
 from visim_models.galleries.embed import Embedder
@@ -42,20 +42,22 @@ def test_the_best_of_a_group_stays(dirty: Path, parts: Embedder) -> None:
     plan = plan_for(dirty, parts, duplicates=True, at={"duplicates": 0.95})
     rows = [row for row in plan.rows if row.group == 1]
     assert {row.file_name: row.action for row in rows} == {
-        "large.png": "keep", "one.png": "remove", "mirrored.png": "remove", "suv/copy.png": "remove",
+        "large.png": "remove", "one.png": "keep", "mirrored.png": "look", "suv/copy.png": "remove",
     }  # fmt: skip
-    assert [row.reason for row in rows if row.action == "keep"] == ["kept: the most pixels"]
-    assert rows[0].size == "128 x 128"
-    assert rows[0].bytes == (dirty / "large.png").stat().st_size
+    reasons = {row.file_name: row.reason for row in rows}
+    assert reasons["one.png"] == "kept: nothing is added to it, and nothing is missing"
+    assert reasons["large.png"] == "nearly the same picture: it is enlarged or noisy"
+    assert rows[0].size == "64 x 64"
+    assert rows[0].bytes == (dirty / "one.png").stat().st_size
 
 
-def test_of_equal_files_the_first_by_name_stays(dirty: Path, parts: Embedder) -> None:
+def test_of_equal_files_the_one_in_the_shallowest_folder_stays(dirty: Path, parts: Embedder) -> None:
     (dirty / "large.png").unlink()
     (dirty / "mirrored.png").unlink()
     plan = plan_for(dirty, parts, duplicates=True)
     rows = [row for row in plan.rows if row.group == 1]
     assert [(row.file_name, row.action) for row in rows] == [("one.png", "keep"), ("suv/copy.png", "remove")]
-    assert rows[0].reason == "kept: the first by name of equal files"
+    assert rows[0].reason == "kept: its folder is the shallowest"
     assert (rows[1].reason, rows[1].score) == ("the same file", 1.0)
 
 
@@ -75,8 +77,7 @@ def test_a_group_that_goes_as_a_whole_names_no_copy_of_itself(dirty: Path, parts
     plan = plan_for(dirty, parts, duplicates=True, like=[str(dirty / name) for name in names], at={"like": 0.99})
     rows = {row.file_name: row for row in plan.rows if row.find == "duplicates" and row.file_name in names}
     assert {row.action for row in rows.values()} == {"remove"}
-    assert rows["large.png"].reason == "the best of its group, which another find removes"
-    assert {rows[name].reason for name in names[1:]} == {"nearly the same picture"}
+    assert rows["one.png"].reason == "the best of its group, which another find removes"
 
 
 def test_faulty_pictures(dirty: Path, parts: Embedder) -> None:
@@ -85,17 +86,17 @@ def test_faulty_pictures(dirty: Path, parts: Embedder) -> None:
     (dirty / "empty.jpg").write_bytes(b"")
     (dirty / "odd\nname.png").write_bytes(b"x")
     plan = plan_for(dirty, parts, broken=True)
-    assert actions(plan, "broken") == {"broken.jpg": "remove", "empty.jpg": "remove", "odd\\nname.png": "keep"}
-    assert actions(plan, "blank") == {"blank.png": "remove", "tiny.png": "remove"}
-    assert actions(plan, "tiny") == {"tiny.png": "remove"}
-    assert actions(plan, "shape") == {"banner.png": "keep"}
+    assert actions(plan, "broken") == {"broken.jpg": "remove", "empty.jpg": "remove", "odd\\nname.png": "look"}
+    assert actions(plan, "blank") == {"blank.png": "look", "tiny.png": "look"}
+    assert actions(plan, "tiny") == {"tiny.png": "look"}
+    assert actions(plan, "shape") == {"banner.png": "look"}
 
 
 def test_strange_pictures_are_listed_and_kept(photos: Path, parts: Embedder) -> None:
     write_pictures(photos, 8, size=64)
     Image.new("RGB", (64, 64), (255, 0, 255)).save(photos / "strange.png")
     found = actions(plan_for(photos, parts, strange=True), "strange")
-    assert set(found.values()) <= {"keep"}
+    assert set(found.values()) <= {"look"}
     assert len(found) <= 3
 
 
@@ -104,7 +105,7 @@ def test_leaks_remove_here_and_never_there(dirty: Path, parts: Embedder, tmp_pat
         archive.write(dirty / "one.png", "held/out.png")
         archive.write(dirty / "suv" / "0001.png", "held/suv.png")
     other = survey_pictures(tmp_path / "test.zip", parts)
-    plan = CleanUp(survey_pictures(dirty, parts), parts=parts).plan(Wanted(), leaks=other)
+    plan = CleanUp(survey_pictures(dirty, parts), parts=parts).plan(Wanted(), leaks=[other])
     removed = {row.file_name for row in plan.removed}
     assert {"suv/0001.png"} < removed
     assert removed & {"one.png", "suv/copy.png", "large.png", "mirrored.png"}
@@ -114,19 +115,25 @@ def test_leaks_remove_here_and_never_there(dirty: Path, parts: Embedder, tmp_pat
 def test_added_pictures_are_the_ones_that_go(photos: Path, parts: Embedder, tmp_path: Path) -> None:
     more = tmp_path / "more"
     more.mkdir()
-    Image.open(photos / "suv" / "0000.png").resize((256, 256)).save(more / "copy.png")
+    Image.open(photos / "suv" / "0000.png").resize((48, 48)).save(more / "copy.png")
+    Image.open(photos / "suv" / "0001.png").resize((256, 256)).save(more / "larger.png")
     Image.fromarray(drawn_picture(999, size=64)).save(more / "new.png")
     first, added = survey_pictures(photos, parts), survey_pictures(more, parts)
-    plan = CleanUp(added, stays=first, parts=parts).plan(Wanted(duplicates=True))
+    plan = CleanUp(added, kept=first, parts=parts).plan(Wanted(duplicates=True))
     assert [row.file_name for row in plan.removed] == ["copy.png"]
-    assert actions(plan, "duplicates")["suv/0000.png"] == "keep"
+    found = {row.file_name: row for row in plan.rows}
+    assert found["suv/0000.png"].action == found["suv/0001.png"].action == "keep"
+    assert found["larger.png"].action == "look"
+    assert found["larger.png"].reason == (
+        "it is larger, though not more detailed, than the one that is kept (256 x 256, 64 x 64)"
+    )
 
 
 # --- looking again
 
 
 def test_only_new_and_changed_files_are_looked_at_again(photos: Path, parts: Embedder, tmp_path: Path) -> None:
-    kept = KeptSurvey(tmp_path / "survey")
+    kept = tmp_path / "survey"
     first = survey_pictures(photos, parts, kept=kept)
     assert (len(first.pictures or ()), first.reused) == (20, 0)
     Image.fromarray(drawn_picture(500, size=64)).save(photos / "new.png")
@@ -138,14 +145,14 @@ def test_only_new_and_changed_files_are_looked_at_again(photos: Path, parts: Emb
     assert again.pictures is not None
     assert fresh.pictures is not None
     assert again.pictures.file_names == fresh.pictures.file_names
-    for name, tensor in fresh.pictures.tensors().items():
-        assert tensor.equal(again.pictures.tensors()[name]) or name == "embeddings"
+    for name, array in fresh.pictures.arrays.items():
+        assert (array == again.pictures[name]).all() or name == "embeddings"
 
 
 def test_a_damaged_part_is_done_again(photos: Path, parts: Embedder, tmp_path: Path) -> None:
-    kept = KeptSurvey(tmp_path / "survey")
+    kept = tmp_path / "survey"
     survey_pictures(photos, parts, kept=kept)
-    for path in kept.folder.iterdir():
+    for path in kept.iterdir():
         path.write_bytes(path.read_bytes()[:-100])
     again = survey_pictures(photos, parts, kept=kept)
     assert (len(again.pictures or ()), again.reused) == (20, 0)
@@ -164,7 +171,7 @@ def test_from_pictures_to_a_clean_set_and_back(
     assert "26 picture files, 0 of them known" in printed.out
     assert re.search(r"memory: \d+\.\d GB at most", printed.out)
     plan = Plan.read(tmp_path / "clean" / "plan.csv")
-    assert {"broken.jpg", "blank.png", "suv/copy.png"} <= {row.file_name for row in plan.removed}
+    assert {"broken.jpg", "suv/copy.png"} <= {row.file_name for row in plan.removed}
     assert files_of(dirty) == before
 
     assert run("clean", "--apply", "clean/plan.csv") == 0
@@ -199,9 +206,10 @@ def test_a_gallery_is_cleaned_without_its_network(
     def forbidden(*_: object) -> None:
         raise AssertionError("a picture was embedded again")
 
-    monkeypatch.setattr("visim_models.cleaning.surveying.embed_pixels", forbidden)
+    with monkeypatch.context() as patched:
+        patched.setattr("visim_models.models.torch_network.TorchNetwork.embed", forbidden)
+        assert run("clean", tmp_path / "mine", "--out", "clean", "--duplicates") == 0
     monkeypatch.setattr("visim_models.galleries.embed.measure_network", forbidden)
-    assert run("clean", tmp_path / "mine", "--out", "clean", "--duplicates") == 0
     assert run("clean", "--apply", "clean/plan.csv", "--yes", "--gallery", tmp_path / "mine") == 0
     removed = {row.file_name for row in Plan.read("clean/plan.csv").removed}
     after = VisualSimilarity.from_pretrained(tmp_path / "mine").gallery
@@ -265,4 +273,4 @@ def test_the_plan_opens_as_a_table(dirty: Path, model: Path, tmp_path: Path) -> 
     with (tmp_path / "clean" / "plan.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[:6] == ["action", "file", "find", "group", "score", "reason"]
-    assert all(row["action"] in ("keep", "remove") and row["reason"] for row in rows)
+    assert all(row["action"] in ("keep", "look", "remove") and row["reason"] for row in rows)

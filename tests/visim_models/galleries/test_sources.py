@@ -10,7 +10,7 @@ from tests.milvus_servers import need
 from tests.s3_server import KEY, SECRET, S3Server, serving_s3, use_s3
 from tests.visim_models.galleries.engine_builds import engine_build
 from visim_models import EngineError, ImageHostError, ImageStore, VisualSimilarity
-from visim_models.cleaning.local_pictures import local_thumbnails
+from visim_models.cleaning.survey import local_squares
 from visim_models.cli.__main__ import main
 from visim_models.galleries import build
 from visim_models.galleries.part_store import FILES_A_PART
@@ -99,7 +99,7 @@ def test_a_list_of_addresses(web: FileServer, pictures: Path, model: Path, tmp_p
     name = mine.file_names[0]
     assert ImageStore(mine.image_root).read(name) == contents(pictures)[name.removeprefix(f"{host}/")]
     web.asked.clear()
-    assert local_thumbnails(mine) is None
+    assert local_squares(mine) is None
     assert web.asked == []  # a clean-up fetches nothing
     report = build(addresses, tmp_path / "mine", model=model, image_root="https://example.org", progress=False)
     assert report.gallery.image_root == "https://example.org"

@@ -1,10 +1,9 @@
-"""Carry a plan out: check every file, write each move into the journal, then move it."""
+"""Move files into a quarantine: check each and the one kept in its place, write the move into the journal, move it."""
 
 import hashlib
 import os
 import stat
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,12 @@ from tqdm import tqdm
 
 from visim_models.cleaning.journal import JournalWriter, Move
 from visim_models.cleaning.moving import checked_path, move_file
-from visim_models.cleaning.plan import Plan, PlanRow
 from visim_models.errors import DataError, ImageSourceError, RepositoryError, VisimError
 from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line
 
-__all__ = ["Applied", "apply_plan"]
+__all__ = ["Applied", "File", "Removal", "apply_removals"]
 
 _SUFFIX: Final = "-quarantine"
 
@@ -55,11 +53,43 @@ class Applied:
         return [*self.moved, *self.already, *self.elsewhere]
 
 
-def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run: bool, progress: bool) -> Applied:
-    """Move the files that a plan removes into a quarantine folder.
+@dataclass(frozen=True)
+class File:
+    """A file as a plan saw it.
+
+    Attributes:
+        root: the folder, zip or address that it is in.
+        file_name: relative to the root.
+        sha256: of its content, in hexadecimal; "" where it is not known.
+        size: in bytes; 0 where it is not known.
+    """
+
+    root: str
+    file_name: str
+    sha256: str
+    size: int = 0
+
+    @property
+    def path(self) -> Path:
+        """Return the path of a file in a folder."""
+        return Path(self.root, self.file_name)
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A file to move away, and the files that are kept in its place: one of them must be there."""
+
+    file: File
+    kept: tuple[File, ...] = ()
+
+
+def apply_removals(
+    removals: Sequence[Removal], *, quarantine: str | os.PathLike[str] | None, dry_run: bool, progress: bool
+) -> Applied:
+    """Move files into a quarantine folder.
 
     Args:
-        plan: the plan.
+        removals: what to move.
         quarantine: the folder; None for one beside the pictures.
         dry_run: move nothing.
         progress: show progress bars.
@@ -69,34 +99,34 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
         RepositoryError: the journal cannot be written.
     """
     applied = Applied(is_dry_run=dry_run)
-    applied.failed += [Skipped(row.file_name, "one row keeps it and another removes it") for row in plan.disputed]
     rows = []
-    for row in plan.removed:
-        if Path(row.root).is_dir():
-            rows.append(row)
-        elif "://" in row.root or Path(row.root).is_file():
-            applied.elsewhere.append(row.file_name)
+    for removal in removals:
+        file = removal.file
+        if Path(file.root).is_dir():
+            rows.append(removal)
+        elif "://" in file.root or Path(file.root).is_file():
+            applied.elsewhere.append(file.file_name)
         else:
-            applied.failed.append(Skipped(row.file_name, f"there is no folder {row.root!r}"))
+            applied.failed.append(Skipped(file.file_name, f"there is no folder {file.root!r}"))
     if not rows:
         return applied
-    roots = {name: Path(name).resolve() for name in dict.fromkeys(row.root for row in rows)}
+    roots = {name: Path(name).resolve() for name in dict.fromkeys(row.file.root for row in rows)}
     first = next(iter(roots.values()))
     if quarantine is None and not first.name:
         raise DataError(f"The pictures are in {first}, which has no folder beside it: name a --quarantine.", path=first)
     folder = check_apart(quarantine or first.with_name(first.name + _SUFFIX), inputs=list(roots.values()))
     applied.quarantine = folder
     keys = _keys(roots)
-    keepers = _Keepers(plan)
+    kept = _Kept()
     moves: list[Move] = []
     made: list[Move] = []
     for row in tqdm(rows, desc="checking", unit="file", disable=not progress):
         try:
-            move, is_made = _checked(row, roots[row.root], keys[row.root], folder)
+            move, is_made = _checked(row.file, roots[row.file.root], keys[row.file.root], folder)
             if not is_made:
-                keepers.check(row)
+                kept.check(row)
         except (OSError, VisimError) as error:
-            applied.failed.append(Skipped(row.file_name, one_line(error)))
+            applied.failed.append(Skipped(row.file.file_name, one_line(error)))
         else:
             (made if is_made else moves).append(move)
     applied.already = [move.file_name for move in made]
@@ -109,45 +139,30 @@ def apply_plan(plan: Plan, *, quarantine: str | os.PathLike[str] | None, dry_run
     return applied
 
 
-class _Keepers:
-    """The files that stay in place of others: while one of them is missing, the others stay, too.
+class _Kept:
+    """The files that are kept in place of others: while one of them is missing, the others are kept, too."""
 
-    Args:
-        plan: the plan.
-    """
+    def __init__(self) -> None:
+        self._found: dict[File, bool] = {}
 
-    def __init__(self, plan: Plan) -> None:
-        self._groups: dict[tuple[str, int], list[PlanRow]] = defaultdict(list)
-        removed = {(row.root, row.file_name) for row in plan.removed}
-        for row in plan.rows:
-            if row.group and row.action == "keep" and (row.root, row.file_name) not in removed:
-                self._groups[row.find, row.group].append(row)
-        self._found: dict[tuple[str, str], bool] = {}
-
-    def check(self, removed: PlanRow) -> None:
-        """Check that a file in whose place this one is removed is there, and is another file.
+    def check(self, removal: Removal) -> None:
+        """Check that a file in whose place one is removed is there, and is another file.
 
         Raises:
             ImageSourceError: it is not.
         """
-        rows = self._groups.get((removed.find, removed.group), [])
-        best = [row for row in rows if row.score is None] or rows  # a score is that of a file below the threshold
-        if best and not any(self._stays(row) and not _is_same_file(row, removed) for row in best):
-            raise ImageSourceError(f"{best[0].file_name}, which stays in its place, is gone, changed, or the same file")
+        path = removal.file.path.resolve()
+        if removal.kept and not any(self._is_there(file) and file.path.resolve() != path for file in removal.kept):
+            raise ImageSourceError(
+                f"{removal.kept[0].file_name}, which is kept in its place, is gone, changed, or the same file"
+            )
 
-    def _stays(self, row: PlanRow) -> bool:
+    def _is_there(self, file: File) -> bool:
         """Return whether a file is as the plan saw it; one in a zip or at an address is not looked at."""
-        key = (row.root, row.file_name)
-        if key not in self._found:
-            path = Path(row.root, row.file_name)
-            is_here = Path(row.root).is_dir()
-            self._found[key] = not is_here or (path.is_file() and row.sha256 in ("", file_sha256(path)))
-        return self._found[key]
-
-
-def _is_same_file(one: PlanRow, other: PlanRow) -> bool:
-    first, second = Path(one.root, one.file_name), Path(other.root, other.file_name)
-    return first.resolve() == second.resolve()
+        if file not in self._found:
+            is_here = Path(file.root).is_dir()
+            self._found[file] = not is_here or (file.path.is_file() and file.sha256 in ("", file_sha256(file.path)))
+        return self._found[file]
 
 
 def _keys(roots: Mapping[str, Path]) -> dict[str, str]:
@@ -160,31 +175,31 @@ def _keys(roots: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _checked(row: PlanRow, root: Path, key: str, folder: Path) -> tuple[Move, bool]:
-    """Return the move of a row, and whether it was made before.
+def _checked(file: File, root: Path, key: str, folder: Path) -> tuple[Move, bool]:
+    """Return the move of a file, and whether it was made before.
 
     Raises:
         ImageSourceError: the file must stay.
         OSError: it cannot be read.
     """
-    path = checked_path(root, row.file_name)
-    move = Move(row.file_name, key, row.sha256, row.bytes or 0)
+    path = checked_path(root, file.file_name)
+    move = Move(file.file_name, key, file.sha256, file.size)
     target = checked_path(folder, move.quarantined)
-    if not row.sha256:
+    if not file.sha256:
         raise ImageSourceError("the plan has no SHA-256 of it, so nobody knows whether it has changed")
     if not os.path.lexists(path):
-        if target.is_file() and file_sha256(target) == row.sha256:
+        if target.is_file() and file_sha256(target) == file.sha256:
             return move, True
         raise ImageSourceError("there is no such file any more")
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ImageSourceError("it is no regular file")
-    if file_sha256(path) != row.sha256:
+    if file_sha256(path) != file.sha256:
         raise ImageSourceError("it has changed since the plan was made: make the plan again")
     if os.path.lexists(target):
         raise ImageSourceError(f"{target} exists already: move that away, or choose another --quarantine")
     if not os.access(path.parent, os.W_OK):
         raise ImageSourceError(f"the folder {path.parent} is read-only")
-    return Move(row.file_name, key, row.sha256, path.stat().st_size), False
+    return Move(file.file_name, key, file.sha256, path.stat().st_size), False
 
 
 def _move_all(
