@@ -19,13 +19,17 @@ MCP_ON := $(filter-out 0,$(MCP))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check train export bench
+.PHONY: help demo web test check train export bench
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.$(if $(filter onnx,$(BACKEND)),onnx,$(if $(MCP_ON),mcp,demo))-stamp  ## serve the demo (PICTURES=, GALLERY=, ONLY=1, OUT=, CARS=, CIFAR10=, IMAGES=, BACKEND=onnx, MCP=1, ARGS=)
 	$(if $(MCP_ON),GRADIO_MCP_SERVER=True )$(BIN)/python demo/app.py $(strip $(DEMO_OPTIONS))
+
+web: $(VENV)/.web-stamp  ## write the static page into site/ and serve it on http://127.0.0.1:8000 (PICTURES=, GALLERY=, ARGS=)
+	$(BIN)/python -m hub web --out site --serve 8000 $(if $(PICTURES),--pictures '$(PICTURES)') \
+		$(foreach repo,$(GALLERY),--gallery '$(repo)') $(ARGS)
 
 test: export PYTHONDONTWRITEBYTECODE :=  # the many processes of the tests share what one of them has compiled
 test: $(VENV)/.dev-stamp  ## run the tests, in two processes (ARGS= goes to pytest)
@@ -128,6 +132,13 @@ $(ONNX_FILES): hub/pretrained/%/onnx/model.onnx: hub/pretrained/%/model.safetens
 .venv/.export-stamp: pyproject.toml .venv/.venv-stamp
 	@echo "Installing torch, to write the ONNX files"
 	@$(PIP_INSTALL) --editable '.[onnx-export,timm]'
+	@touch $@
+
+$(VENV)/.web-stamp: web/package-lock.json pyproject.toml $(VENV)/.venv-stamp
+	@echo "Installing what the static page needs"
+	@command -v npm >/dev/null || { echo "make web needs Node.js with npm, for onnxruntime-web" >&2; exit 1; }
+	@cd web && npm ci --silent
+	@$(PIP_INSTALL) -r requirements.txt --editable '.[onnx,onnx-export,timm]'
 	@touch $@
 
 $(VENV)/.mcp-stamp: $(VENV)/.demo-stamp

@@ -13,6 +13,7 @@ COMMANDS = {
     "export": "write the network of a repo as ONNX, for use without torch and in the browser",
     "import-article": "turn a weights file of either article into a repo folder",
     "publish": "put the models, their galleries and the demo on the Hugging Face Hub",
+    "web": "write the static page of galleries, and serve it on this machine",
     "space-check": "start the demo as a Space would, in a clean environment, and ask it",
 }
 """Command -> help. The module of the same name offers `add_arguments(parser)` and `run(options)`.
