@@ -165,9 +165,10 @@ class _Build:
         new = {name: len(self.old.sha256) + index for index, name in enumerate(fresh.file_names if fresh else ())}
         sources = [new[name] if row.embedding is None else row.embedding for name, row in zip(names, rows, strict=True)]
         pictures = PictureTable.concatenate(tables).subset(sources).renamed(names)
+        stated = self.store.labels if self.store else {}
         gallery = Gallery(
             names,
-            [self.old.label(name, row.description) for name, row in zip(names, rows, strict=True)],
+            [self.old.label(name, row.description, stated) for name, row in zip(names, rows, strict=True)],
             pictures["embeddings"],
             columns=self.old.columns([row.description for row in rows]),
             image_root=self.image_root,
@@ -472,10 +473,10 @@ def _build_in_engine(job: _Build, store: ImageStore, target: Path, engine: Engin
             progress=job.progress,
         )
         with new_index(engine.address, settings) as index:
-            filled = fill(index, vectors, fingerprints, job.description, progress=job.progress)
+            filled = fill(index, vectors, fingerprints, job.description, labels=store.labels, progress=job.progress)
             gallery = Gallery(
                 filled.sample.file_names,
-                [label_of(name) for name in filled.sample.file_names],
+                [label_of(name, store.labels) for name in filled.sample.file_names],
                 filled.sample["embeddings"],
                 image_root=job.image_root,
                 about=_about(target),

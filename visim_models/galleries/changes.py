@@ -52,12 +52,12 @@ class OldGallery:
         """Return file name -> SHA-256 of its pictures, in their order."""
         return self.pictures.sha256 if self.pictures else {}
 
-    def label(self, file_name: str, index: int | None) -> str:
-        """Return the label of a picture: the old one where somebody has edited it, else the folder path."""
+    def label(self, file_name: str, index: int | None, stated: Mapping[str, str]) -> str:
+        """Return the label of a picture: the old one where it was not the folder path, else as `label_of` says."""
         if self.gallery is None or index is None:
-            return label_of(file_name)
+            return label_of(file_name, stated)
         old = self.gallery.labels[index]
-        return label_of(file_name) if old == label_of(self.gallery.file_names[index]) else old
+        return label_of(file_name, stated) if old == label_of(self.gallery.file_names[index]) else old
 
     def columns(self, indices: Sequence[int | None]) -> dict[str, list[str]]:
         """Return the further columns of pictures by their indices here; "" where that is None."""

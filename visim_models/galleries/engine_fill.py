@@ -122,6 +122,7 @@ def fill(
     fingerprints: Mapping[str, str],
     description: Description,
     *,
+    labels: Mapping[str, str],
     progress: bool = False,
 ) -> Filled:
     """Add all pictures to an empty index.
@@ -131,6 +132,7 @@ def fill(
         vectors: has all files.
         fingerprints: file name -> fingerprint, of all files.
         description: labels and further columns.
+        labels: file name -> label, where the source states one.
         progress: show a progress bar.
 
     Raises:
@@ -146,7 +148,7 @@ def fill(
         for part in vectors.read(fingerprints):
             skipped += part.skipped
             if part.pictures:
-                index.add(part.pictures["embeddings"], _described(part.pictures, description).texts)
+                index.add(part.pictures["embeddings"], _described(part.pictures, description, labels).texts)
                 added += part.pictures.file_names
                 wanted = [number for number, name in enumerate(part.pictures.file_names) if name in chosen]
                 sample += [part.pictures.subset(wanted)] if wanted else []
@@ -162,8 +164,9 @@ def fill(
     return Filled(sorted(added), PictureTable.concatenate(sample).in_order(), sorted(skipped))
 
 
-def _described(pictures: PictureTable, description: Description) -> Gallery:
+def _described(pictures: PictureTable, description: Description, stated: Mapping[str, str]) -> Gallery:
     """Return pictures as a gallery in memory, with their labels and further columns."""
-    gallery = Gallery(pictures.file_names, [label_of(name) for name in pictures.file_names], pictures["embeddings"])
+    labels = [label_of(name, stated) for name in pictures.file_names]
+    gallery = Gallery(pictures.file_names, labels, pictures["embeddings"])
     description.apply(gallery)
     return gallery

@@ -3,9 +3,10 @@
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from tqdm import tqdm
@@ -54,9 +55,9 @@ class Skipped:
         return cls(file_name, " ".join(str(error).split()) or type(error).__name__)
 
 
-def label_of(file_name: str) -> str:
-    """Return the label of a picture: its whole folder path ("watch/mens/x.jpg" -> "watch/mens"), "" at the top."""
-    return file_name.rpartition("/")[0]
+def label_of(file_name: str, stated: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the label of a picture: the one that its source states, else its folder path ("a/b/x.jpg" -> "a/b")."""
+    return stated.get(file_name) or file_name.rpartition("/")[0]
 
 
 def local_inputs(*pictures: str | os.PathLike[str] | None) -> list[Path]:

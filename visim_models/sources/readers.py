@@ -7,19 +7,22 @@ import stat
 import threading
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.hf_api import RepoFile
 
-from visim_models.errors import ImageSourceError
+from visim_models.errors import ImageHostError, ImageSourceError
 from visim_models.images.decode import MAX_BYTES
 from visim_models.images.kinds import HEAD_BYTES
 from visim_models.sources.download import HUB_DATASETS, download, hub_address, hub_dataset, origin
 from visim_models.sources.file_names import is_picture_name
+from visim_models.sources.packed import PackedPictures, is_package
 
 __all__ = ["MAX_WEB_BYTES", "FolderReader", "Listing", "Reader", "WebReader", "ZipReader"]
 
@@ -46,11 +49,13 @@ class Listing(NamedTuple):
         file_names: of every regular file, once each, in no order.
         unreadable: path -> why it was left out.
         quarantined: of the regular files in folders to which visim itself has moved what was taken out.
+        labels: file name -> label, where the source says one.
     """
 
     file_names: Sequence[str]
     unreadable: dict[str, str]
     quarantined: Sequence[str] = ()
+    labels: Mapping[str, str] = MappingProxyType({})
 
 
 class Reader(Protocol):
@@ -203,6 +208,10 @@ class ZipReader:
         }
         return Listing(list(counts), earlier)
 
+    def member_names(self) -> Sequence[str]:
+        """Return the names of the members, each once."""
+        return self.list_files().file_names
+
     def read(self, file_name: str, *, seconds: float = 0) -> bytes:
         """Read a member."""
         member = self._member(file_name)
@@ -266,9 +275,18 @@ class WebReader:
         self._trusted_origin = home if trusted or is_on_hub else None  # the Hub, or the host that HF_ENDPOINT names
         self._uses_token = trusted and is_on_hub
         self._blobs: dict[str, str] = {}
+        self._packed: PackedPictures | None = None
+        self._looking = threading.Lock()
+        self._has_looked = False
 
     def list_files(self) -> Listing:
-        """List the files of a data set, and keep the hash of each as its fingerprint."""
+        """List the files of a data set, and keep the hash of each as its fingerprint.
+
+        Where it has no pictures as files, those in its Parquet files and zips are listed, which are downloaded.
+        """
+        return self._list(only_cached=False)
+
+    def _list(self, *, only_cached: bool) -> Listing:
         if self._dataset is None:
             raise ImageSourceError(
                 f"The pictures under {self._root} cannot be listed: a web address has no list of files. "
@@ -288,10 +306,38 @@ class WebReader:
             ) from error
         start = len(folder) + 1 if folder else 0
         self._blobs = {entry.path[start:]: entry.blob_id for entry in entries if isinstance(entry, RepoFile)}
-        return Listing(list(self._blobs), {})
+        packages = {name: blob for name, blob in self._blobs.items() if is_package(name)}
+        if not self._uses_token or not packages or any(map(is_picture_name, self._blobs)):
+            return Listing(list(self._blobs), {})
+        packed = PackedPictures(repo_id, revision, open_zip=ZipReader, token=get_token(), only_cached=only_cached)
+        self._blobs |= packed.list_files(packages, folder=folder)
+        self._packed = packed
+        return Listing(list(self._blobs), {}, labels=packed.labels)
 
     def read(self, file_name: str, *, seconds: float) -> bytes:
-        """Fetch a file."""
+        """Fetch a file; one in a package that was downloaded comes from there."""
+        with suppress(FileNotFoundError):
+            if self._packed:
+                return self._packed.read(file_name)
+        try:
+            return self._fetch(file_name, seconds)
+        except ImageHostError:
+            raise
+        except (FileNotFoundError, ImageSourceError):
+            if not self._uses_token or not self._finds_packages() or self._packed is None:
+                raise
+            return self._packed.read(file_name)
+
+    def _finds_packages(self) -> bool:
+        """Look once for packages in the cache, for a page of a gallery that was built of them here."""
+        with self._looking:
+            if not self._has_looked and not self._packed:
+                with suppress(ImageSourceError):
+                    self._list(only_cached=True)
+            self._has_looked = True
+        return self._packed is not None
+
+    def _fetch(self, file_name: str, seconds: float) -> bytes:
         return download(
             f"{self._address}/{quote(file_name)}",
             timeout=seconds,

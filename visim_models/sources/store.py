@@ -71,6 +71,7 @@ class ImageStore:
         is_remote: whether pictures come over the network.
         unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read, and of
             pictures and films of kinds that visim does not read.
+        labels: file name -> label, of those for which the last `list` found one: in a column of a data set.
         left_out: one line about the pictures that the last `list` left out as `everything` and `exclude` say, or "".
 
     Raises:
@@ -101,6 +102,7 @@ class ImageStore:
         self.is_remote = self._reader.is_remote
         self.unreadable: dict[str, str] = {}
         self.left_out = ""
+        self.labels: dict[str, str] = {}
         self._trusted = trusted
         self._max_pixels = max_pixels
         self._everything, self._exclude = everything, tuple(exclude)
@@ -138,6 +140,7 @@ class ImageStore:
                 else:
                     names.append(name)
         self.left_out = choice.line()
+        self.labels = dict(listing.labels)
         return sorted(names)
 
     def _reason_against(self, file_name: str, kind: str) -> str:
