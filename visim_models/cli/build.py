@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
+from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri, add_picture_choice, chosen
 from visim_models.errors import DataError
 from visim_models.galleries import (
     DEFAULT_MODEL,
@@ -108,6 +108,7 @@ def add_build(commands: Commands) -> None:
         help="in place of PICTURES: vectors of your own, as Parquet with the columns file_name and embedding, or .npy "
         "with the names in the order of --metadata; searched by its own pictures, for there is no network",
     )
+    add_picture_choice(parser)
     _add_description(parser)
     _add_engine(parser)
     parser.set_defaults(run=_run)
@@ -212,7 +213,7 @@ def _built(options: argparse.Namespace) -> BuildReport:
         removed = [*options.remove, *(_listed_names(options.remove_list) if options.remove_list else [])]
         return update(
             options.out,
-            add=options.add,
+            add=None if options.add is None else chosen(options.add, options),
             remove=removed,
             image_root=options.image_root,
             description=description,
@@ -221,7 +222,7 @@ def _built(options: argparse.Namespace) -> BuildReport:
     if changes:
         raise DataError("PICTURES are all pictures of the gallery: leave --add, --remove and --remove-list out.")
     return build(
-        options.pictures,
+        chosen(options.pictures, options),
         options.out,
         model=options.model,
         image_root=options.image_root,

@@ -446,12 +446,19 @@ def _change(
             built = job.next_gallery(changes, fresh.pictures, sorted(listed_now))
             with job.writing(built):
                 pass
+    put_aside = job.store.left_out if job.store else ""
     if built:
-        return replace(built.report(target, changes), skipped=skipped, unknown=unknown)
+        return replace(built.report(target, changes), skipped=skipped, unknown=unknown, put_aside=put_aside)
     assert old.gallery
     assert old.detector
     return BuildReport(
-        repo=target, gallery=old.gallery, detector=old.detector, changes=changes, skipped=skipped, unknown=unknown
+        repo=target,
+        gallery=old.gallery,
+        detector=old.detector,
+        changes=changes,
+        skipped=skipped,
+        unknown=unknown,
+        put_aside=put_aside,
     )
 
 
@@ -493,7 +500,7 @@ def _build_in_engine(job: _Build, store: ImageStore, target: Path, engine: Engin
             with job.writing(built):
                 index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
     changes = Changes(added=sorted({*looked_at}.intersection(filled.file_names)))
-    return built.report(target, changes)
+    return replace(built.report(target, changes), put_aside=store.left_out)
 
 
 def _describe(repo: RepoFolder, version: Version, image_root: str | None, description: Description) -> BuildReport:

@@ -11,6 +11,7 @@ from visim_models.galleries.embed import Embedder
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import Skipped, write_skipped
 from visim_models.gallery import Gallery
+from visim_models.images.kinds import unread_summary
 from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoDraft
@@ -121,6 +122,7 @@ class BuildReport:
         skipped: files that were left out.
         unknown: names to remove that the gallery does not have.
         notes: lines about records and pictures that do not belong together.
+        put_aside: a line about the pictures that the source keeps for itself, such as thumbnails, or "".
     """
 
     repo: Path
@@ -131,6 +133,7 @@ class BuildReport:
     skipped: Sequence[Skipped] = ()
     unknown: Sequence[str] = ()
     notes: Sequence[str] = ()
+    put_aside: str = ""
 
     @property
     def pictures(self) -> int:
@@ -156,6 +159,10 @@ class BuildReport:
             lines.append(f"{_counted(len(self.unknown), 'name')} to remove not in the gallery: {listed(self.unknown)}")
         if self.skipped:
             lines.append(f"{_counted(len(self.skipped), 'file')} left out, with the reasons in {self.repo / SKIPPED}")
+        if unread := unread_summary(item.reason for item in self.skipped):
+            lines.append(unread)
+        if self.put_aside:
+            lines.append(self.put_aside)
         return lines
 
     def _verdict(self) -> str:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from visim_models.errors import ConfigurationError, DataError, MissingExtraError, OutputError, VisimError, WeightsError
 from visim_models.galleries.part_store import FILES_A_PART, Part, PartStore, parquet_bytes
 from visim_models.galleries.picture_table import MEASURED, PictureTable, hash_array, thumbnails_of
-from visim_models.galleries.sources import fingerprints_of, open_store, sort_out
+from visim_models.galleries.sources import PictureSource, fingerprints_of, open_store, sort_out
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.measurements import measure_network
 from visim_models.models.network import Network, load_network
@@ -244,7 +244,7 @@ def _in_daft(
         max_concurrency=workers,
         use_process=runner == "native",
     )
-    embed = worker(store.root, embedder.source, embedder.backend, embedder.weights_sha256).embed
+    embed = worker(store.root, store.max_pixels, embedder.source, embedder.backend, embedder.weights_sha256).embed
     frame = frame.select(frame["files"], embed(frame["task"]).alias("part"))
     try:
         for row in frame.iter_rows(results_buffer_size=1):
@@ -266,14 +266,16 @@ class _Worker:
 
     Args:
         pictures: the source, as `ImageStore` takes it; a path is one that every worker can read.
+        max_pixels: largest width x height of a picture.
         model: the repo of the network, as `Embedder.load` takes it, likewise.
         backend: what computes it.
         weights_sha256: of that network: a worker that finds another one refuses.
     """
 
-    def __init__(self, pictures: str, model: str, backend: str, weights_sha256: str) -> None:
+    def __init__(self, pictures: str, max_pixels: int, model: str, backend: str, weights_sha256: str) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"  # there is a worker for each core; both backends heed it
-        self._pictures, self._embedder = pictures, Embedder.load(model, backend=backend)
+        self._pictures = PictureSource(pictures, max_pixels=max_pixels)
+        self._embedder = Embedder.load(model, backend=backend)
         if self._embedder.weights_sha256 != weights_sha256:
             raise DataError(f"{model} is another network on this worker: give all of them the same weights.")
 

@@ -12,13 +12,16 @@ from typing import Final, TypeVar
 from tqdm import tqdm
 
 from visim_models.errors import DataError, ImageHostError, ImageSourceError, VisimError
+from visim_models.images.decode import MAX_PIXELS
 from visim_models.images.decode_ahead import decode_ahead
+from visim_models.images.kinds import unread_summary
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import read_text
 from visim_models.repo_folder.manifest import SKIPPED
 from visim_models.sources.store import ImageStore
 
 __all__ = [
+    "PictureSource",
     "Skipped",
     "checked_root",
     "fingerprints_of",
@@ -55,6 +58,29 @@ class Skipped:
         return cls(file_name, " ".join(str(error).split()) or type(error).__name__)
 
 
+@dataclass(frozen=True)
+class PictureSource:
+    """A source of pictures, with the choice of what is taken of it; used wherever a path or an address is.
+
+    Attributes:
+        root: a folder, a zip, a list of addresses, hf://datasets/... or s3://...
+        everything: also take thumbnails, trash, hidden files and visim's quarantine.
+        exclude: patterns of files and folders to leave out.
+        max_pixels: largest width x height of a picture.
+    """
+
+    root: str
+    everything: bool = False
+    exclude: tuple[str, ...] = ()
+    max_pixels: int = MAX_PIXELS
+
+    def __fspath__(self) -> str:
+        return self.root
+
+    def __str__(self) -> str:
+        return self.root
+
+
 def label_of(file_name: str, stated: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return the label of a picture: the one that its source states, else its folder path ("a/b/x.jpg" -> "a/b")."""
     return stated.get(file_name) or file_name.rpartition("/")[0]
@@ -71,7 +97,15 @@ def open_store(pictures: str | os.PathLike[str]) -> ImageStore:
     Raises:
         ImageSourceError: it is neither a folder, a zip, a list of addresses nor an address, or cannot be opened.
     """
-    return ImageStore(pictures, trusted=True, timeout=_SECONDS_A_FILE)
+    source = pictures if isinstance(pictures, PictureSource) else PictureSource(os.fspath(pictures))
+    return ImageStore(
+        source.root,
+        trusted=True,
+        timeout=_SECONDS_A_FILE,
+        max_pixels=source.max_pixels,
+        everything=source.everything,
+        exclude=source.exclude,
+    )
 
 
 def image_root_of(store: ImageStore) -> str:
@@ -108,9 +142,11 @@ def list_pictures(store: ImageStore) -> list[str]:
     names = store.list()
     if not names:
         reasons = [f"{item.file_name}: {item.reason}" for item in unreadable_in(store)[:1]]
+        lines = [line for line in (unread_summary(store.unreadable.values()), store.left_out) if line] or reasons
+        why = f" ({'; '.join(lines)})" if lines else ""
         raise DataError(
-            f"{store.root} has no picture files that can be read{f' ({reasons[0]})' if reasons else ''}: their names "
-            "must end in .jpg, .jpeg, .png, .webp, .avif, .bmp, .gif, .tif or .tiff.",
+            f"{store.root} has no picture files that can be read{why}: their names must end in .jpg, .jpeg, .png, "
+            ".webp, .avif, .heic, .bmp, .gif, .tif or .tiff.",
             path=store.root,
         )
     return names

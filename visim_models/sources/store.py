@@ -67,6 +67,7 @@ class ImageStore:
 
     Attributes:
         root: as given.
+        max_pixels: as given.
         location: the root as it is found from every folder of this machine.
         is_remote: whether pictures come over the network.
         unreadable: path -> why the last `list` left it out, of sub-folders and files that cannot be read, and of
@@ -104,7 +105,7 @@ class ImageStore:
         self.left_out = ""
         self.labels: dict[str, str] = {}
         self._trusted = trusted
-        self._max_pixels = max_pixels
+        self.max_pixels = max_pixels
         self._everything, self._exclude = everything, tuple(exclude)
         self._cache = DiskCache(cache_dir) if cache_dir and self.is_remote else None
         self._timeout = timeout
@@ -198,8 +199,8 @@ class ImageStore:
 
     def _decode(self, content: bytes) -> Image.Image:
         if self._trusted:
-            return decode_image(content, max_pixels=self._max_pixels)
-        return decode_untrusted(content, max_pixels=min(self._max_pixels, STRANGER_PIXELS))
+            return decode_image(content, max_pixels=self.max_pixels)
+        return decode_untrusted(content, max_pixels=min(self.max_pixels, STRANGER_PIXELS))
 
     def hash(self, file_name: str) -> str:
         """Return the SHA-256 of the content, in hexadecimal digits.
