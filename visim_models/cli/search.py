@@ -3,13 +3,16 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from typing import Any
 
 from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri
-from visim_models.errors import QueryError, VisimError
+from visim_models.errors import QueryError, RepositoryError, VisimError
 from visim_models.pipeline import VisualSimilarity
+from visim_models.repo_folder.formats import listed
+from visim_models.repo_folder.manifest import CONFIG
 from visim_models.search.feedback import compare_pictures
 from visim_models.search.results import Match, SimilarityResult
 
@@ -54,6 +57,12 @@ def add_search(commands: Commands) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
+    if os.path.isdir(options.repo) and not os.path.exists(os.path.join(options.repo, CONFIG)):
+        raise RepositoryError(
+            f"{options.repo} is a folder, but no gallery. Make one of its pictures first: "
+            f"visim build {shlex.quote(options.repo)} --out my-gallery",
+            path=options.repo,
+        )
     similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
     usual = _TOP_K if options.at_least is None else len(similarity.gallery)
     top_k = usual if options.top_k is None else options.top_k
@@ -66,6 +75,11 @@ def _search(options: argparse.Namespace) -> int:
         shown = [match for match in matches if options.at_least is None or match.score >= options.at_least]
         if isinstance(result, VisimError) and not own:
             print(f"error: {' '.join(str(result).split())}", file=sys.stderr)
+            failed = True
+        elif options.label is not None and not matches:
+            labels = {label for label in similarity.gallery.labels if label}
+            known = f"its labels are {listed(labels)}" if labels else "its pictures have none"
+            print(f"error: no picture of the gallery has the label {options.label!r}: {known}.", file=sys.stderr)
             failed = True
         elif options.json:
             verdict = {} if isinstance(result, VisimError) else {"ood": result.ood.to_dict()}

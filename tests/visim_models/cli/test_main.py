@@ -1,5 +1,6 @@
 """The command `visim`: what it prints, its exit status, and that every mistake is one line."""
 
+import csv
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.builders import files_of, tiny_repo, write_pictures
 from tests.processes import ROOT, run_program
@@ -66,6 +68,33 @@ def test_build_says_what_it_made(
     assert f"1 file left out, with the reasons in {out / 'skipped.csv'}" in printed.out
     assert "embedding" in printed.err  # progress
     assert len(VisualSimilarity.from_pretrained(out).gallery) == 20
+
+
+def test_what_a_build_takes_is_chosen_and_what_it_leaves_is_counted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 3, classes=("a", "b"))
+    for folder in ("@eaDir", ".thumbnails"):
+        shutil.copytree(pictures / "a", pictures / folder)
+    (pictures / "a" / "IMG_1.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
+    (pictures / "a" / "IMG_2.CR2").write_bytes(b"II*\0\x10\0\0\0CR\2\0")
+    (pictures / "a" / "IMG_3.png").write_bytes(b"8BPS\0\1")
+    Image.new("RGB", (60, 50)).save(pictures / "a" / "large.png")
+    out = tmp_path / "mine"
+    assert run("build", pictures, "--out", out, "--model", model, "--exclude", "b", "--max-pixels", 2500) == 0
+    printed = capsys.readouterr().out
+    assert f"{out}: 3 pictures" in printed
+    assert "3 files of kinds that visim does not read: 2 CR2, 1 PSD" in printed
+    assert "9 picture files left out" in printed
+    assert "--all takes them" in printed
+    with (out / "skipped.csv").open(newline="", encoding="utf-8") as file:
+        reasons = {row["file_name"]: row["reason"] for row in csv.DictReader(file)}
+    assert sorted(reasons) == ["a/IMG_1.CR2", "a/IMG_2.CR2", "a/IMG_3.png", "a/large.png"]
+    assert "Develop it" in reasons["a/IMG_1.CR2"]
+    assert "is too large: 60 x 50" in reasons["a/large.png"]
+    assert reasons["a/large.png"].endswith(".")  # to the end
+    assert run("build", pictures, "--out", tmp_path / "all", "--model", model, "--all") == 0
+    assert f"{tmp_path / 'all'}: 13 pictures" in capsys.readouterr().out
 
 
 def test_a_gallery_too_small_for_a_verdict_says_so(
@@ -231,6 +260,16 @@ def test_search_prints_json_and_goes_on_after_a_broken_picture(
     results = VisualSimilarity.from_pretrained(mine).search_batch(queries, top_k=2, on_error="skip")
     assert found == [result.to_dict() for result in results if not isinstance(result, VisimError)]
     assert [line for line in printed.err.splitlines() if line.startswith("error: ") and "broken.png" in line]
+
+
+def test_a_label_that_is_not_there_and_a_folder_that_is_no_gallery(
+    mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = pictures / "suv" / "0000.png"
+    assert run("search", mine, query, "--label", "nothere") == 2
+    assert re.search("no picture of the gallery has the label 'nothere': its labels are .*suv", error_of(capsys))
+    assert run("search", pictures, query) == 2
+    assert f"visim build {pictures} --out my-gallery" in error_of(capsys)
 
 
 def test_a_small_gallery_is_searched_whole(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
