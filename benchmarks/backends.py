@@ -17,7 +17,7 @@ from benchmarks.queries import network_alone
 from benchmarks.scale import Scale, jpegs, upload, write_folder
 from visim_models import ImageProcessor, VisualSimilarity
 from visim_models.galleries import build
-from visim_models.models.network import BACKENDS, load_network
+from visim_models.models.loading import BACKENDS, load_network
 from visim_models.repo_folder import RepoFolder
 
 __all__ = ["backend_build_rows", "backend_demo_rows", "backend_query_rows"]

@@ -17,7 +17,8 @@ from benchmarks.scale import Scale, are_photographs, jpegs, upload, write_folder
 from visim_models import ImageProcessor, VisualSimilarity
 from visim_models.galleries import build
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.models.network import Floats, Network, load_network
+from visim_models.models.loading import load_network
+from visim_models.models.network import Floats, Network
 from visim_models.processing import decode_pictures
 from visim_models.repo_folder import RepoFolder
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from visim_models.models.network import BACKENDS
+from visim_models.models.loading import BACKENDS
 
 __all__ = ["BUNDLED_KEYS", "Settings", "gallery_keys", "gallery_name", "parse_settings"]
 

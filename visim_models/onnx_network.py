@@ -264,8 +264,8 @@ def _read(path: Path) -> bytes:
 
 def _exported(repo: RepoFolder) -> dict[str, bytes]:
     try:
-        from visim_models.models import load_model
         from visim_models.models.onnx_export import export_onnx
+        from visim_models.models.torch_network import load_model
     except ImportError as error:
         raise MissingExtraError(
             error.name or "torch", extra="onnx-export", purpose=f"{repo.path} has no {ONNX_MODEL}: writing it"

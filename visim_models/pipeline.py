@@ -22,7 +22,8 @@ from visim_models.galleries.built_gallery import card_text
 from visim_models.gallery import Gallery
 from visim_models.images.decode import ImageSource
 from visim_models.measurements import NEIGHBOURS, measure, names_for
-from visim_models.models.network import Network, as_network, load_network
+from visim_models.models.loading import as_network, load_network
+from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor, decode_pictures
 from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder, drafting

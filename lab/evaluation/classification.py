@@ -17,7 +17,8 @@ from lab.evaluation.evaluated_repo import CARS, Benchmark
 from lab.evaluation.outliers import MeasuredParts
 from lab.training.augmentation import resized
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.models.network import Network, load_network
+from visim_models.models.loading import load_network
+from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder

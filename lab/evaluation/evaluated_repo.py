@@ -22,7 +22,7 @@ from visim_models.galleries.picture_table import PictureTable
 from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import CAR_CLASSES, CIFAR10_CLASSES
-from visim_models.models.network import load_network
+from visim_models.models.loading import load_network
 from visim_models.ood import OODVerdict, Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder

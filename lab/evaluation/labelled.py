@@ -16,7 +16,7 @@ from visim_models.errors import DataError, VisimError
 from visim_models.galleries.calibration import check_figures, check_verdict
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.images.decode_ahead import pictures_at_once
-from visim_models.models.network import load_network
+from visim_models.models.loading import load_network
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import WEIGHTS

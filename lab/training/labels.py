@@ -17,7 +17,7 @@ from lab.data import labels_of
 from lab.fitting import embed_images
 from lab.training.augmentation import resized
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.models.network import load_network
+from visim_models.models.loading import load_network
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 

@@ -14,7 +14,8 @@ from hub.export import add_missing_onnx, add_onnx
 from tests.builders import drawn_pictures, files_of, tiny_autoencoder, tiny_car_repo, tiny_repo, write_pictures
 from visim_models import ConfigurationError, MissingExtraError, QueryError, VisualSimilarity, WeightsError
 from visim_models.cli.__main__ import main
-from visim_models.models.network import Network, load_network
+from visim_models.models.loading import load_network
+from visim_models.models.network import Network
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import ONNX_DECODER, ONNX_MODEL, ONNX_WEIGHTS_KEY
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from visim_models.galleries.sources import PictureSource
 from visim_models.images.decode import MAX_PIXELS
-from visim_models.models.network import BACKENDS
+from visim_models.models.loading import BACKENDS
 
 __all__ = ["REPO_HELP", "Commands", "add_backend", "add_index_uri", "add_picture_choice", "chosen"]
 

@@ -23,7 +23,8 @@ from visim_models.galleries.picture_table import MEASURED, PictureTable, hash_ar
 from visim_models.galleries.sources import PictureSource, fingerprints_of, open_store, sort_out
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.measurements import measure_network
-from visim_models.models.network import Network, load_network
+from visim_models.models.loading import load_network
+from visim_models.models.network import Network
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import one_line

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from visim_models.errors import ConfigurationError, GalleryError, OutputError, VisimError
 from visim_models.gallery import Gallery
 from visim_models.images import decode_image
-from visim_models.models.network import Network, load_network
+from visim_models.models.loading import load_network
+from visim_models.models.network import Network
 from visim_models.onnx_network import onnx_files
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.processing import ImageProcessor

@@ -1,9 +1,9 @@
 """The networks of torch, each imported when it is asked for, and the protocol that every network keeps."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from visim_models.models.network import Network, check_torch, load_network
+from visim_models.models.loading import check_torch, load_network
+from visim_models.models.network import Network
 
 if TYPE_CHECKING:
     from visim_models.models.autoencoder import ConvolutionalAutoencoder, Decoder, Encoder
@@ -32,20 +32,20 @@ __all__ = [
     "load_network",
 ]
 
-_HOMES = {
-    "autoencoder": ("ConvolutionalAutoencoder", "Decoder", "Encoder"),
-    "base": ("Classifier", "PretrainedModel"),
-    "car_classifier": ("CAR_CLASSES", "CarClassifier", "CarFeatureExtractor"),
-    "cifar10_classifier": ("CIFAR10_CLASSES", "Cifar10Classifier"),
-    "timm_backbone": ("TimmBackbone",),
-    "torch_network": ("MODEL_TYPES", "TorchNetwork", "load_model"),
-}
-"""Module -> its public names, for which torch is imported."""
-
 
 def __getattr__(name: str) -> object:
-    for module, names in _HOMES.items():
-        if name in names:
-            check_torch()
-            return getattr(import_module(f"{__name__}.{module}"), name)
+    if name in __all__:
+        check_torch()
+        from visim_models.models import (
+            autoencoder,
+            base,
+            car_classifier,
+            cifar10_classifier,
+            timm_backbone,
+            torch_network,
+        )
+
+        for module in (autoencoder, base, car_classifier, cifar10_classifier, timm_backbone, torch_network):
+            if name in module.__all__:
+                return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

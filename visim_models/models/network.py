@@ -1,25 +1,16 @@
-"""The protocol of a network, whatever computes it, and the one way to load one. This module imports no torch."""
+"""The protocol of a network, whatever computes it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from visim_models.errors import ConfigurationError, MissingExtraError
-from visim_models.models.own_vectors import OwnVectors
-from visim_models.repo_folder import RepoDraft, RepoFolder
-from visim_models.repo_folder.manifest import CONFIG, OWN_VECTORS
+from visim_models.repo_folder import RepoDraft
 
-if TYPE_CHECKING:
-    from visim_models.models.base import PretrainedModel
-
-__all__ = ["BACKENDS", "Floats", "Network", "as_network", "check_torch", "load_network"]
+__all__ = ["Floats", "Network"]
 
 Floats: TypeAlias = npt.NDArray[np.float32]
-
-BACKENDS = ("torch", "onnx")
 
 _Batch = TypeVar("_Batch")
 _Result = TypeVar("_Result")
@@ -86,49 +77,3 @@ class Network(Protocol):
 
     def write_files(self, draft: RepoDraft) -> None:
         """Write the network into a draft: config.json, model.safetensors, and what the engine needs beside them."""
-
-
-def as_network(model: "Network | PretrainedModel") -> Network:
-    """Return a network as it is, or one of torch for an `nn.Module`."""
-    if isinstance(model, Network):
-        return model
-    from visim_models.models.torch_network import TorchNetwork
-
-    return TorchNetwork(model)
-
-
-def check_torch() -> None:
-    """Check that torch is installed.
-
-    Raises:
-        MissingExtraError: it is not.
-    """
-    if find_spec("torch") is None:
-        raise MissingExtraError("torch", extra="torch", purpose='A network of torch (backend="onnx" needs none)')
-
-
-def load_network(repo: RepoFolder, *, backend: str = "torch", device: str = "cpu") -> Network:
-    """Load the network of a repo folder.
-
-    Args:
-        repo: the repo folder.
-        backend: "torch", or "onnx" for ONNX Runtime, which needs no torch.
-        device: where it computes.
-
-    Raises:
-        ConfigurationError: there is no such backend or device, or config.json is missing or has a wrong key.
-        MissingExtraError: the backend's package is not installed.
-        WeightsError: the weights are missing, damaged, or of another network.
-    """
-    if backend not in BACKENDS:
-        raise ConfigurationError(f"backend is {backend!r}, but must be one of {list(BACKENDS)}.", key="backend")
-    if repo.has(CONFIG) and repo.json(CONFIG).get("model_type") == OWN_VECTORS:
-        return OwnVectors.load(repo)
-    if backend == "onnx":
-        from visim_models.onnx_network import OnnxNetwork
-
-        return OnnxNetwork.load(repo, device=device)
-    check_torch()
-    from visim_models.models.torch_network import TorchNetwork, load_model
-
-    return TorchNetwork(load_model(repo)).to(device)

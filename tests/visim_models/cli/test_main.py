@@ -177,7 +177,7 @@ def test_a_new_gallery_is_of_the_general_network(
 ) -> None:
     asked: list[object] = []
     load = Embedder.load
-    monkeypatch.setattr(Embedder, "load", lambda source: (asked.append(source), load(model))[1])
+    monkeypatch.setattr(Embedder, "load", lambda source, **options: (asked.append(source), load(model, **options))[1])
     assert run("build", pictures, "--out", tmp_path / "mine") == 0
     assert asked == ["general-extractor"]
 
