@@ -27,7 +27,14 @@ from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.synthetic import synthetic_outliers
 from visim_models.models import PretrainedModel, TorchNetwork
 
-__all__ = ["CIFAR10_CLASSES", "training_record", "write_autoencoder_repo", "write_car_repo", "write_data"]
+__all__ = [
+    "CIFAR10_CLASSES",
+    "training_record",
+    "write_autoencoder_repo",
+    "write_car_repo",
+    "write_data",
+    "write_later_sources",
+]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PARTS = ("calibration", "test", "fit", "train", "train")
@@ -48,6 +55,18 @@ def write_data(folder: Path) -> Path:
     _write_zip(folder / "cifar10" / "train.zip", _classes(CIFAR10_CLASSES, 8))
     _write_zip(folder / "cifar10" / "test.zip", _classes(CIFAR10_CLASSES, 4))
     return folder
+
+
+def write_later_sources(folder: Path) -> None:
+    """Write the zips that came after the training of the repos: listings, near kinds, a second source of CIFAR-10."""
+    listings = _classes(("sedan", "suv"), 20, first_style=31)
+    _write_zip(folder / "cars" / "listings.zip", listings)
+    rows = [f"{name},{name.partition('/')[0]},group {number // 2}" for number, name in enumerate(listings)]
+    (folder / "cars" / "listings.csv").write_text("\n".join(["file_name,body,near_group", *rows]), encoding="utf-8")
+    _write_zip(folder / "not_cars" / "car_parts.zip", _classes(("interior", "boot", "engine_bay"), 3, first_style=50))
+    _write_zip(folder / "not_cars" / "vehicles.zip", _classes(("lorry", "bus"), 3, first_style=70))
+    _write_zip(folder / "not_cifar10" / "vehicles.zip", _classes(("motorbike", "bus"), 3, first_style=80))
+    _write_zip(folder / "cifar10" / "second_source.zip", _classes(("airplane", "dog"), 6, first_style=11))
 
 
 def write_car_repo(folder: Path, data: Path, *, about: Mapping[str, Any] | None = None) -> Path:

@@ -46,8 +46,9 @@ def doubted_labels(
     """
     repo = RepoFolder(locate(_JUDGE))
     network, processor = load_network(repo), ImageProcessor.load(repo)
-    pixels = resized(torch.from_numpy(pictures["pixels"]), processor.size).round().to(torch.uint8).numpy()
-    features = embed_images(network, processor, pixels)  # (N, D)
+    blocks = torch.from_numpy(pictures["pixels"]).split(512)  # floats of all would be gigabytes
+    small = (resized(block, processor.size).round().to(torch.uint8).numpy() for block in blocks)
+    features = np.concatenate([embed_images(network, processor, pixels) for pixels in small])  # (N, D)
     index_of = {name: index for index, name in enumerate(class_names)}
     targets = np.array([index_of.get(label, -1) for label in labels_of(pictures)])
     own = np.flatnonzero(targets >= 0)
