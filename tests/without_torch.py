@@ -64,7 +64,7 @@ def main(work: Path) -> None:
     photo = str(pictures / "round/01.png")
     assert visim(["search", str(gallery), photo, "--backend", "onnx"]) == 0
     assert visim(["info", str(gallery)]) == 0
-    assert visim(["clean", str(pictures), "--backend", "onnx"]) == 0
+    assert visim(["clean", str(pictures), "--out", str(work / "cleaned"), "--backend", "onnx"]) == 0
     mine = VisualSimilarity.from_pictures(pictures, backend="onnx", progress=False)
     assert mine.search(photo).matches[0].file_name == "round/01.png"
 
