@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         TimmBackbone,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CAR_CLASSES",
