@@ -22,7 +22,6 @@ from visim_models.errors import VisimError
 from visim_models.galleries.near_duplicates import area_scaled
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.gallery import Gallery
-from visim_models.images.decode import decode_image
 from visim_models.sources.store import ImageStore
 
 __all__ = ["BY_EMBEDDING", "BY_PICTURE", "Group", "Grouping", "Member", "alike_pairs", "candidates", "find_duplicates"]
@@ -144,7 +143,7 @@ def find_duplicates(gallery: Gallery, *, at: float | None = None, progress: bool
 
 def small_picture(store: ImageStore, file_name: str) -> Image.Image:
     """Read a picture for a close comparison; raises a VisimError where it cannot be read."""
-    image = decode_image(store.read(file_name))
+    image = store.decode(file_name)
     if max(image.size) > LARGEST:
         image.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return image

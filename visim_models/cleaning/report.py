@@ -21,7 +21,6 @@ from tqdm import tqdm
 
 from visim_models.cleaning.plan import PlanRow
 from visim_models.errors import VisimError
-from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import decode_ahead
 from visim_models.sources.store import ImageStore
 
@@ -267,7 +266,7 @@ def thumbnails_for(
     def make(row: PlanRow) -> str:
         if row.find == "broken":
             return ""
-        return _address(decode_image(stores[row.root].read(row.file_name)), side)
+        return _address(stores[row.root].decode(row.file_name), side)
 
     def made() -> Iterator[str]:
         with tqdm(total=len(rows), desc="drawing", unit="picture", disable=not progress) as bar:

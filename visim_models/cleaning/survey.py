@@ -47,12 +47,14 @@ class Survey:
             sha256, squares, (N, 3, 32, 32) uint8, and those of `quality.MEASURES`.
         broken: the others, with the reasons.
         reused: how many of them were not looked at again.
+        put_aside: a line about what programs keep beside pictures and was left out, or "".
     """
 
     root: str
     pictures: PictureTable | None
     broken: list[Skipped] = field(default_factory=list)
     reused: int = 0
+    put_aside: str = ""
 
     def __len__(self) -> int:
         return len(self.broken) + (len(self.pictures) if self.pictures else 0)
@@ -105,7 +107,9 @@ def survey_pictures(
                 work.keep(part, fingerprints)
             bar.update(len(part.file_names))
     found = Part.joined(done)
-    return Survey(root, found.pictures and found.pictures.in_order(), [*broken, *found.skipped], len(known))
+    return Survey(
+        root, found.pictures and found.pictures.in_order(), [*broken, *found.skipped], len(known), store.left_out
+    )
 
 
 def local_squares(gallery: Gallery, *, progress: bool = False) -> npt.NDArray[np.uint8] | None:
@@ -131,7 +135,7 @@ def local_squares(gallery: Gallery, *, progress: bool = False) -> npt.NDArray[np
         return None
 
     def decode(name: str) -> npt.NDArray[np.uint8]:
-        return thumbnail_square(decode_image(store.read(name)))
+        return thumbnail_square(store.decode(name))
 
     found = []
     black = np.zeros((3, SQUARE, SQUARE), np.uint8)
@@ -180,7 +184,7 @@ def _in_parts(store: ImageStore, names: Sequence[str], parts: Embedder, gallery:
 
 def _look(name: str, *, store: ImageStore, processor: ImageProcessor) -> _Seen:
     content = store.read(name)
-    image = decode_image(content)
+    image = decode_image(content, max_pixels=store.max_pixels)
     sha256 = hashlib.sha256(content).hexdigest()
     return processor.resize(image), sha256, thumbnail_square(image), measure_quality(image, content)
 

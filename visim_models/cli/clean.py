@@ -13,13 +13,13 @@ from visim_models.cleaning.journal import Journal
 from visim_models.cleaning.output_folder import CleanFolder
 from visim_models.cleaning.plan import Plan
 from visim_models.cleaning.survey import survey_pictures
-from visim_models.cli import Commands
+from visim_models.cli import Commands, chosen
 from visim_models.cli.clean_options import EXAMPLES, add_options
 from visim_models.cli.clean_report import found_lines, write_clean_report
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, update
 from visim_models.galleries.embed import Embedder
-from visim_models.galleries.sources import Skipped, local_inputs, open_store
+from visim_models.galleries.sources import PictureSource, Skipped, local_inputs, open_store
 from visim_models.gallery import Gallery
 from visim_models.images.decode import decode_image
 from visim_models.repo_folder import RepoFolder, is_repo
@@ -56,22 +56,23 @@ def _run(options: argparse.Namespace) -> int:
 
 def _find(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
-    source, parts, gallery = _source(options)
-    _check_apart(source, options.add, options.leaks)
-    for each in (source, options.add, options.leaks):
+    named, parts, gallery = _source(options)
+    source = chosen(named, options)
+    more_pictures, other = (chosen(each, options) if each else None for each in (options.add, options.leaks))
+    _check_apart(source, more_pictures, other)
+    for each in (source, more_pictures, other):
         if each:
             open_store(each)  # a wrong name is told before a folder is made
     for example in (*wanted.like, *wanted.not_like):
         decode_image(example)
     out = CleanFolder(
-        options.out or f"{Path(options.pictures).resolve().stem}-clean",
-        inputs=local_inputs(source, options.add, options.leaks),
+        options.out or _output_for(Path(options.pictures).resolve()), inputs=local_inputs(source, more_pictures, other)
     )
-    cleaned = [str(path) for path in local_inputs(source, options.add)]
+    cleaned = [str(path) for path in local_inputs(source, more_pictures)]
     look = partial(survey_pictures, parts=parts, kept=out.survey, cleaned=cleaned, progress=True)
     first = look(source, gallery=gallery)
-    more = look(options.add) if options.add else None
-    leaks = look(options.leaks) if options.leaks else None
+    more = look(more_pictures) if more_pictures else None
+    leaks = look(other) if other else None
     clean_up = (
         CleanUp(first, parts=parts, progress=True)
         if more is None
@@ -91,7 +92,14 @@ def _find(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_apart(*sources: str | None) -> None:
+def _output_for(pictures: Path) -> Path:
+    """Return the folder that is written by default: here, or beside the pictures for someone who is among them."""
+    here = Path.cwd().resolve()
+    name = pictures.name if pictures.is_dir() else pictures.stem
+    return (pictures.parent if here.is_relative_to(pictures) else here) / f"{name}-clean"
+
+
+def _check_apart(*sources: PictureSource | None) -> None:
     """Refuse two folders one of which is, or is in, the other: a file would be found to be a copy of itself."""
     for one, other in combinations([path.resolve() for path in local_inputs(*sources)], 2):
         is_nested = one.is_dir() and other.is_dir() and (one in other.parents or other in one.parents)

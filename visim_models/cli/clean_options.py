@@ -4,7 +4,7 @@ import argparse
 from typing import Final
 
 from visim_models.cleaning.report import FindTexts
-from visim_models.cli import REPO_HELP, add_backend, add_index_uri
+from visim_models.cli import REPO_HELP, add_backend, add_index_uri, add_picture_choice
 from visim_models.galleries import DEFAULT_MODEL
 
 __all__ = ["EXAMPLES", "FIND_TEXTS", "add_options"]
@@ -46,7 +46,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "s3://BUCKET/FOLDER, or the repo folder of a built gallery",
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", help="where plan.csv and report.html go (default: PICTURES-clean, here)"
+        "--out",
+        metavar="FOLDER",
+        help="where plan.csv and report.html go (default: PICTURES-clean, here or beside PICTURES)",
     )
     parser.add_argument(
         "--model",
@@ -57,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--add", metavar="PATH", help="new pictures, compared with PICTURES: only new ones are removed")
     add_backend(parser)
     add_index_uri(parser)
+    add_picture_choice(parser)
     _add_finds(parser)
     _add_changes(parser)
 

@@ -14,6 +14,7 @@ from visim_models.cleaning.report import ReportedFind, shown_rows, thumbnails_fo
 from visim_models.cleaning.survey import Survey
 from visim_models.cli.clean_options import FIND_TEXTS
 from visim_models.galleries.sources import open_store
+from visim_models.images.kinds import unread_summary
 
 __all__ = ["found_lines", "write_clean_report"]
 
@@ -85,6 +86,8 @@ def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[S
             seen = sum(row.action == "look" for row in rows)
             more = f", {seen:,} to look at" if seen else ""
             lines.append(f"  {name:<10} {count:>7,} to remove{at}{more}")
+    lines += filter(None, (unread_summary(item.reason for survey in surveys for item in survey.broken),))
+    lines += [survey.put_aside for survey in surveys if survey.put_aside]
     return [
         *lines,
         f"plan:   {out.plan} ({len(plan.removed):,} files to remove; edit the column action to disagree)",

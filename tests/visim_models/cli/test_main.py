@@ -349,3 +349,28 @@ def test_a_reader_that_has_gone_is_no_error(mine: Path) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=300) == 0
+
+
+# --- clean
+
+
+def test_folders_as_people_have_them_are_cleaned_where_they_stand(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for month in ("2023.08", "2023.09"):
+        write_pictures(tmp_path / month, 3, classes=("a",))
+        shutil.copytree(tmp_path / month / "a", tmp_path / month / ".Trash-1000" / "files")
+        (tmp_path / month / "IMG_1.NEF").write_bytes(b"MM\0*\0\0\0\x08")
+    monkeypatch.chdir(tmp_path)
+    for month in ("2023.08", "2023.09"):
+        assert run("clean", month, "--duplicates", "--model", model) == 0
+        assert (tmp_path / f"{month}-clean" / "plan.csv").is_file()
+        printed = capsys.readouterr().out
+        assert "(0 files to remove" in printed  # and not the ones whose copies are in the trash
+        assert "1 file of kinds that visim does not read: 1 NEF" in printed
+        assert "3 picture files left out" in printed
+    monkeypatch.chdir(tmp_path / "2023.08" / "a")
+    assert run("clean", "..", "--duplicates", "--model", model, "--out", tmp_path / "other") == 0
+    monkeypatch.chdir(tmp_path / "2023.09")
+    assert run("clean", ".", "--duplicates", "--model", model) == 0
+    assert not (tmp_path / "2023.09" / "2023.09-clean").exists()
