@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from visim_models.galleries import build
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import MEASUREMENTS, METRICS
 from visim_models.repo_folder.metrics import Figure, Metrics
+from visim_models.sources.cache import cache_folder
 
 __all__ = ["Collection", "default_out", "load_collections"]
 
@@ -185,7 +185,7 @@ def _open_images(similarity: VisualSimilarity, repo: str, image_root: str | None
     Raises:
         ImageSourceError: the image root that the host named cannot be used.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visim" / "images"
+    cache = cache_folder("images")
     if image_root:
         return ImageStore(image_root, trusted=True, cache_dir=cache)
     if not similarity.gallery.image_root:

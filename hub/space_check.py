@@ -6,6 +6,7 @@ matter names where this machine has it. ZeroGPU is not imitated: the function th
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -131,7 +132,7 @@ def find_python(version: str) -> Path | None:
     minor = ".".join(version.split(".")[:2])
     found = shutil.which(f"python{minor}")
     candidates = [Path(found)] if found else []
-    candidates += sorted((Path.home() / ".pyenv" / "versions").glob(f"{minor}*/bin/python"), reverse=True)
+    candidates += sorted(Path(os.path.expanduser("~/.pyenv/versions")).glob(f"{minor}*/bin/python"), reverse=True)
     return next((path for path in candidates if f"{_version(path)}.".startswith(f"{minor}.")), None)
 
 

@@ -27,6 +27,7 @@ from visim_models.repo_folder.manifest import (
     ONNX_WEIGHTS_KEY,
     WEIGHTS,
 )
+from visim_models.sources.cache import cache_folder
 
 __all__ = ["OnnxNetwork", "onnx_files"]
 
@@ -221,7 +222,7 @@ def onnx_files(repo: RepoFolder) -> dict[str, bytes]:
     names = _needed(_config(repo))
     if repo.has(ONNX_MODEL):
         return {name: _read(repo / name) for name in names}
-    folder = _cache() / repo.sha256(WEIGHTS)
+    folder = cache_folder("onnx") / repo.sha256(WEIGHTS)
     if not folder.is_dir():
         files = _exported(repo)
         _keep(folder, files)
@@ -271,10 +272,6 @@ def _exported(repo: RepoFolder) -> dict[str, bytes]:
             error.name or "torch", extra="onnx-export", purpose=f"{repo.path} has no {ONNX_MODEL}: writing it"
         ) from error
     return export_onnx(load_model(repo), weights_sha256=repo.sha256(WEIGHTS))
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visim" / "onnx"
 
 
 def _keep(folder: Path, files: Mapping[str, bytes]) -> None:

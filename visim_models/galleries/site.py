@@ -30,6 +30,7 @@ from visim_models.repo_folder.formats import one_line
 from visim_models.repo_folder.manifest import CONFIG, INDEX, ONNX_CLASSIFIER
 from visim_models.repo_folder.writer import check_apart
 from visim_models.search.match_probability import MatchProbability
+from visim_models.sources.cache import cache_folder
 from visim_models.sources.store import ImageStore
 
 __all__ = ["SitePage", "SiteReport", "find_assets", "find_runtime", "write_site"]
@@ -134,7 +135,7 @@ def find_runtime(assets: Path) -> Path:
     Raises:
         OutputError: it is not there, and npm cannot fetch it.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "visim" / "web"
+    cache = cache_folder("web")
     folders = [folder / "node_modules" / "onnxruntime-web" / "dist" for folder in (assets, cache)]
     for folder in folders:
         if all((folder / name).exists() for name in _RUNTIME_FILES):

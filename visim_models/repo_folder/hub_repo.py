@@ -343,6 +343,11 @@ def download_snapshot(
         RepositoryError: no such repo or revision, no permission, no network and no whole cached copy, a full disk.
     """
     cache = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir)
+    if str(cache).startswith("~"):
+        raise RepositoryError(
+            f"{repo_id!r} cannot be cached, since this user has no home folder: set HF_HOME to a folder, or name a "
+            "cache_dir."
+        )
     token = cleaned_token(token)
     if not (local_files_only or constants.HF_HUB_OFFLINE or _answers(repo_id, revision, token)):
         _log.warning("The Hub did not answer within %d s: %s comes from the cache", _LOOKUP_SECONDS, repo_id)

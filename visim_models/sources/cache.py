@@ -8,11 +8,25 @@ import time
 from pathlib import Path
 from typing import Final
 
-__all__ = ["DiskCache", "HostPause"]
+__all__ = ["DiskCache", "HostPause", "cache_folder"]
 
 _PRUNE_EVERY: Final = 200  # files written between two looks at the size of all
 
 _log = logging.getLogger(__name__)
+
+
+def cache_folder(name: str) -> Path:
+    """Return the folder of this user for one kind of cached files, which may not exist yet.
+
+    A user without a home folder, as in many containers, has it among the temporary files.
+    """
+    home = os.path.expanduser("~")
+    kept = (
+        os.path.join(home, ".cache")
+        if home != "~"
+        else os.path.join(tempfile.gettempdir(), f"cache-{getattr(os, 'getuid', int)()}")
+    )
+    return Path(os.environ.get("XDG_CACHE_HOME") or kept, "visim", name)
 
 
 class DiskCache:

@@ -61,6 +61,36 @@ def test_a_repo_that_cannot_be_had_says_what_to_do(way: str, tmp_path: Path) -> 
     assert "give a folder" in process.stdout
 
 
+NO_HOME = """
+import pwd, sys
+def nobody(number):
+    raise KeyError(number)
+pwd.getpwuid = nobody  # as in a container that runs as any number
+from visim_models import VisimError, VisualSimilarity
+from visim_models.sources.cache import cache_folder
+print(cache_folder("images"))
+print(len(VisualSimilarity.from_pretrained(sys.argv[1]).gallery))
+try:
+    VisualSimilarity.from_pretrained("someone/cars")
+except VisimError as error:
+    print(error)
+"""
+
+
+def test_a_user_without_a_home_folder(tmp_path: Path) -> None:
+    leave_out = ("HOME", "HF_", "XDG_", "HUGGING")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(leave_out)}
+    program = [sys.executable, "-c", NO_HOME, str(tiny_repo(tmp_path / "repo"))]
+    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder, count, error = done.stdout.splitlines()
+    assert folder.startswith(str(tmp_path))
+    assert count == "12"
+    assert "set HF_HOME to a folder" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["repo"]
+
+
 def test_a_repo_that_is_not_cached(tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="give a folder"):
         RepoFolder.find("someone/visim-car-extractor", cache_dir=tmp_path, local_files_only=True)
