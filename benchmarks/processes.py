@@ -17,8 +17,7 @@ from typing import Any, Final, Self
 import httpx
 
 from visim_models import EngineError
-from visim_models.search.engine import EngineAddress
-from visim_models.search.milvus_client import MilvusConnection
+from visim_models.search.engine import EngineAddress, MilvusConnection
 
 __all__ = [
     "PROJECT", "DemoProcess", "EngineProcess", "RefusedError", "Visitor", "missing_package", "peak_memory",

@@ -139,25 +139,15 @@ class OutOfDistributionDetector:
 
     def calibrated(self, scores: npt.NDArray[Any]) -> Self:
         """Return a detector with the same score, whose p-values rest on other (n,) calibration scores; untried."""
-        return type(self)(
-            self.weightings,
-            calibration_scores=scores,
-            false_alarm_rate=self.false_alarm_rate,
-            probe_weight=self.probe_weight,
-            probe_bias=self.probe_bias,
-        )
+        return self._with(calibration_scores=scores, threshold=None, check=None)
 
     def checked(self, check: Mapping[str, float]) -> Self:
         """Return the same detector with the shares of surely strange pictures that a trial of it found."""
-        return type(self)(
-            self.weightings,
-            calibration_scores=self.calibration_scores if self.threshold is None else None,
-            false_alarm_rate=self.false_alarm_rate,
-            threshold=self.threshold,
-            probe_weight=self.probe_weight,
-            probe_bias=self.probe_bias,
-            check=check,
-        )
+        return self._with(check=check)
+
+    def _with(self, **changes: Any) -> Self:
+        names = ("calibration_scores", "false_alarm_rate", "threshold", "probe_weight", "probe_bias", "check")
+        return type(self)(self.weightings, **{name: getattr(self, name) for name in names} | changes)
 
     @property
     def can_reject(self) -> bool:
@@ -209,15 +199,7 @@ class OutOfDistributionDetector:
         return total
 
     def verdicts(self, measurements: Measurements, embeddings: _Floats) -> list[OODVerdict]:
-        """Judge N pictures.
-
-        Args:
-            measurements: name -> (N,).
-            embeddings: (N, D).
-
-        Raises:
-            QueryError: a measurement is missing, or the embeddings are of another width than the probe.
-        """
+        """Judge N pictures, which are given as to `score`."""
         scores = self.score(measurements, embeddings)
         size = len(self.calibration_scores)
         at_least = size - np.searchsorted(self.calibration_scores, scores)  # (N,)

@@ -146,7 +146,7 @@ class Embedder:
 def _repo_of(source: str | os.PathLike[str] | RepoFolder) -> RepoFolder:
     if isinstance(source, str) and source.startswith(_TIMM):
         try:
-            from visim_models.models.timm_source import timm_repo
+            from visim_models.models.timm_backbone import timm_repo
         except ImportError as error:
             raise MissingExtraError(error.name or "torch", extra="timm", purpose="A network by timm's name") from error
         return timm_repo(source)

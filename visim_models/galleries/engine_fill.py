@@ -17,9 +17,8 @@ from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import Skipped, label_of
 from visim_models.gallery import Gallery
 from visim_models.repo_folder import RepoFolder, is_repo
-from visim_models.search.engine import EngineAddress, IndexSettings, collection_name, is_name_of
+from visim_models.search.engine import EngineAddress, IndexSettings, MilvusConnection, collection_name, is_name_of
 from visim_models.search.milvus import MilvusIndex
-from visim_models.search.milvus_client import MilvusConnection
 
 __all__ = ["EngineOptions", "Filled", "check_reachable", "fill", "index_settings", "new_index"]
 

@@ -27,7 +27,7 @@ from visim_models.galleries.embed import Embedder
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import checked_root, label_of
 from visim_models.gallery import Gallery
-from visim_models.models.own_vectors import OwnVectors
+from visim_models.models.loading import OwnVectors
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.formats import one_line

@@ -62,11 +62,7 @@ class ExactIndex:
         return norms
 
     def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
-        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices.
-
-        Raises:
-            GalleryMismatchError: the embeddings are of another width.
-        """
+        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
         check_width(embeddings, self.width)
         first = len(self.embeddings)
         self.embeddings = np.concatenate([self.embeddings, np.asarray(embeddings, np.float32)])
@@ -78,24 +74,7 @@ class ExactIndex:
     def search(
         self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
     ) -> tuple[Scores, Indices]:
-        """Find the `top_k` nearest of each query by cosine similarity, nearest first.
-
-        Of equal scores, the one of the lower index comes first.
-
-        Args:
-            queries: (Q, D) embeddings, unnormalised.
-            top_k: how many to find at most.
-            label: find pictures with this label alone; None for all.
-            where: find pictures that this filter lets through alone.
-
-        Returns:
-            scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
-            indices: (Q, k) of the embeddings; k is `top_k`, or less where fewer are there or have the label.
-
-        Raises:
-            QueryError: `top_k` is no whole number from 1 on, a query is not finite or of another width, or the filter
-                names a column that there is not.
-        """
+        """Find the nearest of each query, as `SearchIndex.search` says."""
         rows = checked_queries(queries, self.width)  # (Q, D)
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         left_out = self._left_out(label, where)  # (n,)
@@ -114,22 +93,14 @@ class ExactIndex:
         return scores, indices
 
     def texts(self, indices: Indices) -> PictureTexts:
-        """Return the texts of the pictures at these (n,) indices, in this order.
-
-        Raises:
-            QueryError: there is no such picture any more.
-        """
+        """Return the texts of the pictures at these (n,) indices, in this order."""
         wanted = indices.tolist()
         if gone := [index for index in wanted if not 0 <= index < len(self)]:
             raise QueryError(f"The gallery has no picture {gone[0]} any more.")
         return self._texts.subset(wanted)
 
     def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
-        """Return the (D,) embedding of a picture.
-
-        Raises:
-            QueryError: there is no such picture.
-        """
+        """Return the (D,) embedding of a picture."""
         if file_name not in self._texts.file_names:
             raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name")
         found: npt.NDArray[np.float32] = self.embeddings[self._texts.file_names.index(file_name)]

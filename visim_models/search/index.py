@@ -70,9 +70,9 @@ class PictureTexts:
 
 
 class SearchIndex(Protocol):
-    """Pictures that are searched by cosine similarity.
+    """Pictures that are searched by cosine similarity. An index identifies a picture, and no other one.
 
-    An index identifies a picture, and no other one.
+    An engine on another machine raises EngineError from every method where it does not answer within its deadline.
     """
 
     @property
@@ -83,7 +83,11 @@ class SearchIndex(Protocol):
         """Return how many pictures there are."""
 
     def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
-        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
+        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices, which rise.
+
+        Raises:
+            GalleryMismatchError: the embeddings are of another width.
+        """
 
     def search(
         self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None

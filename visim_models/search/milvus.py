@@ -18,7 +18,13 @@ import numpy.typing as npt
 from visim_models.errors import EngineError, GalleryError, GalleryMismatchError, QueryError
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.manifest import INDEX
-from visim_models.search.engine import EngineAddress, IndexSettings, checked_parameters
+from visim_models.search.engine import (
+    SECONDS_A_QUERY,
+    EngineAddress,
+    IndexSettings,
+    MilvusConnection,
+    checked_parameters,
+)
 from visim_models.search.index import (
     Embeddings,
     Indices,
@@ -30,7 +36,6 @@ from visim_models.search.index import (
     checked_queries,
     clamped_top_k,
 )
-from visim_models.search.milvus_client import SECONDS_A_QUERY, MilvusConnection
 from visim_models.search.where import ColumnValues, Where
 
 __all__ = ["EngineIndex", "MilvusIndex"]
@@ -149,22 +154,11 @@ class MilvusIndex:
     def search(
         self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
     ) -> tuple[Scores, Indices]:
-        """Find the `top_k` nearest of each query by cosine similarity, nearest first.
+        """Find the nearest of each query, as `SearchIndex.search` says, at most 16,384.
 
-        Args:
-            queries: (Q, D) embeddings, unnormalised.
-            top_k: how many to find at most, and never more than 16,384.
-            label: find pictures with this label alone; None for all.
-            where: find pictures that this filter lets through alone.
-                The engine itself compares texts for equality; the rest is done with what it finds.
-
-        Returns:
-            scores: (Q, k) cosines in [-1, 1]; 0 where an embedding is all zeros.
-            indices: (Q, k) of the pictures; of equal scores the lower index comes first. k is `top_k`, or less where
-                fewer pictures are there or have the label.
+        Of a filter, the engine itself compares texts for equality; the rest is done with what it finds.
 
         Raises:
-            QueryError: `top_k` is no whole number from 1 on, or a query is not finite or of another width.
             EngineError: the engine does not answer within the deadline.
         """
         rows = checked_queries(queries, self.width)  # (Q, D)
@@ -201,12 +195,7 @@ class MilvusIndex:
         return kept
 
     def texts(self, indices: Indices) -> PictureTexts:
-        """Return the texts of the pictures at these (n,) indices, in this order.
-
-        Raises:
-            QueryError: there is no such picture any more.
-            EngineError: the engine does not answer within the deadline.
-        """
+        """Return the texts of the pictures at these (n,) indices, in this order."""
         wanted: list[int] = indices.tolist()
         rows: dict[int, Any] = {}
         for start in range(0, len(wanted), _ROWS_AT_ONCE):
@@ -218,12 +207,7 @@ class MilvusIndex:
         return _texts_of([rows[index] for index in wanted])
 
     def embedding(self, file_name: str) -> npt.NDArray[np.float32]:
-        """Return the (D,) embedding of a picture.
-
-        Raises:
-            QueryError: there is no such picture.
-            EngineError: the engine does not answer within the deadline.
-        """
+        """Return the (D,) embedding of a picture."""
         found = self._ask("query", filter=f"file_name == {_quoted(file_name)}", output_fields=["embedding"], limit=1)
         if not found:
             raise QueryError(f"The gallery has no picture {file_name!r}.", key="file_name")
@@ -231,11 +215,7 @@ class MilvusIndex:
         return embedding
 
     def scan(self) -> Iterator[tuple[Embeddings, PictureTexts]]:
-        """Yield all pictures in parts: (n, D) float32 embeddings and their texts.
-
-        Raises:
-            EngineError: the engine does not answer within the deadline.
-        """
+        """Yield all pictures in parts: (n, D) float32 embeddings and their texts."""
         self._make_ready()
         for rows in self._engine.rows(
             self.collection, at_once=_rows_at_once(self.width), fields=[*_TEXT_FIELDS, "embedding"]
@@ -256,11 +236,7 @@ class MilvusIndex:
             self._engine.call("drop_collection", old)
 
     def drop(self) -> None:
-        """Drop the collection.
-
-        Raises:
-            EngineError: the engine cannot be reached, or refuses it.
-        """
+        """Drop the collection."""
         self._engine.call("drop_collection", self.collection)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from visim_models import (
     WeightsError,
 )
 from visim_models.galleries import build
-from visim_models.models.timm_source import _find, _load, _processor, is_timm_name, timm_repo
+from visim_models.models.timm_backbone import _find, _load, _processor, timm_repo
 from visim_models.models.torch_network import load_model
 
 timm = pytest.importorskip("timm")
@@ -152,5 +152,3 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         timm_repo(f"timm:local-dir:{tmp_path / 'none'}")
     with pytest.raises(ConfigurationError, match="no network"):
         timm_repo("timm:somewhere:else")
-    assert is_timm_name("timm:resnet50")
-    assert not is_timm_name(tmp_path)

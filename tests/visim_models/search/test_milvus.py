@@ -10,8 +10,7 @@ import pytest
 from tests.milvus_servers import Server, need, running_real
 from visim_models import EngineError
 from visim_models.search import PictureTexts
-from visim_models.search.engine import EngineAddress, collection_name
-from visim_models.search.milvus_client import MilvusConnection
+from visim_models.search.engine import EngineAddress, MilvusConnection, collection_name
 
 
 @pytest.fixture(autouse=True)
