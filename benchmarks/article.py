@@ -12,7 +12,6 @@ The networks are rebuilt from tables, with the articles' layers and parameter na
 Source: O. Olu-Ipinlaye, "Autoencoders and Visual Similarity" and the car project behind "Visual Similarity".
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +135,6 @@ class Article:
     def rank(self, pixels: Tensor) -> list[tuple[str, float]]:
         """Return every picture of the gallery with its score, best first, for one picture in memory, (1, 3, S, S)."""
         raise NotImplementedError
-
-    def embed_files(self, paths: Iterable[Path]) -> Tensor:
-        """Embed the files of a gallery one at a time, (N, D), as both articles do before their first upload."""
-        network = self.network()
-        with torch.no_grad():
-            return torch.cat([network(self.read(path)) for path in paths])
 
 
 class CarArticle(Article):

@@ -152,4 +152,5 @@ def _unit_rows(count: int) -> Rows:
 
 def _queries(count: int) -> Rows:
     rows = np.random.default_rng(1).standard_normal((count, _WIDTH), dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
