@@ -17,8 +17,11 @@ if __name__ == "__main__":
     # Before Gradio is imported, which reads these.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))  # else it sums up all queries at every error
+    from demo.settings import keep_proxies_away
     from demo.temporary import use_private_folder
 
+    for name in keep_proxies_away(os.environ):
+        print(f"{name} is a SOCKS proxy, which needs `pip install 'httpx[socks]'`: it is left out.", file=sys.stderr)
     use_private_folder()
 
 from starlette.middleware import Middleware
@@ -26,11 +29,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from demo.collection import load_collections
+from demo.api import search_route
+from demo.collection import Collection, load_collections
 from demo.guard import Guard, Preview
 from demo.heading import USUAL_HEADING, Heading, draw_preview, make_heading, preview_route, read_logo
 from demo.page import build_demo, page_theme
-from demo.settings import Settings, parse_settings
+from demo.settings import Settings, keep_proxies_away, parse_settings
 from demo.temporary import start_sweeping
 from demo.uploads import KeptUploads
 from visim_models import VisimError
@@ -48,6 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = parse_settings(arguments, os.environ)
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
     _log.setLevel(logging.INFO)
+    keep_proxies_away(os.environ, settings.host)
     mark_for_zero_gpu()
     if not limited.limits_available():
         _log.warning("NOT SAFE FOR STRANGERS: this system cannot limit what a bad picture takes. Serve only yourself.")
@@ -73,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
         _log.warning("with --auth no tool of MCP can be called: Gradio calls them through a client without a login")
     try:
         picture = draw_preview(heading, collections[0])
-        demo.launch(**launch_options(settings, heading=heading, preview=picture))
+        demo.launch(**launch_options(settings, collections, heading=heading, preview=picture))
     except OSError as error:
         print(f"Cannot listen on {settings.host}:{settings.port}: {error} Choose another with --port.", file=sys.stderr)
         return 1
@@ -90,24 +95,34 @@ def queue_options(settings: Settings) -> dict[str, Any]:
 
 
 def launch_options(
-    settings: Settings, *, heading: Heading = USUAL_HEADING, preview: bytes | None = None
+    settings: Settings,
+    collections: Sequence[Collection] = (),
+    *,
+    heading: Heading = USUAL_HEADING,
+    preview: bytes | None = None,
 ) -> dict[str, Any]:
     """Return the arguments of `gr.Blocks.launch`.
 
     Args:
         settings: of the host.
+        collections: that programs can search by one request.
         heading: of the page, for where its link is passed on.
         preview: picture for the same, a PNG file; by default, one of the heading alone.
     """
+    is_ipv6 = ":" in settings.host and not settings.host.startswith("[")
     return {
-        "server_name": settings.host,
+        "server_name": f"[{settings.host}]" if is_ipv6 else settings.host,  # as in an address
         "server_port": settings.port,
         "root_path": settings.root_path,
         "share": settings.share,
         "auth": settings.auth,
         "max_file_size": f"{settings.max_size}mb",
         "app_kwargs": {
-            "routes": [Route("/healthz", _healthz), preview_route(preview or draw_preview(heading))],
+            "routes": [
+                Route("/healthz", _healthz),
+                preview_route(preview or draw_preview(heading)),
+                search_route(collections, concurrency=settings.concurrency),
+            ],
             "middleware": [
                 Middleware(Preview, heading=heading, root_path=settings.root_path),
                 Middleware(Guard, max_upload=settings.max_size * 2**20),

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterator
 from html import escape
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class Guard:
             _require_login(scope, path)
             if scope["method"] not in ("POST", "PUT", "PATCH"):
                 await self._answer(path, scope, receive, send)
-            elif path == f"{_API}/upload":
+            elif path == f"{_API}/upload" or path.startswith("/search/"):
                 await self._app(scope, _limited(receive, self._max_upload + _MAX_BODY), send)
             elif path.startswith(f"{_API}/mcp"):
                 await self._hand_on_message(scope, receive, send)
@@ -261,6 +262,7 @@ def refuse_wrong_inputs(page: gr.Blocks) -> None:
         block_fn: BlockFunction, inputs: list[Any], state: SessionState | None, explicit_call: bool = False
     ) -> list[Any]:
         try:
+            inputs = _completed(block_fn, inputs)
             for file in _file_objects(inputs):
                 _check_file(page, file)
             found: list[Any] = await preprocess(block_fn, inputs, state, explicit_call)
@@ -273,6 +275,13 @@ def refuse_wrong_inputs(page: gr.Blocks) -> None:
         return found
 
     page.preprocess_data = checked  # type: ignore[method-assign]
+
+
+def _completed(function: BlockFunction, inputs: list[Any]) -> list[Any]:
+    """Add the defaults of the inputs that a program left out at the end."""
+    if function.api_visibility != "public" or not inputs:
+        return inputs
+    return [*inputs, *(each.default for each in list(signature(function.fn).parameters.values())[len(inputs) :])]
 
 
 def _check_file(page: gr.Blocks, file: dict[str, Any]) -> None:
@@ -307,7 +316,7 @@ class Preview:
     Args:
         app: the routes behind it.
         heading: of the page.
-        root_path: path under which a proxy shows the page.
+        root_path: path, or whole address, under which a proxy shows the page.
     """
 
     def __init__(self, app: ASGIApp, *, heading: Heading = USUAL_HEADING, root_path: str = "") -> None:
@@ -343,7 +352,9 @@ class Preview:
     def _changed(self, page: bytes, headers: Headers, scope: Scope) -> bytes:
         scheme = headers.get("x-forwarded-proto", scope.get("scheme", "http")).split(",")[0].strip()
         host = headers.get("x-forwarded-host", headers.get("host", "")).split(",")[0].strip()
-        address = f"{scheme}://{host}{self._root}/"
+        is_whole = self._root.startswith(("http://", "https://"))
+        root = self._root or scope.get("root_path", "").rstrip("/")  # of a page that is mounted in another app
+        address = f"{self._root}/" if is_whole else f"{scheme}://{host}{root}/"
         values = {
             "og:type": "website",
             "og:title": self._heading.title,

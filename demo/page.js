@@ -65,25 +65,41 @@
     window.visimReport?.("asked", { values });
   });
 
+  const isUntyped = file => ["", "application/octet-stream"].includes(file.type);
   const faultOf = (files, takesMany) => {
     if (files.length > 1 && !takesMany) return "one_file";
-    if (files.some(file => !file.type.startsWith("image/"))) return "no_picture";
+    if (files.some(file => !isUntyped(file) && !file.type.startsWith("image/"))) return "no_picture";
     return files.some(file => file.size > (window.gradio_config?.max_file_size ?? Infinity)) ? "too_large" : "";
   };
-  const refuse = (event, files) => {
+  // A file whose name has no end, or one that the browser does not know, has no type: the server looks into it.
+  const typed = files => {
+    const data = new DataTransfer();
+    for (const file of files) data.items.add(isUntyped(file) ? new File([file], file.name, { type: "image/x-unknown" }) : file);
+    return data.files;
+  };
+  const take = (event, files) => {
     const part = event.target.closest?.(".visim-upload, .visim-several");
-    const key = part?.id.replace(/-(upload|several)$/, "");
-    const reason = part && files.length ? faultOf([...files], part.classList.contains("visim-several")) : "";
-    if (!reason) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    if (event.type === "change") event.target.value = "";
-    window.visimReport?.("refused", { key, reason });
+    if (!part || !files.length) return;
+    const key = part.id.replace(/-(upload|several)$/, "");
+    const reason = faultOf([...files], part.classList.contains("visim-several"));
+    const input = part.querySelector("input[type=file]");
+    const isRetyped = input && [...files].some(isUntyped);
+    if (reason || (isRetyped && event.type === "drop")) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+    if (reason) {
+      if (event.type === "change") event.target.value = "";
+      window.visimReport?.("refused", { key, reason });
+    } else if (isRetyped) {
+      input.files = typed(files);
+      if (event.type === "drop") input.dispatchEvent(new Event("change", { bubbles: true }));
+    }
   };
   document.addEventListener("change", event => {
-    if (event.target.matches?.("input[type=file]")) refuse(event, event.target.files);
+    if (event.target.matches?.("input[type=file]")) take(event, event.target.files);
   }, true);
-  document.addEventListener("drop", event => refuse(event, event.dataTransfer?.files ?? []), true);
+  document.addEventListener("drop", event => take(event, event.dataTransfer?.files ?? []), true);
 
   document.addEventListener("keydown", event => {
     const tab = event.target.closest?.("[role=tab]");

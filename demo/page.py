@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo.answer import shortened
-from demo.api import add_endpoint
+from demo.api import add_endpoints
 from demo.collection import Collection
 from demo.files import VisitorFiles
 from demo.guard import refuse_wrong_inputs
@@ -66,7 +66,7 @@ def build_demo(
         for tab in built:
             _follow_links(page, reports, tab, tabs)
         for collection in collections:
-            add_endpoint(collection)
+            add_endpoints(collection)
     refuse_wrong_inputs(page)
     return page
 

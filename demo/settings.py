@@ -2,20 +2,22 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from visim_models.models.loading import BACKENDS
 
-__all__ = ["BUNDLED_KEYS", "Settings", "gallery_keys", "gallery_name", "parse_settings"]
+__all__ = ["BUNDLED_KEYS", "Settings", "gallery_keys", "gallery_name", "keep_proxies_away", "parse_settings"]
 
 BUNDLED_KEYS: Final = ("cars", "cifar10")
 
 _RESERVED: Final = {*BUNDLED_KEYS, "of", "way", "top_k", "view", "less", "deep_link"}
 """Keys that no other gallery may have: those of the bundled ones, and what else an address of the page may ask for."""
 _LONGEST_KEY: Final = 40
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Settings:
     Attributes:
         host: address to listen on.
         port: port to listen on.
-        root_path: path under which a proxy shows the page, or "".
+        root_path: path under which a proxy shows the page, with a slash in front alone; or its whole address; or "".
         share: also open a public gradio.live address.
         images: gallery -> image root of the host's own: folder, zip, list of addresses, https, hf:// or s3:// address.
         car_repo: repo of the car tab, as `hub.load` takes it.
@@ -99,7 +101,11 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     if chosen.auth and not (name and separator and password):
         parser.error("--auth: write NAME:PASSWORD")
     auth = (name, password) if chosen.auth else None
-    return Settings(**{**vars(chosen), "images": images, "auth": auth, "galleries": tuple(own_repos)})
+    root = chosen.root_path.rstrip("/")
+    root = root if root.startswith(("http://", "https://", "/")) or not root else f"/{root}"
+    return Settings(
+        **{**vars(chosen), "root_path": root, "images": images, "auth": auth, "galleries": tuple(own_repos)}
+    )
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -116,7 +122,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     host = "0.0.0.0" if "SPACE_ID" in environment else Settings.host
     add("--host", host, "address to listen on", also="GRADIO_SERVER_NAME")
     add("--port", str(Settings.port), "port to listen on", also="GRADIO_SERVER_PORT", type=_whole(1, 65535))
-    add("--root-path", Settings.root_path, "path under which a proxy shows the page", also="GRADIO_ROOT_PATH")
+    add("--root-path", Settings.root_path, "path, or address, where a proxy shows the page", also="GRADIO_ROOT_PATH")
     add("--car-repo", Settings.car_repo, "repo of the car tab: a short name, a folder, or namespace/repo")
     add("--cifar10-repo", Settings.cifar10_repo, "repo of the CIFAR-10 tab, likewise")
     add("--max-size", str(Settings.max_size), "largest upload, in MiB", type=_whole(1, 32))
@@ -189,6 +195,29 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def keep_proxies_away(environment: MutableMapping[str, str], *hosts: str) -> list[str]:
+    """Let no request to this machine go through a proxy, and leave out proxies that httpx cannot use.
+
+    Gradio asks its own server whether it is up, by httpx, which takes proxies from the environment, and ends where it
+    meets a SOCKS proxy without the package socksio.
+
+    Args:
+        environment: of the process; changed.
+        hosts: that the server listens on, besides loopback.
+
+    Returns:
+        The names of the variables that were left out.
+    """
+    direct = [name for key in ("no_proxy", "NO_PROXY") for name in environment.get(key, "").split(",") if name.strip()]
+    environment["no_proxy"] = environment["NO_PROXY"] = ",".join(dict.fromkeys([*direct, *_LOOPBACK, *hosts]))
+    if find_spec("socksio"):
+        return []
+    names = [name for name in environment if name.lower().endswith("_proxy") and environment[name].startswith("socks")]
+    for name in names:
+        del environment[name]
+    return names
 
 
 def gallery_name(source: str) -> str:

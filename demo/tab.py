@@ -19,10 +19,8 @@ from demo.uploads import FETCHES, KeptUploads, crop, event_field, fetch, open_up
 from demo.why import explain_match
 from visim_models import ImageDecodeError, VisimError
 
-__all__ = ["MOST_FILES", "SearchTab", "Updates"]
+__all__ = ["SearchTab", "Updates"]
 
-MOST_FILES = 8
-"""Most pictures whose average is searched with."""
 _MAX_TOP_K = 12
 _MOST_LABELS = 200
 """A gallery of more labels has no list to choose one from."""
@@ -403,8 +401,8 @@ class SearchTab:
 
     def _search_several(self, files: Sequence[str], options: Options, *, moves: Moves = "focus") -> Updates:
         """Search with the average of several uploads."""
-        if len(files) > MOST_FILES:
-            raise ImageDecodeError(say("too_many", most=MOST_FILES))
+        if len(files) > uploads.MOST_FILES:
+            raise ImageDecodeError(say("too_many", most=uploads.MOST_FILES))
         search = search_pictures(self.collection, (open_upload(file) for file in files), options)
         return self._show_new(replace(search, files=tuple(files), name="\n".join(files)), moves=moves)
 

@@ -9,14 +9,14 @@ import tempfile
 import threading
 import time
 from abc import ABCMeta
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.components.gallery import GalleryData, GalleryVideo
-from gradio.data_classes import ImageData
+from gradio.data_classes import FileData, ImageData, ListFiles
 from PIL import Image
 
 from demo.temporary import sweep
@@ -28,9 +28,15 @@ from visim_models.sources.download import download
 
 __all__ = [
     "FETCHES",
+    "MOST_FILES",
+    "Choice",
     "FetchBusyError",
     "FetchLimit",
+    "Files",
     "KeptUploads",
+    "Number",
+    "Numbers",
+    "Texts",
     "crop",
     "event_field",
     "fetch",
@@ -45,6 +51,8 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
+MOST_FILES = 8
+"""Most pictures whose average is searched with."""
 _SECONDS = 8.0
 _LONGEST_ADDRESS = 2000
 _LEAST_SIDE = 0.02
@@ -79,13 +87,38 @@ def _hand_on_all(_: gr.Gallery, payload: GalleryData | None) -> list[str]:
     return [file.path for file in files if file.path]
 
 
-def _made(base: type[Any], name: str, preprocess: Any) -> Any:
+def _hand_on_paths(_: gr.File, payload: ListFiles | FileData | None) -> list[str]:
+    """Return the paths of uploaded files."""
+    files = payload.root if isinstance(payload, ListFiles) else [payload]
+    return [file.path for file in files if isinstance(file, FileData)]
+
+
+def _hand_on_as_it_is(_: Any, payload: Any) -> Any:
+    """Return an input of any type: Gradio's own compares a number with limits, of whatever type it is."""
+    return payload
+
+
+def raw_input(base: type[Any], preprocess: Any = _hand_on_as_it_is, schema: Mapping[str, Any] | None = None) -> Any:
+    """Return a class of Gradio's that hands its input on as it came, so that what does not fit is refused in our words.
+
+    Args:
+        base: the component.
+        preprocess: reads the input.
+        schema: of the input, where Gradio's own says too little.
+    """
     values = {"preprocess": preprocess, "is_template": True, "__module__": __name__}
-    return ABCMeta.__new__(type(base), name, (base,), values)
+    values |= {"api_info": lambda _: dict(schema)} if schema else {}
+    return ABCMeta.__new__(type(base), f"Raw{base.__name__}", (base,), values)
 
 
-_PictureInput = _made(gr.Image, "PictureInput", _hand_on)
-_PicturesInput = _made(gr.Gallery, "PicturesInput", _hand_on_all)
+_Picture = raw_input(gr.Image, _hand_on)
+_Pictures = raw_input(gr.Gallery, _hand_on_all)
+Files = raw_input(gr.File, _hand_on_paths)
+"""Takes several files, and hands their paths on."""
+Number = raw_input(gr.Number)
+Choice = raw_input(gr.Dropdown)
+Numbers = raw_input(gr.JSON, schema={"type": "array", "items": {"type": "number"}})
+Texts = raw_input(gr.JSON, schema={"type": "array", "items": {"type": "string"}})
 
 
 def picture_input(**options: Any) -> gr.Image:
@@ -93,7 +126,7 @@ def picture_input(**options: Any) -> gr.Image:
 
     Gradio's own would open it with Pillow first: whatever Pillow finds wrong ends there, as an error without a reason.
     """
-    component: gr.Image = _PictureInput(type="filepath", image_mode=None, **options)
+    component: gr.Image = _Picture(type="filepath", image_mode=None, **options)
     return component
 
 
@@ -113,7 +146,7 @@ def upload_area(key: str, elem_id: str) -> gr.Image:
 
 def upload_many(key: str, elem_id: str) -> gr.Gallery:
     """Make the area that takes several pictures and hands their paths on as they came; `key` is of its label."""
-    component: gr.Gallery = _PicturesInput(
+    component: gr.Gallery = _Pictures(
         type="filepath",
         interactive=True,
         file_types=["image"],

@@ -169,22 +169,22 @@ def demo(collections: list[Collection]) -> gr.Blocks:
 
 
 @contextmanager
-def served(page: gr.Blocks, **chosen: Any) -> Iterator[str]:
+def served(page: gr.Blocks, collections: Sequence[Collection] = (), **chosen: Any) -> Iterator[str]:
     """Serve a page as `demo/app.py` serves it, on a free port, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     settings = Settings(port=port, concurrency=2, **chosen)
     page.queue(**queue_options(settings))
-    _, url, _ = page.launch(**launch_options(settings), prevent_thread_lock=True, quiet=True)
+    _, url, _ = page.launch(**launch_options(settings, collections), prevent_thread_lock=True, quiet=True)
     yield url
     page.close()
 
 
 @pytest.fixture(scope="session")
-def address(demo: gr.Blocks) -> Iterator[str]:
+def address(demo: gr.Blocks, collections: list[Collection]) -> Iterator[str]:
     """Serve the page and yield its address."""
-    with served(demo) as url:
+    with served(demo, collections) as url:
         yield url
 
 

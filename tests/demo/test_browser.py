@@ -163,6 +163,17 @@ def test_a_file_that_no_browser_shows_is_shown_as_the_picture_that_was_searched_
     expect(captions(page, "cars").first).to_contain_text("similarity: 100 % · sedan")
 
 
+def test_a_file_without_a_type_is_looked_into_by_the_server(page: Page) -> None:
+    """A browser gives a file whose name has no end no type."""
+    upload(page, "cars", png_bytes(drawn_picture(7)), name="IMG_0001", kind="")
+    expect(captions(page, "cars").first).to_contain_text("similarity: 100 % · sedan", timeout=PATIENCE)
+    expect(page.locator("#cars-upload img")).to_be_visible()
+    page.locator("#cars-upload").get_by_role("button", name=re.compile("clear|remove", re.IGNORECASE)).first.click()
+    expect(page.locator("#cars-verdict")).to_contain_text("Choose a picture.", timeout=PATIENCE)
+    upload(page, "cars", b"no picture", name="letter", kind="")
+    expect(page.locator("#cars-verdict .visim-error")).to_contain_text("Use a JPEG, PNG", timeout=PATIENCE)
+
+
 def test_an_example_is_one_click(page: Page) -> None:
     page.get_by_role("tab", name="Cars").click()
     examples = page.locator("#cars-examples button")

@@ -12,8 +12,14 @@ import gradio.routes
 import httpx
 import pytest
 from gradio_client import Client, handle_file
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from benchmarks.processes import RefusedError, Visitor
+from demo.guard import Preview
 from demo.search import read_top_k
 from demo.settings import Settings
 from tests.demo.conftest import ask, ask_page, drawn_picture, function_index, png_bytes, upload
@@ -127,7 +133,7 @@ def test_no_other_input_leads_to_a_download(
 def test_an_address_that_the_guard_did_not_see_is_refused(demo: gr.Blocks, gradio_downloads: list[str]) -> None:
     """As in a page that is launched without the guard, or by a way in that Gradio adds."""
     with pytest.raises(gr.Error, match="by address"):
-        demo(FILE, 2, api_name="search_cars")
+        demo(FILE, 2, "", "", None, None, None, None, api_name="search_cars")
     assert gradio_downloads == []
 
 
@@ -148,6 +154,26 @@ def test_the_demo_is_no_proxy_and_closed_where_the_page_asks_nothing(
 def test_no_route_takes_files_or_data_beside_the_queue(http: httpx.Client, path: str) -> None:
     files = {"video": ("a.mp4", b"0")}
     assert http.post(f"gradio_api/{path}", files=files).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("root_path", "scope_root", "expected"),
+    [
+        ("", "", "http://host/"), ("/visim", "", "http://host/visim/"), ("", "/below", "http://host/below/"),
+        ("https://a.example/visim", "", "https://a.example/visim/"),
+    ],
+)  # fmt: skip
+def test_the_tags_name_the_address_under_which_the_page_is_shown(
+    root_path: str, scope_root: str, expected: str
+) -> None:
+    async def page(request: Request) -> Response:
+        return HTMLResponse("<html><head></head></html>")
+
+    app = Preview(Starlette(routes=[Route("/", page)]), root_path=root_path)
+    outer = Starlette(routes=[Mount(scope_root, app)]) if scope_root else app
+    answer = TestClient(outer, base_url="http://host").get(f"{scope_root}/")
+    assert f'<meta property="og:image" content="{expected}preview.png" />' in answer.text
+    assert f'<meta property="og:url" content="{expected}" />' in answer.text
 
 
 @pytest.mark.parametrize("key", ["path", "url"])

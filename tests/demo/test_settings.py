@@ -3,7 +3,7 @@
 import pytest
 
 from demo.app import launch_options
-from demo.settings import Settings, gallery_keys, gallery_name, parse_settings
+from demo.settings import Settings, gallery_keys, gallery_name, keep_proxies_away, parse_settings
 
 
 def test_the_defaults_listen_on_loopback_only() -> None:
@@ -87,6 +87,35 @@ def test_gradios_own_variables_are_honoured_where_nothing_else_is_said() -> None
     assert launch_options(settings)["root_path"] == ""  # None would have Gradio read its variable again
     assert parse_settings([], {"SPACE_ID": "a/b", "GRADIO_SERVER_NAME": "::"}).host == "::"
     assert parse_settings([], dict.fromkeys(gradio, "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("visim", "/visim"), ("/visim/", "/visim"), ("/", ""), ("", ""),
+        ("https://a.example/visim/", "https://a.example/visim"),
+    ],
+)  # fmt: skip
+def test_a_root_path_is_one_however_it_is_written(given: str, expected: str) -> None:
+    assert parse_settings(["--root-path", given], {}).root_path == expected
+
+
+def test_an_address_of_six_parts_is_written_as_in_an_address() -> None:
+    names = [launch_options(Settings(host=host))["server_name"] for host in ("::1", "[::1]", "0.0.0.0")]
+    assert names == ["[::1]", "[::1]", "0.0.0.0"]
+
+
+def test_no_request_to_this_machine_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradio asks its own server whether it is up, by httpx, which would ask the proxy."""
+    environment = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "host.example", "ALL_PROXY": "socks5://127.0.0.1:9"}
+    monkeypatch.setattr("demo.settings.find_spec", lambda _: None)
+    assert keep_proxies_away(environment, "10.0.0.1") == ["ALL_PROXY"]
+    assert environment["no_proxy"] == "host.example,localhost,127.0.0.1,::1,10.0.0.1"
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    assert environment["http_proxy"] == "http://127.0.0.1:9"
+    assert "ALL_PROXY" not in environment
+    monkeypatch.setattr("demo.settings.find_spec", lambda _: object())
+    assert keep_proxies_away({"all_proxy": "socks5://127.0.0.1:9"}) == []
 
 
 @pytest.mark.parametrize(
