@@ -4,215 +4,44 @@
 
 Only new and changed pictures are embedded, found by content. What is embedded is kept on disk part by part, so that a
 killed build goes on where it stopped: in a hidden folder beside the repo folder, which goes when the build is done, or,
-for a gallery in an engine, in a folder of Parquet that stays. The pictures of a gallery in an engine are never all in
-memory: its repo folder has a sample, on which the calibration rests and which pages show as examples.
+for a gallery in an engine, in a folder of Parquet that stays.
 """
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tqdm import tqdm
-
-from visim_models.errors import DataError, ImageHostError, OutputError, RepositoryError
-from visim_models.galleries.built_gallery import BuildReport, BuiltGallery, write_match_probability
-from visim_models.galleries.calibration import (
-    check_verdict,
-    distance_detector,
-    leave_one_out,
-    leave_one_out_in,
-    match_probability,
-)
+from visim_models.errors import DataError, OutputError, RepositoryError
+from visim_models.galleries.built_gallery import BuildReport, BuildSteps, BuiltGallery, write_match_probability
+from visim_models.galleries.calibration import leave_one_out, match_probability
 from visim_models.galleries.changes import Changes, OldGallery, check_in_memory, plan
 from visim_models.galleries.description import Description
-from visim_models.galleries.embed import Embedder, embed_missing, embed_store
-from visim_models.galleries.engine_fill import EngineOptions, check_reachable, fill, index_settings, new_index
-from visim_models.galleries.part_store import Part, PartStore
+from visim_models.galleries.embed import Embedder
+from visim_models.galleries.engine_build import EngineOptions, about_of, build_in_engine, check_reachable
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import (
     Skipped,
     checked_root,
     hash_pictures,
     image_root_of,
-    label_of,
     list_pictures,
     local_inputs,
     open_store,
     unreadable_in,
 )
-from visim_models.gallery import Gallery, GalleryAbout
+from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder import (
-    RepoFolder,
-    Version,
-    check_apart,
-    check_output,
-    drafting,
-    is_repo,
-    version_of,
-)
+from visim_models.repo_folder import RepoFolder, Version, check_output, drafting, is_repo, version_of
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import EMBEDDINGS, MEASUREMENTS
-from visim_models.search.milvus import EngineIndex
 from visim_models.sources.store import ImageStore
 
 __all__ = ["DEFAULT_MODEL", "BuiltGallery", "build", "embed_gallery", "update"]
 
 DEFAULT_MODEL: Final = "general-extractor"
 """The network for pictures of anything."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Build:
-    """What one build is made of.
-
-    Attributes:
-        embedder: the network and the processor.
-        image_root: of the next gallery.
-        description: changes of labels, columns and how the gallery describes itself.
-        progress: show progress bars.
-        target: the repo folder; None for a gallery in memory alone.
-        version: of the repo folder when the build began.
-        inputs: folders and files on this machine that the pictures are in.
-        old: the gallery that the repo folder has already.
-        store: has the new pictures, if any.
-    """
-
-    embedder: Embedder
-    image_root: str
-    description: Description
-    progress: bool
-    target: Path | None = None
-    version: Version | None = None
-    inputs: Sequence[Path] = ()
-    old: OldGallery = field(default_factory=OldGallery)
-    store: ImageStore | None = None
-
-    def first_changes(self) -> Changes:
-        """Return the changes of a new gallery: all pictures of the store are added.
-
-        Raises:
-            DataError: there are less than two.
-        """
-        assert self.store is not None
-        names = list_pictures(self.store)
-        if len(names) == 1:
-            raise DataError(f"{self.store.root} has one picture file, {names[0]!r}: a gallery needs at least two.")
-        return plan({}, dict.fromkeys(names, ""))
-
-    def embedded(self, changes: Changes) -> tuple[Changes, Part]:
-        """Embed what is missing: the changes without files that are left out, and what was embedded.
-
-        Raises:
-            DataError: none of the files is a picture.
-        """
-        waiting = changes.to_embed
-        fresh = self._embed(self.store, waiting) if self.store and waiting else Part(None, [])
-        changes = changes.without([item.file_name for item in fresh.skipped], list(self.old.sha256))
-        if not changes.rows and self.store:
-            raise DataError(
-                f"None of the {len(waiting):,} files in {self.store.root} is a picture: {fresh.skipped[0].reason}"
-            )
-        return changes, fresh
-
-    def _embed(self, store: ImageStore, file_names: Sequence[str]) -> Part:
-        if self.target is not None:
-            work = self._work(self.target, store)
-            with work.locked():
-                fingerprints, _ = embed_missing(store, file_names, self.embedder, work, progress=self.progress)
-                return Part.joined(list(work.read(fingerprints)))
-        parts = []
-        with tqdm(total=len(file_names), desc="embedding", unit="picture", disable=not self.progress) as bar:
-            for part in embed_store(store, file_names, self.embedder):
-                parts.append(part)
-                bar.update(len(part.file_names))
-        return Part.joined(parts)
-
-    def _work(self, target: Path, store: ImageStore) -> PartStore:
-        """Return the hidden folder of a build, named after the network: others never share embeddings."""
-        key = hashlib.sha256("".join(self.embedder.made_by.values()).encode()).hexdigest()[:12]
-        folder = target.with_name(f".{target.name}.work-{key}")
-        return PartStore(folder, {**self.embedder.made_by, "root": store.location})
-
-    @contextmanager
-    def keeping_work(self) -> Iterator[None]:
-        """Keep what was embedded only for a build that can go on: killed, interrupted, without host, on a full disk."""
-        work = self._work(self.target, self.store) if self.target and self.store else None
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit, ImageHostError, RepositoryError):
-            raise
-        except BaseException:
-            if work:
-                work.remove()
-            raise
-        if work:
-            work.remove()
-
-    def next_gallery(self, changes: Changes, fresh: PictureTable | None, skipped: Sequence[Skipped]) -> BuiltGallery:
-        """Make the next gallery, sorted by name, from pictures of the old one and fresh ones.
-
-        Raises:
-            DataError: it would have no two pictures that are not near-duplicates.
-        """
-        names = sorted(changes.rows)
-        rows = [changes.rows[name] for name in names]
-        tables = [table for table in (self.old.pictures, fresh) if table]
-        new = {name: len(self.old.sha256) + index for index, name in enumerate(fresh.file_names if fresh else ())}
-        sources = [new[name] if row.embedding is None else row.embedding for name, row in zip(names, rows, strict=True)]
-        pictures = PictureTable.concatenate(tables).subset(sources).renamed(names)
-        stated = self.store.labels if self.store else {}
-        gallery = Gallery(
-            names,
-            [self.old.label(name, row.description, stated) for name, row in zip(names, rows, strict=True)],
-            pictures["embeddings"],
-            columns=self.old.columns([row.description for row in rows]),
-            image_root=self.image_root,
-            about=self.old.gallery.about if self.old.gallery else None,
-            weights_sha256=self.embedder.weights_sha256,
-            processor_sha256=self.embedder.processor_sha256,
-        )
-        notes = self.description.apply(gallery)
-        measured = leave_one_out(pictures, labels=gallery.labels, progress=self.progress)
-        return self.judged(gallery, measured, pictures=pictures, skipped=skipped, notes=notes)
-
-    def judged(
-        self,
-        gallery: Gallery,
-        measured: PictureTable,
-        *,
-        pictures: PictureTable | None,
-        skipped: Sequence[Skipped],
-        notes: Sequence[str],
-    ) -> BuiltGallery:
-        """Calibrate the detector of a gallery on pictures of it that were measured as queries, and try it."""
-        network, processor = self.embedder.network, self.embedder.processor
-        detector = distance_detector(measured)
-        if check := check_verdict(network, processor, gallery, detector, progress=self.progress):
-            detector = detector.checked(check)
-        return BuiltGallery(
-            embedder=self.embedder,
-            gallery=gallery,
-            detector=detector,
-            match_probability=match_probability(measured),
-            pictures=pictures,
-            skipped=skipped,
-            notes=notes,
-        )
-
-    @contextmanager
-    def writing(self, built: BuiltGallery) -> Iterator[None]:
-        """Write the repo folder; in one step when the block ends well, and not at all otherwise."""
-        assert self.target is not None
-        with drafting(self.target, inputs=self.inputs, version=self.version) as draft:
-            if self.old.gallery is None:
-                self.embedder.write_files(draft)
-            built.write_files(draft)
-            yield
 
 
 def build(
@@ -264,7 +93,7 @@ def build(
     version = version_of(target)
     has_gallery = is_repo(target) and RepoFolder(target).has(EMBEDDINGS)
     if engine:
-        description.check(about=_about(target))
+        description.check(about=about_of(target))
         check_reachable(engine.address)
     elif not has_gallery:
         description.check()
@@ -275,7 +104,7 @@ def build(
         if has_gallery and not engine:
             old = OldGallery.load(RepoFolder(target), embedder)
     store = open_store(pictures)
-    job = _Build(
+    job = BuildSteps(
         embedder=embedder,
         image_root=_root(image_root, old, store),
         description=description,
@@ -287,7 +116,7 @@ def build(
         store=store,
     )
     if engine:
-        return _build_in_engine(job, store, target, engine)
+        return build_in_engine(job, store, target, engine)
     if has_gallery:
         return _sync(job, store, target, remove_missing=remove_missing)
     changes = job.first_changes()
@@ -322,7 +151,7 @@ def embed_gallery(
     description.check()
     embedder, store = Embedder.load(model, backend=backend), open_store(pictures)
     root = _root(image_root, OldGallery(), store)
-    job = _Build(embedder=embedder, image_root=root, description=description, progress=progress, store=store)
+    job = BuildSteps(embedder=embedder, image_root=root, description=description, progress=progress, store=store)
     changes, fresh = job.embedded(job.first_changes())
     return job.next_gallery(changes, fresh.pictures, [*unreadable_in(store), *fresh.skipped])
 
@@ -377,7 +206,7 @@ def update(
     old = OldGallery.load(opened, embedder)
     source = add if pictures is None else pictures
     store = None if source is None else open_store(source)
-    job = _Build(
+    job = BuildSteps(
         embedder=embedder,
         image_root=_root(image_root, old, None if pictures is None else store),
         description=description,
@@ -396,7 +225,7 @@ def update(
     return _change(job, target, changes, skipped, earlier=old.skipped, unknown=sorted(removed - old.sha256.keys()))
 
 
-def _sync(job: _Build, store: ImageStore, target: Path, *, remove_missing: bool) -> BuildReport:
+def _sync(job: BuildSteps, store: ImageStore, target: Path, *, remove_missing: bool) -> BuildReport:
     """Bring a gallery up to date with the pictures of a store."""
     _check_description(job)
     old = job.old.sha256
@@ -415,7 +244,7 @@ def _sync(job: _Build, store: ImageStore, target: Path, *, remove_missing: bool)
 
 
 def _change(
-    job: _Build,
+    job: BuildSteps,
     target: Path,
     changes: Changes,
     skipped: Sequence[Skipped],
@@ -462,47 +291,6 @@ def _change(
     )
 
 
-def _build_in_engine(job: _Build, store: ImageStore, target: Path, engine: EngineOptions) -> BuildReport:
-    """Embed what the Parquet folder lacks, fill a new collection from it, and write the repo folder of a sample."""
-    folder = engine.vectors or target.with_name(f"{target.name}-vectors")
-    vectors = PartStore(
-        check_apart(folder, inputs=[*job.inputs, target]), job.embedder.made_by, form="parquet"
-    )  # fmt: skip
-    with vectors.locked():
-        names = list_pictures(store)
-        settings = index_settings(target, job.embedder, engine)  # a wrong one is told before hours are spent
-        fingerprints, looked_at = embed_missing(
-            store,
-            names,
-            job.embedder,
-            vectors,
-            runner=engine.runner,
-            progress=job.progress,
-        )
-        with new_index(engine.address, settings) as index:
-            filled = fill(index, vectors, fingerprints, job.description, labels=store.labels, progress=job.progress)
-            gallery = Gallery(
-                filled.sample.file_names,
-                [label_of(name, store.labels) for name in filled.sample.file_names],
-                filled.sample["embeddings"],
-                image_root=job.image_root,
-                about=_about(target),
-                engine=EngineIndex(replace(settings, pictures=len(index)), index),
-                weights_sha256=job.embedder.weights_sha256,
-                processor_sha256=job.embedder.processor_sha256,
-            )
-            notes = job.description.apply(gallery)
-            measured = leave_one_out_in(
-                index, filled.sample, vectors.thumbnails, labels=gallery.labels, progress=job.progress
-            )
-            skipped = [*unreadable_in(store), *filled.skipped]
-            built = job.judged(gallery, measured, pictures=None, skipped=skipped, notes=notes)
-            with job.writing(built):
-                index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
-    changes = Changes(added=sorted({*looked_at}.intersection(filled.file_names)))
-    return replace(built.report(target, changes), put_aside=store.left_out)
-
-
 def _describe(repo: RepoFolder, version: Version, image_root: str | None, description: Description) -> BuildReport:
     """Change what a gallery says of itself and its pictures, and its image root; nothing is embedded."""
     gallery, detector = Gallery.load(repo), OutOfDistributionDetector.load(repo)
@@ -536,11 +324,7 @@ def _root(image_root: str | None, old: OldGallery, store: ImageStore | None) -> 
     return image_root_of(store) if store and (old.gallery is None or is_gone) else root
 
 
-def _about(target: Path) -> GalleryAbout:
-    return GalleryAbout.load(RepoFolder(target)) if is_repo(target) else GalleryAbout()
-
-
-def _check_description(job: _Build) -> None:
+def _check_description(job: BuildSteps) -> None:
     """Check all that can be checked of a description before any picture is hashed or embedded."""
     if job.old.gallery:
         job.description.check(job.old.gallery.columns, job.old.gallery.about)

@@ -1,27 +1,43 @@
-"""What a build made: the gallery with its detector, the report of what was changed, and the card of the repo."""
+"""The steps of a build, and what they make: gallery, detector, the report of the changes, and the card of the repo."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from visim_models.galleries.calibration import check_figures, probability_summary, summary
-from visim_models.galleries.changes import Changes
-from visim_models.galleries.embed import Embedder
+from tqdm import tqdm
+
+from visim_models.errors import DataError, ImageHostError, RepositoryError
+from visim_models.galleries.calibration import (
+    check_figures,
+    check_verdict,
+    distance_detector,
+    leave_one_out,
+    match_probability,
+    probability_summary,
+    summary,
+)
+from visim_models.galleries.changes import Changes, OldGallery, plan
+from visim_models.galleries.description import Description
+from visim_models.galleries.embed import Embedder, embed_missing, embed_store
+from visim_models.galleries.part_store import Part, PartStore
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import Skipped, write_skipped
+from visim_models.galleries.sources import Skipped, list_pictures, write_skipped
 from visim_models.gallery import Gallery
 from visim_models.images.kinds import unread_summary
 from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder import RepoDraft
+from visim_models.repo_folder import RepoDraft, Version, drafting
 from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import MATCHES, MEASUREMENTS, METRICS, OWN_VECTORS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
 from visim_models.search.match_probability import MatchProbability
+from visim_models.sources.store import ImageStore
 
-__all__ = ["BuildReport", "BuiltGallery", "card_text", "write_match_probability"]
+__all__ = ["BuildReport", "BuildSteps", "BuiltGallery", "card_text", "write_match_probability"]
 
 _CHECK_COMMAND: Final = "visim check ."
 """Measures the figures of metrics.json again, in the repo folder."""
@@ -99,6 +115,155 @@ class BuiltGallery:
             skipped=self.skipped,
             notes=self.notes,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSteps:
+    """What one build is made of, and the steps that it goes through.
+
+    Attributes:
+        embedder: the network and the processor.
+        image_root: of the next gallery.
+        description: changes of labels, columns and how the gallery describes itself.
+        progress: show progress bars.
+        target: the repo folder; None for a gallery in memory alone.
+        version: of the repo folder when the build began.
+        inputs: folders and files on this machine that the pictures are in.
+        old: the gallery that the repo folder has already.
+        store: has the new pictures, if any.
+    """
+
+    embedder: Embedder
+    image_root: str
+    description: Description
+    progress: bool
+    target: Path | None = None
+    version: Version | None = None
+    inputs: Sequence[Path] = ()
+    old: OldGallery = field(default_factory=OldGallery)
+    store: ImageStore | None = None
+
+    def first_changes(self) -> Changes:
+        """Return the changes of a new gallery: all pictures of the store are added.
+
+        Raises:
+            DataError: there are less than two.
+        """
+        assert self.store is not None
+        names = list_pictures(self.store)
+        if len(names) == 1:
+            raise DataError(f"{self.store.root} has one picture file, {names[0]!r}: a gallery needs at least two.")
+        return plan({}, dict.fromkeys(names, ""))
+
+    def embedded(self, changes: Changes) -> tuple[Changes, Part]:
+        """Embed what is missing: the changes without files that are left out, and what was embedded.
+
+        Raises:
+            DataError: none of the files is a picture.
+        """
+        waiting = changes.to_embed
+        fresh = self._embed(self.store, waiting) if self.store and waiting else Part(None, [])
+        changes = changes.without([item.file_name for item in fresh.skipped], list(self.old.sha256))
+        if not changes.rows and self.store:
+            raise DataError(
+                f"None of the {len(waiting):,} files in {self.store.root} is a picture: {fresh.skipped[0].reason}"
+            )
+        return changes, fresh
+
+    def _embed(self, store: ImageStore, file_names: Sequence[str]) -> Part:
+        if self.target is not None:
+            work = self._work(self.target, store)
+            with work.locked():
+                fingerprints, _ = embed_missing(store, file_names, self.embedder, work, progress=self.progress)
+                return Part.joined(list(work.read(fingerprints)))
+        parts = []
+        with tqdm(total=len(file_names), desc="embedding", unit="picture", disable=not self.progress) as bar:
+            for part in embed_store(store, file_names, self.embedder):
+                parts.append(part)
+                bar.update(len(part.file_names))
+        return Part.joined(parts)
+
+    def _work(self, target: Path, store: ImageStore) -> PartStore:
+        """Return the hidden folder of a build, named after the network: others never share embeddings."""
+        key = hashlib.sha256("".join(self.embedder.made_by.values()).encode()).hexdigest()[:12]
+        folder = target.with_name(f".{target.name}.work-{key}")
+        return PartStore(folder, {**self.embedder.made_by, "root": store.location})
+
+    @contextmanager
+    def keeping_work(self) -> Iterator[None]:
+        """Keep what was embedded only for a build that can go on: killed, interrupted, without host, on a full disk."""
+        work = self._work(self.target, self.store) if self.target and self.store else None
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, ImageHostError, RepositoryError):
+            raise
+        except BaseException:
+            if work:
+                work.remove()
+            raise
+        if work:
+            work.remove()
+
+    def next_gallery(self, changes: Changes, fresh: PictureTable | None, skipped: Sequence[Skipped]) -> BuiltGallery:
+        """Make the next gallery, sorted by name, from pictures of the old one and fresh ones.
+
+        Raises:
+            DataError: it would have no two pictures that are not near-duplicates.
+        """
+        names = sorted(changes.rows)
+        rows = [changes.rows[name] for name in names]
+        tables = [table for table in (self.old.pictures, fresh) if table]
+        new = {name: len(self.old.sha256) + index for index, name in enumerate(fresh.file_names if fresh else ())}
+        sources = [new[name] if row.embedding is None else row.embedding for name, row in zip(names, rows, strict=True)]
+        pictures = PictureTable.concatenate(tables).subset(sources).renamed(names)
+        stated = self.store.labels if self.store else {}
+        gallery = Gallery(
+            names,
+            [self.old.label(name, row.description, stated) for name, row in zip(names, rows, strict=True)],
+            pictures["embeddings"],
+            columns=self.old.columns([row.description for row in rows]),
+            image_root=self.image_root,
+            about=self.old.gallery.about if self.old.gallery else None,
+            weights_sha256=self.embedder.weights_sha256,
+            processor_sha256=self.embedder.processor_sha256,
+        )
+        notes = self.description.apply(gallery)
+        measured = leave_one_out(pictures, labels=gallery.labels, progress=self.progress)
+        return self.judged(gallery, measured, pictures=pictures, skipped=skipped, notes=notes)
+
+    def judged(
+        self,
+        gallery: Gallery,
+        measured: PictureTable,
+        *,
+        pictures: PictureTable | None,
+        skipped: Sequence[Skipped],
+        notes: Sequence[str],
+    ) -> BuiltGallery:
+        """Calibrate the detector of a gallery on pictures of it that were measured as queries, and try it."""
+        network, processor = self.embedder.network, self.embedder.processor
+        detector = distance_detector(measured)
+        if check := check_verdict(network, processor, gallery, detector, progress=self.progress):
+            detector = detector.checked(check)
+        return BuiltGallery(
+            embedder=self.embedder,
+            gallery=gallery,
+            detector=detector,
+            match_probability=match_probability(measured),
+            pictures=pictures,
+            skipped=skipped,
+            notes=notes,
+        )
+
+    @contextmanager
+    def writing(self, built: BuiltGallery) -> Iterator[None]:
+        """Write the repo folder; in one step when the block ends well, and not at all otherwise."""
+        assert self.target is not None
+        with drafting(self.target, inputs=self.inputs, version=self.version) as draft:
+            if self.old.gallery is None:
+                self.embedder.write_files(draft)
+            built.write_files(draft)
+            yield
 
 
 def write_match_probability(draft: RepoDraft, probability: MatchProbability | None) -> None:

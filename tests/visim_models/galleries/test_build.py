@@ -182,7 +182,7 @@ def test_a_file_and_a_folder_without_permission_are_left_out(model: Path, pictur
 def test_a_zip_cannot_name_a_file_outside(model: Path, pictures: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "hostile.zip", "w") as archive:
         for number, name in enumerate(
-            ["../../evil.png", "/etc/evil.png", "a\\..\\evil.png", "fine/one.png", "fine/two.png"]
+            ["../../evil.png", "/etc/evil.png", "fine/../evil.png", "fine/one.png", "fine/two.png"]
         ):
             archive.writestr(name, (pictures / names_of(pictures)[number]).read_bytes())
     report = build(tmp_path / "hostile.zip", tmp_path / "mine", model=model, progress=False)

@@ -74,7 +74,7 @@ def test_a_gallery_that_is_too_small_or_misses_what_is_strange_cannot_tell(
 ) -> None:
     """The trial's result is in ood.json, and report, card and result say the same."""
     found = {} if share is None else dict.fromkeys(("noise", "plain"), share)
-    monkeypatch.setattr("visim_models.galleries.building.check_verdict", lambda *_, **__: found)
+    monkeypatch.setattr("visim_models.galleries.built_gallery.check_verdict", lambda *_, **__: found)
     pictures = write_pictures(tmp_path / "pictures", count)
     report = build(pictures, tmp_path / "mine", model=model, progress=False)
     mine = VisualSimilarity.from_pretrained(tmp_path / "mine")

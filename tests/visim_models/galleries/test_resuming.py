@@ -77,7 +77,7 @@ def test_a_killed_build_goes_on_where_it_stopped(model: Path, tmp_path: Path) ->
 def interrupted(pictures: Path, out: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Stop a build when it has embedded all pictures; return the parts that it leaves."""
     with monkeypatch.context() as patch:
-        patch.setattr("visim_models.galleries.building.leave_one_out", raising(KeyboardInterrupt()))
+        patch.setattr("visim_models.galleries.built_gallery.leave_one_out", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
             build(pictures, out, model=model, progress=False)
     return sorted(out.parent.glob(f".{out.name}.work-*/part-*"))

@@ -1,26 +1,33 @@
-"""Fill a new collection of an engine from the parts on disk, and take a sample of the pictures along."""
+"""Build a gallery in an engine: parts on disk, then a new collection that is filled from them, and a sample of it.
+
+The pictures are never all in memory. The repo folder has the sample, on which the calibration rests and which pages
+show as examples.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
 from visim_models.errors import DataError, EngineError, VisimError
-from visim_models.galleries.calibration import LARGEST_CALIBRATION, evenly_spaced
+from visim_models.galleries.built_gallery import BuildReport, BuildSteps
+from visim_models.galleries.calibration import LARGEST_CALIBRATION, evenly_spaced, leave_one_out_in
+from visim_models.galleries.changes import Changes
 from visim_models.galleries.description import Description
-from visim_models.galleries.embed import Embedder
+from visim_models.galleries.embed import Embedder, embed_missing
 from visim_models.galleries.part_store import PartStore
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import Skipped, label_of
-from visim_models.gallery import Gallery
-from visim_models.repo_folder import RepoFolder, is_repo
+from visim_models.galleries.sources import Skipped, label_of, list_pictures, unreadable_in
+from visim_models.gallery import Gallery, GalleryAbout
+from visim_models.repo_folder import RepoFolder, check_apart, is_repo
 from visim_models.search.engine import EngineAddress, IndexSettings, MilvusConnection, collection_name, is_name_of
-from visim_models.search.milvus import MilvusIndex
+from visim_models.search.milvus import EngineIndex, MilvusIndex
+from visim_models.sources.store import ImageStore
 
-__all__ = ["EngineOptions", "Filled", "check_reachable", "fill", "index_settings", "new_index"]
+__all__ = ["EngineOptions", "about_of", "build_in_engine", "check_reachable"]
 
 _SECONDS_A_SEARCH: Final = 60.0
 """Nobody waits for the searches of a build, which are of many pictures at once."""
@@ -45,8 +52,54 @@ class EngineOptions:
     vectors: Path | None = None
 
 
+def build_in_engine(job: BuildSteps, store: ImageStore, target: Path, engine: EngineOptions) -> BuildReport:
+    """Embed what the Parquet folder lacks, fill a new collection from it, and write the repo folder of a sample."""
+    folder = engine.vectors or target.with_name(f"{target.name}-vectors")
+    vectors = PartStore(
+        check_apart(folder, inputs=[*job.inputs, target]), job.embedder.made_by, form="parquet"
+    )  # fmt: skip
+    with vectors.locked():
+        names = list_pictures(store)
+        settings = _index_settings(target, job.embedder, engine)  # a wrong one is told before hours are spent
+        fingerprints, looked_at = embed_missing(
+            store,
+            names,
+            job.embedder,
+            vectors,
+            runner=engine.runner,
+            progress=job.progress,
+        )
+        with _new_index(engine.address, settings) as index:
+            filled = _fill(index, vectors, fingerprints, job.description, labels=store.labels, progress=job.progress)
+            gallery = Gallery(
+                filled.sample.file_names,
+                [label_of(name, store.labels) for name in filled.sample.file_names],
+                filled.sample["embeddings"],
+                image_root=job.image_root,
+                about=about_of(target),
+                engine=EngineIndex(replace(settings, pictures=len(index)), index),
+                weights_sha256=job.embedder.weights_sha256,
+                processor_sha256=job.embedder.processor_sha256,
+            )
+            notes = job.description.apply(gallery)
+            measured = leave_one_out_in(
+                index, filled.sample, vectors.thumbnails, labels=gallery.labels, progress=job.progress
+            )
+            skipped = [*unreadable_in(store), *filled.skipped]
+            built = job.judged(gallery, measured, pictures=None, skipped=skipped, notes=notes)
+            with job.writing(built):
+                index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
+    changes = Changes(added=sorted({*looked_at}.intersection(filled.file_names)))
+    return replace(built.report(target, changes), put_aside=store.left_out)
+
+
+def about_of(target: Path) -> GalleryAbout:
+    """Return how the gallery in a folder describes itself; the usual way where there is none."""
+    return GalleryAbout.load(RepoFolder(target)) if is_repo(target) else GalleryAbout()
+
+
 @dataclass(frozen=True)
-class Filled:
+class _Filled:
     """What went into a collection.
 
     Attributes:
@@ -71,7 +124,7 @@ def check_reachable(address: EngineAddress) -> None:
     connection.close()
 
 
-def index_settings(target: Path, embedder: Embedder, options: EngineOptions) -> IndexSettings:
+def _index_settings(target: Path, embedder: Embedder, options: EngineOptions) -> IndexSettings:
     """Return the settings of the next index: under the old one's name where the gallery in `target` has one.
 
     Raises:
@@ -91,7 +144,7 @@ def index_settings(target: Path, embedder: Embedder, options: EngineOptions) -> 
 
 
 @contextmanager
-def new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[MilvusIndex]:
+def _new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[MilvusIndex]:
     """Make a new collection; where the block fails, it is dropped.
 
     Raises:
@@ -115,7 +168,7 @@ def new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[Milvu
         index.close()
 
 
-def fill(
+def _fill(
     index: MilvusIndex,
     vectors: PartStore,
     fingerprints: Mapping[str, str],
@@ -123,7 +176,7 @@ def fill(
     *,
     labels: Mapping[str, str],
     progress: bool = False,
-) -> Filled:
+) -> _Filled:
     """Add all pictures to an empty index.
 
     Args:
@@ -160,7 +213,7 @@ def fill(
         raise EngineError(
             f"The engine has {len(index):,} pictures, but was given {len(added):,}: the same command tries again."
         )
-    return Filled(sorted(added), PictureTable.concatenate(sample).in_order(), sorted(skipped))
+    return _Filled(sorted(added), PictureTable.concatenate(sample).in_order(), sorted(skipped))
 
 
 def _described(pictures: PictureTable, description: Description, stated: Mapping[str, str]) -> Gallery:
