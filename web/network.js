@@ -3,6 +3,15 @@
 import * as ort from "./ort/ort.wasm.min.mjs";
 
 ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+let runtime = null;
+
+/** Load ONNX Runtime once, with progress: report(bytes). */
+export function startRuntime(report) {
+  runtime ??= download("ort/ort-wasm-simd-threaded.wasm", report).then(bytes => (ort.env.wasm.wasmBinary = bytes));
+  runtime.catch(() => (runtime = null)); // the next try asks again
+  return runtime;
+}
+
 // Threads need a page that is isolated from others; without them it works, too.
 ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
 
@@ -63,7 +72,7 @@ export class Network {
 }
 
 async function open(address, report) {
-  const bytes = await download(address, report);
+  const [bytes] = await Promise.all([download(address, report), runtime]);
   return ort.InferenceSession.create(new Uint8Array(bytes), { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
 }
 

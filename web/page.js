@@ -3,6 +3,7 @@
 const $ = id => document.getElementById(id);
 const SURE = 5; // a picture that is called strange at a fifth of the rate, too, gets the firm warning
 const MOST_PICTURES = 8;
+const MOST_SAID = 500; // "one in so many" says no larger number
 
 const site = await (await fetch("site.json")).json();
 const texts = await (await fetch("texts.json")).json();
@@ -196,8 +197,16 @@ function verdictTexts({ word: said, pValue, falseAlarmRate }) {
   if (said === "cannot tell") return ["plain", say("cannot_tell", { one: word("one") }), reason ? say(reason) : ""];
   if (said === "one of these") return ["known", say("known", { one: oneWord() }), ""];
   const mood = detector.calibration_scores.length && pValue > falseAlarmRate / SURE ? "unsure" : "strange";
-  const n = Math.round(1 / (mood === "unsure" ? falseAlarmRate : falseAlarmRate / SURE));
-  return [mood, say(mood, { one: mood === "unsure" ? word("one") : oneWord() }), say("alarm", { n, real: word("real") })];
+  return [mood, say(mood, { one: mood === "unsure" ? word("one") : oneWord() }), alarm(detector, mood === "unsure" ? falseAlarmRate : falseAlarmRate / SURE)];
+}
+
+// How many right pictures get the warning: by what was measured; else, by what it is set for.
+function alarm({ alarms, calibration_scores: scores }, rate) {
+  if (!scores.length) return say("not_calibrated");
+  const measured = alarms[Math.round(100 * rate)], share = measured?.share ?? rate, real = word("real");
+  if (share * MOST_SAID < 1) return say("alarm_less", { n: Math.min(MOST_SAID, measured?.n ?? MOST_SAID), real });
+  const step = [[1000, 500], [200, 100], [50, 10], [10, 5]].find(([least]) => 1 / share >= least)?.[1] ?? 1;
+  return say("alarm", { n: Math.max(1, Math.round(1 / share / step) * step), real });
 }
 
 function meaning({ percent, probability }, key = "means_first") {
@@ -281,7 +290,11 @@ function tileInto(parent, index, fileName) {
 
 function drawnInto(frame, index) {
   const { sheets } = facts[folderOf(state.way)];
-  if (!sheets) return frame.replaceChildren(element("span", { className: "missing", textContent: say("missing") }));
+  const missing = () => {
+    frame.replaceChildren(element("span", { className: "missing", textContent: say("missing") }));
+    sayShortage();
+  };
+  if (!sheets) return missing();
   const { side, columns, per_sheet: each, folder } = sheets, at = index % each;
   const image = element("img", { alt: "" });
   const sheet = new Image();
@@ -290,10 +303,17 @@ function drawnInto(frame, index) {
     canvas.getContext("2d").drawImage(sheet, (at % columns) * side, Math.floor(at / columns) * side, side, side, 0, 0, side, side);
     image.src = canvas.toDataURL();
   };
-  sheet.onerror = () => frame.replaceChildren(element("span", { className: "missing", textContent: say("missing") }));
+  sheet.onerror = missing;
   sheet.src = `${folder}/${Math.floor(index / each)}.webp`;
   frame.replaceChildren(image, element("span", { className: "badge", textContent: say("drawn") }));
-  $("note").textContent = say("all_drawn");
+  sayShortage();
+}
+
+function sayShortage() {
+  const drawn = $("tiles").querySelectorAll(".badge").length;
+  const said = [drawn && say(drawn === $("tiles").children.length ? "all_drawn" : "some_drawn"),
+    $("tiles").querySelector(".missing") && say("some_missing")];
+  $("note").textContent = said.filter(Boolean).join(" ");
 }
 
 function choose(match, button) {

@@ -2,7 +2,7 @@
 //
 // The page sends {id, task, ...}; the worker answers {id, result} or {id, error}, and {id, progress: [done, of]} before.
 
-import { Network, download } from "./network.js";
+import { Network, download, startRuntime } from "./network.js";
 import { crop, decode, normalize, process, toSquare } from "./picture.js";
 import { Gallery, average } from "./search.js";
 import { judge, matchProbability, neighboursFor, percentOf } from "./verdict.js";
@@ -83,6 +83,7 @@ function all(folders, report) {
 
 async function load(folder, report) {
   const facts = JSON.parse(new TextDecoder().decode(await download(`${folder}/gallery.json`)));
+  startRuntime(bytes => report([bytes, facts.runtime_bytes, "ort"]));
   const done = {}, of = {};
   const sum = parts => Object.values(parts).reduce((total, part) => total + part, 0);
   const reporter = name => (bytes, total) => {

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 from demo.texts import LANGUAGES
 from tests.builders import drawn_picture, tiny_repo
 from tests.web.conftest import COUNT
-from visim_models import OutputError, VisualSimilarity
+from visim_models import OutputError, VisimError, VisualSimilarity
 from visim_models.cli.__main__ import main
 from visim_models.galleries.site import SitePage, find_assets, find_runtime, write_site
 from visim_models.repo_folder import RepoFolder
@@ -46,6 +46,20 @@ def encoded(seed: int, kind: str = "PNG", *, size: int = 150, **options: Any) ->
     return file.getvalue()
 
 
+def odd_files() -> list[bytes]:
+    """Files whose reading takes more than decoding: turned, transparent, of other formats, small and large."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.fromarray(drawn_picture(8, size=120)).resize((120, 90))
+    clear = picture.copy()
+    clear.putalpha(Image.linear_gradient("L").resize(picture.size))
+    files = [io.BytesIO() for _ in range(2)]
+    picture.save(files[0], "JPEG", quality=90, exif=exif)
+    clear.save(files[1], "PNG")
+    odd = [encoded(9, "WEBP", lossless=True), encoded(10, "GIF"), encoded(11, "BMP"), encoded(12, size=20)]
+    return [*(file.getvalue() for file in files), *odd, encoded(13, "JPEG", size=1200, quality=80)]
+
+
 def give(page: Page, content: bytes, name: str = "photo.png", mime: str = "image/png") -> Locator:
     page.locator("#file").set_input_files({"name": name, "mimeType": mime, "buffer": content})
     verdict = page.locator("#verdict .message:not(.plain)")
@@ -59,6 +73,7 @@ def test_the_browser_answers_as_python_does(page: Page, repos: dict[str, Path], 
     folder = f"cars-{0 if way == 'by body' else 1}"
     files = [(encoded(seed), "image/png") for seed in range(4)]
     files += [(encoded(seed, "JPEG", size=190, quality=88), "image/jpeg") for seed in range(4, 8)]
+    files += [(content, "image/unknown") for content in odd_files()]
     for content, mime in files:
         values = {"picture": base64.b64encode(content).decode(), "mime": mime, "way": folder, "judge": folder}
         answer, expected = page.evaluate(ASK, values), similarity.search(content, top_k=4)
@@ -235,14 +250,26 @@ def test_a_site_is_replaced_and_files_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "CNAME").write_text("mine", encoding="utf-8")
     page = SitePage(key="own", ways={"by features": repo})
+    broken = SitePage(key="broken", ways={"by features": RepoFolder(tiny_repo(tmp_path / "broken"))})
+    (tmp_path / "broken" / "ood.json").unlink()
     with pytest.raises(OutputError, match="holds files that visim did not write"):
         write_site([page], tmp_path / "site", assets=assets, runtime=find_runtime(assets), progress=False)
     (tmp_path / "site" / "CNAME").unlink()
+    with pytest.raises(VisimError):
+        write_site([page, broken], tmp_path / "site", assets=assets, runtime=find_runtime(assets), progress=False)
+    assert list((tmp_path / "site").iterdir()) == []  # what was written before the fault is gone
     write_site([page], tmp_path / "site", assets=assets, runtime=find_runtime(assets), progress=False)
     (tmp_path / "site" / "CNAME").write_text("mine", encoding="utf-8")
     write_site([page], tmp_path / "site", assets=assets, runtime=find_runtime(assets), title="Mine", progress=False)
     assert (tmp_path / "site" / "CNAME").read_text(encoding="utf-8") == "mine"
     assert json.loads((tmp_path / "site" / "site.json").read_text(encoding="utf-8"))["title"] == "Mine"
+    (tmp_path / "site" / "other-0").mkdir()
+    (tmp_path / "site" / "other-0" / "model.onnx").write_text("mine", encoding="utf-8")
+    other = SitePage(key="other", ways={"by features": repo})
+    with pytest.raises(OutputError, match="which visim did not write"):
+        write_site([other], tmp_path / "site", assets=assets, runtime=find_runtime(assets), progress=False)
+    assert (tmp_path / "site" / "other-0" / "model.onnx").read_text(encoding="utf-8") == "mine"
+    assert (tmp_path / "site" / "own-0" / "model.onnx").is_file()
     with pytest.raises(OutputError):
         write_site([page], tmp_path / "gallery" / "site", assets=assets, runtime=find_runtime(assets), progress=False)
 
@@ -260,3 +287,17 @@ def test_the_command_writes_a_site_with_pictures(tmp_path: Path, capsys: pytest.
     assert len(pictures) == COUNT
     with Image.open(pictures[0]) as small:
         assert max(small.size) == 320
+
+
+def test_the_page_may_ask_the_host_of_its_pictures_and_no_other(tmp_path: Path) -> None:
+    assets = find_assets()
+    similarity = VisualSimilarity.from_pretrained(tiny_repo(tmp_path / "gallery"))
+    similarity.gallery.image_root = "https://pictures.example/mine/"
+    similarity.save_pretrained(tmp_path / "gallery")
+    repo = RepoFolder(tmp_path / "gallery")
+    page = SitePage(key="own", ways={"by features": repo})
+    write_site([page], tmp_path / "site", assets=assets, runtime=find_runtime(assets), progress=False)
+    policy = re.findall(r'Content-Security-Policy" content="([^"]+)"', (tmp_path / "site/index.html").read_text())[0]
+    assert "img-src 'self' blob: data: https://pictures.example;" in policy
+    assert "connect-src 'self' https://pictures.example;" in policy
+    assert "http:" not in policy.replace("https:", "")

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,8 @@ from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
 from visim_models.repo_folder.atomic import replacing_files
 from visim_models.repo_folder.formats import one_line
-from visim_models.repo_folder.manifest import CONFIG, INDEX, ONNX_CLASSIFIER
+from visim_models.repo_folder.manifest import CONFIG, INDEX, METRICS, ONNX_CLASSIFIER
+from visim_models.repo_folder.metrics import Metrics
 from visim_models.repo_folder.writer import check_apart
 from visim_models.search.match_probability import MatchProbability
 from visim_models.sources.cache import cache_folder
@@ -113,10 +115,21 @@ def write_site(
     target = check_apart(out, inputs=[repo.path for page in pages for repo in page.ways.values()])
     owned = _files_of_site(target)
     notes: list[str] = []
-    with replacing_files(target, owned=lambda name: name in owned) as staged:
-        described = [_write_page(page, staged, notes, progress=progress) for page in pages]
-        heading = title or (described[0]["title"] if len(pages) == 1 else "")
-        _copy_assets(staged, assets, runtime, heading or "visim", described[0])
+    new: set[str] = set()  # if writing fails, they are nobody's: else they would be put into `out`
+    with replacing_files(target, owned=lambda name: name in owned or name in new) as staged:
+        try:
+            _copy_runtime(staged, runtime)
+            described = [_write_page(page, staged, notes, progress=progress) for page in pages]
+            heading = title or (described[0]["title"] if len(pages) == 1 else "")
+            _copy_assets(staged, assets, heading or "visim", described[0], _hosts(pages))
+        finally:
+            new |= {path.relative_to(staged).as_posix() for path in _files(staged)} | {_SITE}
+        if strangers := sorted(name for name in new - owned if os.path.lexists(target / name)):
+            raise OutputError(
+                f"{target} has {strangers[0]}, which visim did not write, where the site needs a file of that name: "
+                "nothing was changed. Move it, or choose another folder.",
+                path=target / strangers[0],
+            )
         sizes = {str(path.relative_to(staged).as_posix()): path.stat().st_size for path in _files(staged)}
         site = {"made_by": _MADE_BY, "title": heading, "galleries": described, "files": sorted([*sizes, _SITE])}
         _write_json(staged / _SITE, site)
@@ -246,7 +259,8 @@ def _write_way(
         "model_bytes": sizes["model.onnx"],
         "decoder": "decoder.onnx" if "decoder.onnx" in models else None,
         "processor": _processor(processor),
-        "detector": _detector(detector),
+        "runtime_bytes": (folder.parent / "ort" / _RUNTIME_FILES[-1]).stat().st_size,
+        "detector": _detector(detector, repo),
         "class_names": config.get("class_names"),
         "can_tell_reason": "" if detector.can_tell else "misses" if detector.can_reject else "too_few",
         "match_probability": asdict(probability) if probability else None,
@@ -276,14 +290,22 @@ def _processor(processor: ImageProcessor) -> dict[str, Any]:
     return {**values, "flip": values.pop("do_flip_channel_order")}
 
 
-def _detector(detector: OutOfDistributionDetector) -> dict[str, Any]:
+def _detector(detector: OutOfDistributionDetector, repo: RepoFolder) -> dict[str, Any]:
+    """Describe a detector; `alarms` is percent -> what was measured of its false alarms at that rate."""
     probe = detector.probe_weight
+    figures = {figure.name: figure for figure in Metrics.read(repo).figures} if repo.has(METRICS) else {}
+    alarms = {}
+    for percent in {round(100 * detector.false_alarm_rate), round(20 * detector.false_alarm_rate)}:
+        names = [f"{kind}_false_alarms_at_{percent}" for kind in ("wild", "ood")]
+        if found := next((figures[name] for name in names if name in figures), None):
+            alarms[str(percent)] = {"share": found.value / 100, "n": found.n}
     return {
         "weightings": {name: asdict(each) for name, each in detector.weightings.items()},
         "calibration_scores": [float(score) for score in detector.calibration_scores],
         "false_alarm_rate": detector.false_alarm_rate,
         "threshold": detector.threshold,
         "can_tell": detector.can_tell,
+        "alarms": alarms,
         "probe_weight": None if probe is None else [float(weight) for weight in probe],
         "probe_bias": detector.probe_bias,
     }
@@ -335,7 +357,19 @@ def _write_pictures(root: str, names: Sequence[str], folder: Path, notes: list[s
     return missing < len(names)
 
 
-def _copy_assets(staged: Path, assets: Path, runtime: Path, title: str, first: Mapping[str, Any]) -> None:
+def _copy_runtime(staged: Path, runtime: Path) -> None:
+    (staged / "ort").mkdir()
+    for name in _RUNTIME_FILES:
+        shutil.copyfile(runtime / name, staged / "ort" / name)
+
+
+def _hosts(pages: Sequence[SitePage]) -> list[str]:
+    """Return the hosts that the pictures of galleries come from, as a Content-Security-Policy names them."""
+    roots = (urlsplit(Gallery.load(repo, sample=True).image_root) for page in pages for repo in page.ways.values())
+    return sorted({f"{root.scheme}://{root.netloc}" for root in roots if root.scheme in ("http", "https")})
+
+
+def _copy_assets(staged: Path, assets: Path, title: str, first: Mapping[str, Any], hosts: Sequence[str]) -> None:
     version = hashlib.sha256()
     for path in sorted(_files(staged)):
         version.update(f"{path.name} {path.stat().st_size}".encode() + path.read_bytes()[: 2**16])
@@ -347,16 +381,17 @@ def _copy_assets(staged: Path, assets: Path, runtime: Path, title: str, first: M
         (staged / "sw.js").read_text(encoding="utf-8").replace('"development"', json.dumps(version.hexdigest()[:16]))
     )
     (staged / "sw.js").write_text(worker, encoding="utf-8")
-    (staged / "ort").mkdir()
-    for name in _RUNTIME_FILES:
-        shutil.copyfile(runtime / name, staged / "ort" / name)
     words = first["description"] or "Find the pictures that look most like yours. Nothing is uploaded."
     tags = "".join(
         f'<meta property="og:{name}" content="{escape(text)}">'
         for name, text in (("title", title), ("description", words))
     )
     page = (staged / "index.html").read_text(encoding="utf-8")
-    page = page.replace("<!--og-->", tags).replace("<title>visim</title>", f"<title>{escape(title)}</title>")
+    page = (
+        page.replace("{{hosts}}", escape(" ".join(hosts)))
+        .replace("<!--og-->", tags)
+        .replace("<title>visim</title>", f"<title>{escape(title)}</title>")
+    )
     (staged / "index.html").write_text(page, encoding="utf-8")
 
 
