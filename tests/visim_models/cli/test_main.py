@@ -272,6 +272,31 @@ def test_a_label_that_is_not_there_and_a_folder_that_is_no_gallery(
     assert f"visim build {pictures} --out my-gallery" in error_of(capsys)
 
 
+def test_matches_by_a_filter_and_from_a_score_on(
+    mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = pictures / "suv" / "0001.png"
+    assert run("search", mine, query, "--where", "label in ['suv', 'truck'] and not label == 'truck'", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [match["label"] for match in found["matches"]] == ["suv"] * 4
+    assert run("search", mine, query, "--at-least", "0.99999", "--json") == 0
+    assert [match["percent"] for match in json.loads(capsys.readouterr().out)["matches"]] == [100]
+    assert run("search", mine, query, "--at-least", "-1", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["matches"]) == 20
+    assert run("search", mine, query, "--where", "price < 3") == 2
+    assert "no column 'price'" in error_of(capsys)
+
+
+def test_two_pictures_are_compared(mine: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = pictures / "suv" / "0001.png", pictures / "sedan" / "0002.png"
+    assert run("compare", mine, one, one) == 0
+    assert capsys.readouterr().out.splitlines()[::3][:1] == ["100 % alike (score 1.000)"]
+    assert run("compare", mine, one, other, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["is_copy"] is False
+    assert 0 <= found["share_below"] <= 1
+
+
 def test_a_small_gallery_is_searched_whole(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = write_pictures(tmp_path / "few", 1, classes=["a", "b", "c"])
     assert run("build", few, "--out", tmp_path / "mine", "--model", model) == 0

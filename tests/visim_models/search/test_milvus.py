@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.milvus_servers import Server, need, running_real
-from visim_models import EngineError
+from visim_models import EngineError, GalleryError
 from visim_models.search import PictureTexts
 from visim_models.search.engine import EngineAddress, MilvusConnection, collection_name
 
@@ -81,3 +81,18 @@ def test_a_name_in_the_engines_words_is_no_refusal(words: str, tmp_path: Path) -
     error = connection._translated(ValueError(words))
     assert error.key is None
     assert "failed" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (PictureTexts(["é" * 32_768], [""]), "65,535 bytes"),
+        (PictureTexts(["a.jpg"], ["é" * 32_768]), "65,535 bytes"),
+        (PictureTexts(["a.jpg"], [""], {"x": ["é" * 20_000], "y": ["é" * 20_000]}), "x, y, are longer than the 65,536"),
+    ],
+)
+def test_texts_are_counted_in_bytes_before_an_engine_sees_them(texts: PictureTexts, message: str) -> None:
+    from visim_models.search.milvus import _parts_of
+
+    with pytest.raises(GalleryError, match=message):
+        list(_parts_of(np.arange(1), np.ones((1, 8), np.float32), texts))
