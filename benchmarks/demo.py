@@ -95,7 +95,7 @@ def serving_rows(scale: Scale) -> Iterator[Row]:
             works: dict[str, Work] = {
                 "library": lambda: similarity.search(picture),
                 _CLIENT: lambda: client.predict(handle_file(path), 4, api_name=f"/search_{_TAB}"),
-                _HTTP: lambda: visitor.search(picture, tab=_TAB),
+                _HTTP: lambda: visitor.ask(picture, tab=_TAB),
                 **parts,
             }
             seconds = interleaved(works, rounds=scale.rounds, each=dict.fromkeys(works, max(scale.queries // 2, 1)))

@@ -277,6 +277,19 @@ class Visitor:
             raise RefusedError(call.text)
         return self._result(f"{_API}/call/search_{tab}/{call.json()['event_id']}")
 
+    def ask(self, picture: bytes, *, tab: str, top_k: int = 4) -> dict[str, Any]:
+        """Search by one request, `POST /search/<tab>`, and return its answer.
+
+        Raises:
+            RefusedError: the demo refuses the query.
+            httpx.HTTPError: it does not answer as a server does.
+        """
+        answer = self._client.post(f"search/{tab}", content=picture, params={"top_k": top_k})
+        if answer.status_code != 200:
+            raise RefusedError(answer.text)
+        found: dict[str, Any] = answer.json()
+        return found
+
     def _result(self, path: str) -> dict[str, Any]:
         """Follow the server-sent events of a query to the answer."""
         event = ""
