@@ -10,6 +10,7 @@ from tests.image_files import encoded
 
 __all__ = ["Item", "av1", "avif", "box", "grid", "size_property"]
 
+_TRANSFORMATIONS = (b"clap", b"irot", b"imir")
 _CONTENT_TYPES = {b"mime": b"application/rdf+xml\0"}
 
 
@@ -52,7 +53,7 @@ def grid(cells: Sequence[Item], columns: int, size: tuple[int, int], stated: tup
 
 
 def avif(items: Sequence[Item], *, references: bytes = b"") -> bytes:
-    """Return an AVIF of these items, numbered from 1; the first is the picture."""
+    """Return an AVIF of these items, numbered from 1; the first is the picture. Transformations are essential."""
     entries = b"".join(
         box(b"infe", b"\2\0\0\0", struct.pack(">HH4s", number, 0, item.kind), b"\0", _CONTENT_TYPES.get(item.kind, b""))
         for number, item in enumerate(items, 1)
@@ -61,7 +62,9 @@ def avif(items: Sequence[Item], *, references: bytes = b"") -> bytes:
     associations, index = b"", 1
     for number, item in enumerate(items, 1):
         associations += struct.pack(">HB", number, len(item.properties))
-        associations += bytes(range(index, index + len(item.properties)))
+        associations += bytes(
+            place | 0x80 * (each[4:8] in _TRANSFORMATIONS) for place, each in enumerate(item.properties, index)
+        )
         index += len(item.properties)
     tables = box(b"iprp", box(b"ipco", properties), box(b"ipma", bytes(4), struct.pack(">L", len(items)), associations))
 

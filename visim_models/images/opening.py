@@ -295,6 +295,8 @@ class _Tiff(TiffImageFile):
             if self.is_unsigned:
                 tags[339] = 2  # there is no other mode of 32 bits in the big-endian order
         try:
+            if (form, depth) == (2, 8):  # Pillow takes signed bytes for unsigned ones
+                raise KeyError(form)
             super()._setup()
         except (SyntaxError, KeyError) as error:
             samples = tags.get(277, len(bits))
