@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from visim_models import VisualSimilarity
@@ -227,7 +227,7 @@ def _plot_match_probability(table: Table, file: Path) -> None:
 
 def _draw_failures(table: Table, file: Path) -> None:
     """Draw the worst mistakes as tiles: false alarms above, misses below."""
-    rows = []
+    rows: list[list[Image.Image]] = []
     for name in ("false_alarms", "misses"):
         rows.append([])
         for each in table[name][:_TILES]:
@@ -291,9 +291,10 @@ def _save_tiles(rows: Sequence[Sequence[Image.Image]], file: Path) -> None:
     sheet.save(file)
 
 
-def _shares(counts: ArrayLike) -> np.ndarray:
-    values = np.asarray(counts)
-    return values / max(values.sum(), 1)
+def _shares(counts: ArrayLike) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.asarray(counts, np.float64)
+    shares: NDArray[np.float64] = values / np.maximum(values.sum(), 1)
+    return shares
 
 
 def _save(draw: Callable[["Axes"], None], file: Path, width: float = 6, height: float = 3.5) -> None:

@@ -191,13 +191,11 @@ def publish(
         if dry_run:
             where = hardware or f"{ZERO_GPU} if it is new"
             notes.append(f"tag of each repo: {version}; hardware of the Space: {where}; collection: {_COLLECTION!r}")
-        _show(plans, notes, dry_run=dry_run)
-        if dry_run:
-            return []
-        client = api or hub_client()
-        addresses = [_send(plan, client, tag=version, private=private, hardware=hardware) for plan in plans]
-    addresses.append(_collect(client, namespace, plans, private=private))
-    print("\n".join(addresses))
+        client = None if dry_run else api or hub_client()
+        addresses = _deliver(plans, notes, client, tag=version, private=private, hardware=hardware)
+    if client:
+        addresses.append(_collect(client, namespace, plans, private=private))
+        print(addresses[-1])
     return addresses
 
 
@@ -243,12 +241,7 @@ def publish_gallery(
             repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project, mcp=mcp
         )
         notes = [*_gallery_notes(plans, private=private), *_space_notes(project, hardware, mcp=mcp)]
-        _show(plans, notes, dry_run=dry_run)
-        if client is None:
-            return []
-        addresses = [_send(plan, client, private=private, hardware=hardware) for plan in plans]
-    print("\n".join(addresses))
-    return addresses
+        return _deliver(plans, notes, client, private=private, hardware=hardware)
 
 
 def plan_own(
@@ -432,33 +425,43 @@ def _gallery_notes(plans: Sequence[RepoPlan], *, private: bool) -> list[str]:
     return notes
 
 
-def _show(plans: Sequence[RepoPlan], notes: Sequence[str], *, dry_run: bool) -> None:
-    """Print the repos, in a dry run every file, and the notes that are not empty."""
+def _deliver(
+    plans: Sequence[RepoPlan],
+    notes: Sequence[str],
+    api: HfApi | None,
+    *,
+    private: bool,
+    hardware: str | None,
+    tag: str = "",
+) -> list[str]:
+    """Print what goes to the Hub, in a dry run (no client) every file; send it; print and return the addresses."""
     for plan in plans:
         print(plan.summary())
-        if dry_run:
+        if api is None:
             print("\n".join(f"  {size:>12,}  {name}" for name, size in plan.files.items()))
     print("".join(f"{note}\n" for note in notes if note), end="")
-    if dry_run:
+    if api is None:
         print(f"dry run: {sum(plan.size for plan in plans):,} bytes in {len(plans)} repos; nothing was sent")
-
-
-def _send(plan: RepoPlan, api: HfApi, *, private: bool, hardware: str | None, tag: str = "") -> str:
-    repo = HubRepo(api, plan.repo_id, kind=plan.kind)
-    address = repo.send(
-        plan.folder,
-        mark=plan.mark,
-        owned=plan.owned,
-        listing=plan.listing,
-        keeps_edited_card=plan.keeps_edited_card,
-        message=f"visim {visim_models.__version__}",
-        tag=tag,
-        private=private,
-        hardware=hardware,
-        variables=plan.variables,
-    )
-    print("".join(f"note: {note}\n" for note in repo.notes), end="")
-    return address
+        return []
+    addresses = []
+    for plan in plans:
+        repo = HubRepo(api, plan.repo_id, kind=plan.kind)
+        address = repo.send(
+            plan.folder,
+            mark=plan.mark,
+            owned=plan.owned,
+            listing=plan.listing,
+            keeps_edited_card=plan.keeps_edited_card,
+            variables=plan.variables,
+            message=f"visim {visim_models.__version__}",
+            tag=tag,
+            private=private,
+            hardware=hardware,
+        )
+        print("".join(f"note: {note}\n" for note in repo.notes), end="")
+        addresses.append(address)
+    print("\n".join(addresses))
+    return addresses
 
 
 def _collect(api: HfApi, namespace: str, plans: Sequence[RepoPlan], *, private: bool) -> str:
@@ -474,6 +477,5 @@ def _collect(api: HfApi, namespace: str, plans: Sequence[RepoPlan], *, private: 
         there = {(item.item_type, item.item_id) for item in api.get_collection(slug).items}
         for plan in plans:
             if (plan.kind, plan.repo_id) not in there:
-                kind = "space" if plan.kind == "space" else "model"
-                api.add_collection_item(slug, plan.repo_id, kind, exists_ok=True)
+                api.add_collection_item(slug, plan.repo_id, plan.kind, exists_ok=True)  # type: ignore[arg-type]
     return f"{api.endpoint}/collections/{slug}"

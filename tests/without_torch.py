@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 import hub
-from hub.space_probe import probe_app
+from hub.space_check import probe_app
 from visim_models import MissingExtraError, VisualSimilarity
 from visim_models.cli.__main__ import main as visim
 

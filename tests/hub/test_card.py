@@ -17,8 +17,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from hub.__main__ import main
-from hub.card import write_card
-from hub.card_figures import figures_section
+from hub.card import figures_section, write_card
 from lab.evaluation import evaluate
 from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_similarity, write_part
 from tests.processes import ROOT, run_program

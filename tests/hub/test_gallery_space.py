@@ -8,7 +8,7 @@ import pytest
 
 from demo.settings import Settings
 from hub.space import PROGRAM, check_space, read_front_matter, stage_gallery_space
-from hub.space_probe import probe_app
+from hub.space_check import probe_app
 from tests.builders import tiny_repo
 from tests.processes import ROOT
 from visim_models import ConfigurationError, GalleryAbout

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from benchmarks.processes import running_demo
 from hub.publish import publish_gallery
 from hub.space import PROGRAM
-from hub.space_probe import probe_app
+from hub.space_check import probe_app
 from tests.builders import tiny_repo, write_pictures
 from tests.hub.recording_hub import TOKEN, RecordingHub
 from visim_models.cli.__main__ import main

@@ -94,8 +94,8 @@ def is_edited(card: str) -> bool:
 
 def with_licence_of(card: str, other: str) -> str:
     """Return a card with the licence that another one states, where it states none itself."""
-    own, theirs = (ModelCard(text, ignore_metadata_errors=True).data.to_dict() for text in (card, other))
-    stated = {key: theirs[key] for key in _LICENCE_KEYS if theirs.get(key)}
+    own, theirs = (ModelCard(text, ignore_metadata_errors=True).data for text in (card, other))
+    stated = {key: value for key in _LICENCE_KEYS if (value := theirs.get(key))}
     if not stated or own.get("license") or not card.startswith("---\n"):
         return card
     text = card.rpartition("\n<!--")[0] if (was_marked := is_marked(card)) else card

@@ -267,9 +267,9 @@ def hub_client(token: str | None = None) -> HfApi:
     Raises:
         RepositoryError: there is none.
     """
-    if not (token := cleaned_token(token) or get_token()):
+    if not (found := cleaned_token(token) or get_token()):
         raise RepositoryError("There is no token to publish with: run `hf auth login`, or set HF_TOKEN.")
-    return HfApi(token=token)
+    return HfApi(token=found)
 
 
 @contextmanager
