@@ -397,16 +397,6 @@ class VisualSimilarity:
             )
         ]
 
-    def measure(self, pixels: _Floats, *, gallery: Gallery | None = None) -> tuple[dict[str, _Floats], _Floats]:
-        """Embed (N, 3, S, S) processed pictures and measure them against a gallery, by default the pipeline's own.
-
-        Returns:
-            measurements: name -> (N,); higher is stranger.
-            embeddings: (N, D).
-        """
-        measurements, embeddings, *_ = self._measure(pixels, gallery or self.gallery, 1)
-        return measurements, embeddings
-
     def _measure(
         self, pixels: _Floats, gallery: Gallery, top_k: int
     ) -> tuple[dict[str, _Floats], _Floats, _Floats, _Indices]:

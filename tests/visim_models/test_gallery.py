@@ -67,6 +67,19 @@ def test_of_equal_scores_the_lower_row_comes_first(top_k: int) -> None:
     assert scores.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0][:top_k]] * 2
 
 
+def test_copies_come_in_order_wherever_they_stand() -> None:
+    """A matrix product rounds a row as its index in the matrix wants it."""
+    rows = np.random.default_rng(0).standard_normal((1500, 514)).astype(np.float32)
+    copies = [3, 7, 10, 501, 777, 1498, 1499]
+    rows[copies] = rows[3]
+    gallery = Gallery([f"{n}.jpg" for n in range(1500)], ["x"] * 1500, rows)
+    queries = np.random.default_rng(1).standard_normal((70, 514)).astype(np.float32) + 3 * rows[3]
+    for found in (gallery.search(queries, top_k=7), gallery.search(queries[:1], top_k=7)):
+        assert found[1].tolist() == [copies] * len(found[1])
+        assert (found[0] == found[0][:, :1]).all()
+    assert gallery.search(queries, top_k=3)[1].tolist() == [copies[:3]] * 70
+
+
 def test_scores_never_leave_their_range() -> None:
     rows = np.random.default_rng(0).uniform(0, 1000, (200, 7)).astype(np.float32)
     gallery = Gallery([f"{n}.jpg" for n in range(200)], ["x"] * 200, rows)

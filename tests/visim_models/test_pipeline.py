@@ -172,7 +172,7 @@ def test_nearest_of_a_known_embedding(tiny: VisualSimilarity) -> None:
 
 def test_the_measurements_by_hand(tiny: VisualSimilarity) -> None:
     pixels = tiny.processor(drawn_picture(8))[None]
-    seen, _ = tiny.measure(pixels)
+    seen = tiny._measure(pixels, tiny.gallery, 1)[0]
     scores = [match.score for match in tiny.search(drawn_picture(8), top_k=10).matches]
     assert seen["top_distance"].item() == pytest.approx(1 - scores[0], abs=1e-5)
     assert seen["neighbour_distance"].item() == pytest.approx(1 - np.mean(scores), abs=1e-5)
@@ -180,7 +180,7 @@ def test_the_measurements_by_hand(tiny: VisualSimilarity) -> None:
     assert seen["embedding_norm"].item() == pytest.approx(-np.log(norm), abs=1e-4)
     assert seen["reconstruction_error"].item() > 0
     part = tiny.gallery.subset([0, 1])
-    assert tiny.measure(pixels, gallery=part)[0]["top_distance"] >= seen["top_distance"] - 1e-6
+    assert tiny._measure(pixels, part, 1)[0]["top_distance"] >= seen["top_distance"] - 1e-6
 
 
 def test_decoded_pictures(tiny: VisualSimilarity) -> None:

@@ -13,7 +13,7 @@ from visim_models.errors import QueryError, RepositoryError, VisimError
 from visim_models.pipeline import VisualSimilarity
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import CONFIG
-from visim_models.search.feedback import compare_pictures
+from visim_models.search.feedback import score_pair
 from visim_models.search.results import Match, SimilarityResult
 
 __all__ = ["add_compare", "add_search"]
@@ -130,7 +130,7 @@ def add_compare(commands: Commands) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     similarity = VisualSimilarity.from_pretrained(options.repo, backend=options.backend, index_uri=options.index_uri)
-    found = compare_pictures(similarity, *options.pictures)
+    found = score_pair(similarity, *options.pictures)
     if options.json:
         print(json.dumps(asdict(found)))
         return 0

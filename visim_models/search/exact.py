@@ -12,7 +12,6 @@ from visim_models.search.index import (
     PictureTexts,
     Queries,
     Scores,
-    check_width,
     checked_queries,
     clamped_top_k,
 )
@@ -61,16 +60,6 @@ class ExactIndex:
             norms: npt.NDArray[np.float32] = np.float32(1) / self._inverse_norms
         return norms
 
-    def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
-        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices."""
-        check_width(embeddings, self.width)
-        first = len(self.embeddings)
-        self.embeddings = np.concatenate([self.embeddings, np.asarray(embeddings, np.float32)])
-        self._inverse_norms = _inverse_norms(self.embeddings)
-        self._texts.extend(texts)
-        self._columns = ColumnValues(self._texts.by_column)
-        return np.arange(first, len(self.embeddings))
-
     def search(
         self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
     ) -> tuple[Scores, Indices]:
@@ -111,9 +100,6 @@ class ExactIndex:
         for start in range(0, len(self), _SCANNED_AT_ONCE):
             part = range(start, min(start + _SCANNED_AT_ONCE, len(self)))
             yield self.embeddings[part.start : part.stop], self._texts.subset(part)
-
-    def close(self) -> None:
-        """Do nothing: the memory goes with the index."""
 
     def _left_out(self, label: str | None, where: Where | None) -> Indices:
         """Return the (n,) indices that no search may find."""

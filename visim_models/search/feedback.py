@@ -14,7 +14,7 @@ from visim_models.images.decode import ImageSource, decode_image
 from visim_models.pipeline import VisualSimilarity
 from visim_models.search.results import Match
 
-__all__ = ["Comparison", "average_embedding", "compare_pictures", "less_like", "relative_agreement_map"]
+__all__ = ["PairScore", "average_embedding", "less_like", "relative_agreement_map", "score_pair"]
 
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
@@ -70,7 +70,7 @@ def less_like(gallery: Gallery, matches: Sequence[Match], unwanted: Sequence[str
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairScore:
     """How alike two pictures are.
 
     Attributes:
@@ -86,7 +86,7 @@ class Comparison:
     is_copy: bool
 
 
-def compare_pictures(similarity: VisualSimilarity, one: ImageSource, other: ImageSource) -> Comparison:
+def score_pair(similarity: VisualSimilarity, one: ImageSource, other: ImageSource) -> PairScore:
     """Compare two pictures by the network of a gallery.
 
     Args:
@@ -98,8 +98,8 @@ def compare_pictures(similarity: VisualSimilarity, one: ImageSource, other: Imag
         ImageDecodeError: one is not a picture, or not one that is safe to decode.
 
     Example:
-        >>> compare_pictures(cars, "one.jpg", "other.jpg")
-        Comparison(score=0.81, share_below=0.97, probability=0.64, is_copy=False)
+        >>> score_pair(cars, "one.jpg", "other.jpg")
+        PairScore(score=0.81, share_below=0.97, probability=0.64, is_copy=False)
     """
     pictures = [decode_image(one), decode_image(other)]
     first, second = _directions(similarity.embed_batch(pictures))
@@ -108,7 +108,7 @@ def compare_pictures(similarity: VisualSimilarity, one: ImageSource, other: Imag
     sample = _directions(shown[:: max(1, len(shown) // _COMPARED)])  # (n, D)
     pairs = (sample @ sample.T)[np.triu_indices(len(sample), 1)]  # (n (n - 1) / 2,)
     probability = similarity.match_probability
-    return Comparison(
+    return PairScore(
         score,
         float((pairs < score).mean()) if len(pairs) else 0.0,
         probability(score) if probability else None,

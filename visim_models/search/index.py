@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from visim_models.errors import GalleryMismatchError, QueryError
+from visim_models.errors import QueryError
 from visim_models.search.where import Where
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Queries",
     "Scores",
     "SearchIndex",
-    "check_width",
     "checked_queries",
     "clamped_top_k",
 ]
@@ -82,13 +81,6 @@ class SearchIndex(Protocol):
     def __len__(self) -> int:
         """Return how many pictures there are."""
 
-    def add(self, embeddings: Embeddings, texts: PictureTexts) -> Indices:
-        """Add N pictures with (N, D) embeddings, unnormalised; return their (N,) indices, which rise.
-
-        Raises:
-            GalleryMismatchError: the embeddings are of another width.
-        """
-
     def search(
         self, queries: Queries, *, top_k: int, label: str | None = None, where: Where | None = None
     ) -> tuple[Scores, Indices]:
@@ -126,22 +118,6 @@ class SearchIndex(Protocol):
 
     def scan(self) -> Iterator[tuple[Embeddings, PictureTexts]]:
         """Yield all pictures in parts: (n, D) float32 embeddings and their texts."""
-
-    def close(self) -> None:
-        """Give back what the index holds; a closed index is not used again."""
-
-
-def check_width(embeddings: Embeddings, width: int) -> None:
-    """Refuse embeddings of another width than an index has.
-
-    Raises:
-        GalleryMismatchError: they are no (N, `width`).
-    """
-    if embeddings.ndim != 2 or embeddings.shape[1] != width:
-        raise GalleryMismatchError(
-            f"The index is of embeddings of {width} numbers, but these are of shape {embeddings.shape}: "
-            "embed the pictures with the network of the index, or build a new index."
-        )
 
 
 def checked_queries(queries: Queries, width: int) -> Embeddings:

@@ -32,7 +32,6 @@ from visim_models.search.index import (
     Queries,
     Scores,
     SearchIndex,
-    check_width,
     checked_queries,
     clamped_top_k,
 )
@@ -143,7 +142,11 @@ class MilvusIndex:
             GalleryError: a text is longer than the engine takes.
             EngineError: the engine cannot be reached, or refuses them.
         """
-        check_width(embeddings, self.width)
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.width:
+            raise GalleryMismatchError(
+                f"The index is of embeddings of {self.width} numbers, but these are of shape {embeddings.shape}: embed "
+                "the pictures with the network of the index, or build a new index."
+            )
         indices = self._next + np.arange(len(embeddings))  # (N,)
         self._next += len(embeddings)
         rows = np.asarray(embeddings, np.float32)

