@@ -7,7 +7,6 @@ publish only files that it publishes are replaced or deleted.
 
 import argparse
 import os
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,15 +23,19 @@ from hub.locate import BUNDLED, REPO_NAMES
 from hub.space import (
     GALLERY_SPACE_PATTERNS,
     LEFT_OUT,
+    PICTURES,
     PROGRAM,
     PROJECT,
+    SPACE_NAME,
     SPACE_PATTERNS,
+    checked_repo_id,
     copy_files,
     stage_gallery_space,
     stage_space,
     torch_note,
     zero_gpu_note,
 )
+from hub.static_space import publish_static
 from visim_models import VisualSimilarity
 from visim_models.errors import DataError, RepositoryError
 from visim_models.repo_folder import RepoFolder, is_repo
@@ -59,17 +62,12 @@ SPACE: Final = "space"
 PARTS: Final = (*REPO_NAMES, SPACE)
 """The values of `--only`: the short names of the model repos, and the Space."""
 
-_SPACE_NAME: Final = "visim"
-_PICTURES: Final = "pictures"
 _COLLECTION: Final = "visim: visual similarity"
 _DESCRIPTION: Final = "Find the pictures that look most like yours: small models, their galleries, and a demo."
 _FORMER_FILES: Final = ("held_out.csv",)  # of repos that earlier versions published
 _NEEDED_OF_A_MODEL: Final = {CONFIG, WEIGHTS, PROCESSOR, CARD}
 _NEEDED_OF_A_GALLERY: Final = {METADATA, EMBEDDINGS, OOD, OOD_TENSORS}
 _MCP_VARIABLES: Final = {"GRADIO_MCP_SERVER": "True"}
-_LONGEST_ID: Final = 96
-_NAME: Final = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?", re.ASCII)
-"""Name that the Hub takes for a repo. Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +128,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", metavar="PATH", help="with --gallery: its pictures, a folder or a zip, as a data set"
     )
+    parser.add_argument(
+        "--static",
+        action="store_true",
+        help="with --gallery: publish only a page that runs in the visitor's browser, which is free; with --pictures, "
+        "small copies of the pictures are part of it",
+    )
     parser.add_argument("--name", help="with --gallery: the name on the Hub (default: that of the folder)")
 
 
@@ -142,8 +146,10 @@ def run(options: argparse.Namespace) -> None:
     """
     common = {key: getattr(options, key) for key in ("private", "hardware", "mcp", "dry_run")}
     if options.gallery is None:
-        if options.pictures is not None or options.name is not None:
-            raise DataError("--pictures and --name go with --gallery: name the folder that `visim build` made.")
+        if options.pictures is not None or options.name is not None or options.static:
+            raise DataError(
+                "--pictures, --static and --name go with --gallery: name the folder that `visim build` made."
+            )
         for part in sorted({*(options.only or PARTS)} - {SPACE}):
             if (BUNDLED / REPO_NAMES[part]).is_dir():
                 add_missing_onnx(BUNDLED / REPO_NAMES[part], dry_run=options.dry_run)
@@ -151,6 +157,12 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.only:
         raise DataError("--only chooses among visim's own repos: leave it out with --gallery.")
+    if options.static:
+        if options.hardware or options.mcp:
+            raise DataError("A static page has no hardware and no server for agents: leave --hardware and --mcp out.")
+        common = {"pictures": options.pictures, "name": options.name, "private": options.private}
+        publish_static(options.namespace, options.gallery, **common, dry_run=options.dry_run)
+        return
     if is_repo(options.gallery):
         add_missing_onnx(options.gallery, dry_run=options.dry_run)
     publish_gallery(options.namespace, options.gallery, pictures=options.pictures, name=options.name, **common)
@@ -231,11 +243,11 @@ def publish_gallery(
         DataError: `pictures` lacks a picture of the gallery.
         VisimError: a file of the gallery is damaged.
     """
-    repo_id = _repo_id(namespace, name or gallery.resolve().name)
+    repo_id = checked_repo_id(namespace, name or gallery.resolve().name)
     client = None if dry_run else api or hub_client()
     keeps = False
     if client and pictures is None:
-        keeps = HubRepo(client, f"{repo_id}-{_PICTURES}", kind="dataset").has(LISTING)
+        keeps = HubRepo(client, f"{repo_id}-{PICTURES}", kind="dataset").has(LISTING)
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
         plans = plan_gallery(
             repo_id, gallery, Path(work), pictures=pictures, keeps_pictures=keeps, project=project, mcp=mcp
@@ -281,7 +293,7 @@ def plan_own(
         stage_space(project, work / SPACE, namespace=namespace, mcp=mcp)
         plans.append(
             RepoPlan(
-                f"{namespace}/{_SPACE_NAME}",
+                f"{namespace}/{SPACE_NAME}",
                 "space",
                 work / SPACE,
                 project,
@@ -334,7 +346,7 @@ def plan_gallery(
         folder.mkdir()
     plans, pictures_id = [], ""
     if pictures is not None or (keeps_pictures and root_warning(similarity.gallery.image_root)):
-        pictures_id = f"{repo_id}-{_PICTURES}"
+        pictures_id = f"{repo_id}-{PICTURES}"
     if pictures is not None:
         source = Path(pictures)
         stage_pictures(repo, similarity.gallery, source, dataset, gallery_id=repo_id)
@@ -382,19 +394,6 @@ def _model_plan(repo_id: str, source: Path, folder: Path) -> RepoPlan:
     return RepoPlan(repo_id, "model", folder, source, mark=mark, owned=(*MANIFEST, *_FORMER_FILES))
 
 
-def _repo_id(namespace: str, name: str) -> str:
-    repo_id = f"{namespace}/{name}"
-    longest = len(repo_id) + len(_PICTURES) + 1
-    if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)) or longest > _LONGEST_ID or name.endswith(".git"):
-        raise RepositoryError(
-            f"{repo_id!r} is no name for a repo of the Hub, which has letters, digits, '-', '_' and '.': choose "
-            f"another {'with --name' if _NAME.fullmatch(namespace) else '--namespace'}."
-        )
-    if name in {_SPACE_NAME, *REPO_NAMES.values()}:
-        raise RepositoryError(f"{name!r} is the name of one of visim's own repos: choose another with --name.")
-    return repo_id
-
-
 def _space_notes(project: Path, hardware: str | None, *, mcp: bool) -> list[str]:
     """Return what whoever publishes a Space should know of it."""
     of_zero_gpu = [zero_gpu_note(project)] if (hardware or ZERO_GPU) == ZERO_GPU else []
@@ -410,7 +409,7 @@ def _gallery_notes(plans: Sequence[RepoPlan], *, private: bool) -> list[str]:
     root = read_header(model.folder / EMBEDDINGS).get("image_root", "")
     if warning := root_warning(root):
         notes.append(f"warning: {warning} Send the pictures, too: --pictures PATH.")
-    elif root == f"{HUB_DATASETS}{model.repo_id}-{_PICTURES}" and not has_pictures:
+    elif root == f"{HUB_DATASETS}{model.repo_id}-{PICTURES}" and not has_pictures:
         notes.append(f"note: the pictures stay those of {root}; to send new and changed ones, give --pictures PATH.")
     if has_pictures:
         notes.append(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from huggingface_hub import SpaceCardData, metadata_load
 
+from hub.locate import REPO_NAMES
 from visim_models.errors import ConfigurationError, RepositoryError
 from visim_models.gallery import GalleryAbout
 from visim_models.repo_folder.card import escaped, mark_card
@@ -18,11 +19,14 @@ from visim_models.repo_folder.manifest import CARD
 __all__ = [
     "GALLERY_SPACE_PATTERNS",
     "LEFT_OUT",
+    "PICTURES",
     "PROGRAM",
     "PROJECT",
+    "SPACE_NAME",
     "SPACE_PATTERNS",
     "ZERO_GPU_TORCH",
     "check_space",
+    "checked_repo_id",
     "copy_files",
     "read_front_matter",
     "space_files",
@@ -32,6 +36,12 @@ __all__ = [
     "zero_gpu_note",
 ]
 
+SPACE_NAME: Final = "visim"
+PICTURES: Final = "pictures"
+"""Ends the name of the data set with a gallery's pictures."""
+_LONGEST_ID: Final = 96
+_NAME: Final = re.compile(r"(?!.*(--|\.\.))\w([\w.-]*\w)?", re.ASCII)
+"""Name that the Hub takes for a repo. Source: https://huggingface.co/docs/huggingface_hub, `validate_repo_id`."""
 PROJECT: Final = Path(__file__).resolve().parents[1]
 PROGRAM: Final = "visim_app.py"
 """File of a gallery's Space that the Hub starts."""
@@ -83,6 +93,24 @@ that look most like it, with a percentage, and says so when yours is not the kin
 
 Made with visim.
 """
+
+
+def checked_repo_id(namespace: str, name: str) -> str:
+    """Return the id of a gallery's repo on the Hub.
+
+    Raises:
+        RepositoryError: the name is none for a repo, or that of one of visim's own.
+    """
+    repo_id = f"{namespace}/{name}"
+    longest = len(repo_id) + len(PICTURES) + 1
+    if not (_NAME.fullmatch(namespace) and _NAME.fullmatch(name)) or longest > _LONGEST_ID or name.endswith(".git"):
+        raise RepositoryError(
+            f"{repo_id!r} is no name for a repo of the Hub, which has letters, digits, '-', '_' and '.': choose "
+            f"another {'with --name' if _NAME.fullmatch(namespace) else '--namespace'}."
+        )
+    if name in {SPACE_NAME, *REPO_NAMES.values()}:
+        raise RepositoryError(f"{name!r} is the name of one of visim's own repos: choose another with --name.")
+    return repo_id
 
 
 def space_files(project: Path) -> list[str]:

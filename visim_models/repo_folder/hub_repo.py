@@ -70,13 +70,14 @@ class HubRepo:
         api: a client with a token.
         repo_id: "namespace/name".
         kind: "model", "dataset" or "space".
+        sdk: of a new Space: "gradio", or "static" for plain files, which takes no hardware.
 
     Attributes:
         notes: sentences about what filling it left as it was.
     """
 
-    def __init__(self, api: HfApi, repo_id: str, *, kind: str = "model") -> None:
-        self._api, self.repo_id, self.kind = api, repo_id, kind
+    def __init__(self, api: HfApi, repo_id: str, *, kind: str = "model", sdk: str = "gradio") -> None:
+        self._api, self.repo_id, self.kind, self._sdk = api, repo_id, kind, sdk
         self._namespace = repo_id.partition("/")[0]
         self.notes: list[str] = []
         self._revision: str | None = None
@@ -200,7 +201,9 @@ class HubRepo:
     def _create(self, mark: str, *, private: bool, hardware: str | None, is_checked: bool) -> None:
         """Make the repo; refuse one with files of somebody else, since filling it would replace some of them."""
         if not self._exists():
-            space = {"space_sdk": "gradio", "space_hardware": hardware or ZERO_GPU} if self.kind == "space" else {}
+            space = {"space_sdk": self._sdk} if self.kind == "space" else {}
+            if space and self._sdk == "gradio":
+                space["space_hardware"] = hardware or ZERO_GPU
             self._api.create_repo(self.repo_id, repo_type=self.kind, private=private, exist_ok=True, **space)  # type: ignore[arg-type]
             return
         there = self._files()
