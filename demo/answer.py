@@ -82,15 +82,7 @@ _BELOW_A_TILE = 2
 
 
 def message(mood: Mood | Literal["error"], headline: str, detail: str = "", *, more: str = "", data: str = "") -> str:
-    """Write a message of the page as HTML.
-
-    Args:
-        mood: its colour and sign.
-        headline: plain text.
-        detail: plain text.
-        more: HTML that follows.
-        data: attributes, as HTML.
-    """
+    """Write a message of the page as HTML: headline and detail are plain text, what follows and its attributes HTML."""
     return (
         f'<div class="visim-message visim-{mood}" tabindex="-1"{data}>'
         f'<span class="visim-sign" aria-hidden="true">{_SIGNS[mood]}</span>'
@@ -101,12 +93,7 @@ def message(mood: Mood | Literal["error"], headline: str, detail: str = "", *, m
 def signal(*, moves: Moves, key: str = "", asked: Asked | None = None, tiles: int = 0, status: str = "") -> str:
     """Write the attributes by which `page.js` finds a new answer and knows what to do with it.
 
-    Args:
-        moves: how it comes into view.
-        key: of the gallery, for the history.
-        asked: what finds the search again.
-        tiles: how many tiles belong to it.
-        status: what is announced of an answer that does not take the focus.
+    `key` and `asked` are for the history; it waits for so many tiles; the status is announced where the focus stays.
     """
     values = {"answer": secrets.token_hex(4), "moves": moves, "tiles": tiles, "status": status}
     if asked:
@@ -174,14 +161,7 @@ def mood_of(verdict: OODVerdict) -> Mood:
 
 
 def explain_verdict(verdict: OODVerdict, collection: Collection, *, more: str = "", data: str = "") -> str:
-    """Write the verdict as HTML: in one sentence, and how often a right picture gets it.
-
-    Args:
-        verdict: of the upload.
-        collection: the gallery.
-        more: HTML that follows.
-        data: attributes of the message, as HTML.
-    """
+    """Write the verdict as HTML: in one sentence, and how often a right picture gets it; `more` follows."""
     words, mood = collection.words, mood_of(verdict)
     if mood == "plain":
         reason = say("misses" if collection.usual_judge.ood.can_reject else "too_few")
@@ -306,14 +286,7 @@ def meaning(match: Match, words: Words, *, key: str = "means_first") -> str:
 
 
 def chosen_card(each: Found, collection: Collection, *, states_meaning: bool, data: str) -> str:
-    """Write the card of the chosen tile.
-
-    Args:
-        each: the tile.
-        collection: of the gallery.
-        states_meaning: say in words what its percent means.
-        data: attributes of the card, as HTML.
-    """
+    """Write the card of the chosen tile, and what its percent means if that shall be said."""
     match = each.match
     said = meaning(match, collection.words, key="means") if states_meaning else ""
     rows = "".join(
@@ -404,10 +377,6 @@ def crop_frame(address: str, *, data: str) -> str:
 
     Gradio's ImageEditor has the tool, too. But it sends what it draws to a route that keeps every visitor's bytes in
     memory without a limit (`accept_blobs`), which the guard closes; here only the frame is sent.
-
-    Args:
-        address: of the picture, relative to the page; escaped.
-        data: attributes, as HTML.
     """
     return (
         f'<div class="visim-crop" tabindex="-1"{data}><p>{escape(say("crop_how"))}</p>'

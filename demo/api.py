@@ -11,23 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from demo import uploads
 from demo.collection import Collection
-from demo.search import MOST_LESS, QUERIES, Options, Search, search_pictures
-from demo.uploads import (
-    MOST_FILES,
-    Choice,
-    Files,
-    Number,
-    Numbers,
-    Texts,
-    crop,
-    open_upload,
-    picture_input,
-    sentence,
-)
+from demo.search import MOST_LESS, QUERIES, Options, search_pictures
 from visim_models import ImageDecodeError, QueryError, SimilarityResult, VisimError
 
-__all__ = ["MAX_TOP_K", "add_endpoints", "search_route", "to_json"]
+__all__ = ["MAX_TOP_K", "add_endpoints", "search_route"]
 
 MAX_TOP_K = 100
 _WAITING = 64
@@ -85,7 +74,7 @@ def add_endpoints(collection: Collection) -> None:
         way: how to compare: {ways}; "" for the first.
         crop: {_BOX}.
         images: further pictures: the average of all is searched with, and the verdict is on the strangest; at most
-            {MOST_FILES} with the first.
+            {uploads.MOST_FILES} with the first.
         less: file names of gallery pictures that the matches shall not be like; at most {MOST_LESS}.
         at_least: least score of a match.
     """
@@ -109,10 +98,14 @@ def add_endpoints(collection: Collection) -> None:
         crop: {_BOX}.
     """
     with gr.Row(visible=False):
-        image, top_k, label = picture_input(label="image"), Number(4, label="top_k"), gr.Textbox("", label="label")
-        way, box = Choice(["", *collection.ways], value="", label="way"), Numbers(label="crop")
-        images, less = Files(label="images", file_count="multiple"), Texts(label="less")
-        inputs = [image, top_k, label, way, box, images, less, Number(label="at_least")]
+        image, top_k, label = (
+            uploads.picture_input(label="image"),
+            uploads.Number(4, label="top_k"),
+            gr.Textbox("", label="label"),
+        )
+        way, box = uploads.Choice(["", *collection.ways], value="", label="way"), uploads.Numbers(label="crop")
+        images, less = uploads.Files(label="images", file_count="multiple"), uploads.Texts(label="less")
+        inputs = [image, top_k, label, way, box, images, less, uploads.Number(label="at_least")]
         _add(search, f"search_{key}", inputs)
         _add(embed, f"embed_{key}", [image, way, box])
         if collection.usual_judge.network.class_names:
@@ -126,7 +119,7 @@ def _add(function: Callable[..., dict[str, Any]], name: str, inputs: Sequence[An
         try:
             return function(*values)
         except VisimError as error:
-            raise gr.Error(sentence(error), print_exception=False) from error
+            raise gr.Error(uploads.sentence(error), print_exception=False) from error
 
     answer.__name__ = name
     answer.__doc__ = function.__doc__
@@ -158,7 +151,7 @@ def search_route(collections: Sequence[Collection], *, concurrency: int) -> Rout
             async with running:
                 return JSONResponse(await run_in_threadpool(_search, collection, [content], _asked(request)))
         except VisimError as error:
-            return _refusal(422, sentence(error))
+            return _refusal(422, uploads.sentence(error))
         finally:
             room[0] += 1
 
@@ -198,26 +191,21 @@ def _search(collection: Collection, images: Sequence[str | bytes | None], asked:
         raise QueryError(f"less must be a list of at most {MOST_LESS} file names of the gallery.", key="less")
     if least is not None and type(least) not in (int, float):
         raise QueryError("at_least must be a number: the least score of a match.", key="at_least")
-    if len(images) > MOST_FILES:
-        raise QueryError(f"give at most {MOST_FILES} pictures at once.", key="images")
+    if len(images) > uploads.MOST_FILES:
+        raise QueryError(f"give at most {uploads.MOST_FILES} pictures at once.", key="images")
     opened = (_open(image, box if number == 0 else None) for number, image in enumerate(images))
     found = search_pictures(collection, opened, replace(options, less=tuple(less)))
     if least is not None:
         found = replace(found, matches=[match for match in found.matches if match.score >= least])
     probability = collection.ways[options.way].match_probability
     measured = probability and {"queries": probability.queries, "calibration_error": probability.calibration_error}
-    return {**to_json(found), "match_probability": measured, "crop": box}
+    assert found.verdict is not None  # it is of an upload
+    result = SimilarityResult(list(found.matches), found.verdict, found.embedding)
+    return {**result.to_dict(), "match_probability": measured, "crop": box}
 
 
 def _open(image: str | bytes | None, box: Any) -> Any:
     if not image:
         raise ImageDecodeError("no picture was given: send one as image.")
-    picture = open_upload(image)
-    return picture if box is None else crop(picture, box)
-
-
-def to_json(search: Search) -> dict[str, Any]:
-    """Return a search in the library's one JSON form."""
-    if search.verdict is None:
-        raise ValueError("a search with an upload has a verdict")
-    return SimilarityResult(list(search.matches), search.verdict, search.embedding).to_dict()
+    picture = uploads.open_upload(image)
+    return picture if box is None else uploads.crop(picture, box)

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         print("Interrupted. The same command goes on with the gallery where it stopped.", file=sys.stderr)
         return 130
     if kept:
-        kept.start_deleting()
+        start_sweeping(kept.folder, keep_seconds=3600 * kept.hours)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stopped as by Ctrl-C, so that temporary files go
     demo.queue(**queue_options(settings))
     if settings.auth and os.environ.get("GRADIO_MCP_SERVER", "").lower() == "true":
@@ -103,11 +103,8 @@ def launch_options(
 ) -> dict[str, Any]:
     """Return the arguments of `gr.Blocks.launch`.
 
-    Args:
-        settings: of the host.
-        collections: that programs can search by one request.
-        heading: of the page, for where its link is passed on.
-        preview: picture for the same, a PNG file; by default, one of the heading alone.
+    The collections are those that programs can search by one request; heading and preview, a PNG file, are for where
+    the link to the page is passed on.
     """
     is_ipv6 = ":" in settings.host and not settings.host.startswith("[")
     return {

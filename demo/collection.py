@@ -175,12 +175,7 @@ def _read_figures(folder: RepoFolder) -> dict[str, Figure]:
 
 
 def _open_images(similarity: VisualSimilarity, repo: str, image_root: str | None) -> ImageStore | None:
-    """Open the pictures of a gallery; None where they are not at hand.
-
-    Args:
-        similarity: has the gallery.
-        repo: as the host named it: a gallery in a folder here may name an image root on this machine.
-        image_root: the one that the host named instead of the gallery's own.
+    """Open the pictures of a gallery, under a root that the host named or the gallery's own; None if not at hand.
 
     Raises:
         ImageSourceError: the image root that the host named cannot be used.

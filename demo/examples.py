@@ -38,12 +38,7 @@ class Example(NamedTuple):
 
 
 def make_examples(collection: Collection, folder: Path) -> list[Example]:
-    """Write the examples of a tab as PNG files.
-
-    Args:
-        collection: of the tab. A host's own gallery gives pictures of its own; none, where they are not at hand.
-        folder: for the files; must exist.
-    """
+    """Write the examples of a tab as PNG files; a host's own gallery gives its pictures, if they are at hand."""
     if collection.is_own:
         return _own_pictures(collection, folder)
     pictures = _drawings(collection, collection.decoder) if collection.decoder else []

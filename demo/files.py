@@ -33,12 +33,7 @@ def png_bytes(picture: Image.Image) -> bytes:
 
 
 def enlarged(picture: Image.Image, *, side: int = 192) -> Image.Image:
-    """Repeat the pixels of a tiny picture until it is about `side` wide, so that they stay crisp; others are unchanged.
-
-    Args:
-        picture: of any size.
-        side: the least that the longer side shall have, in pixels; it is met within one factor of repetition.
-    """
+    """Repeat the pixels of a tiny picture until it is about `side` wide, so that they stay crisp."""
     factor = side // max(picture.size)
     if factor < 2:
         return picture
@@ -89,10 +84,6 @@ def page_folder(owner: object, name: str) -> Path:
 
     Gradio copies every other file that it serves into its cache, and deletes the copy after a while or when a demo with
     the same cache stops (`Block.serve_static_file`, `delete_files_created_by_app`).
-
-    Args:
-        owner: the object that uses the files.
-        name: a word for the name of the folder.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"visim-{name}-")).resolve()
     gr.set_static_paths([folder])

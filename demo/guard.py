@@ -279,7 +279,7 @@ def refuse_wrong_inputs(page: gr.Blocks) -> None:
 
 def _completed(function: BlockFunction, inputs: list[Any]) -> list[Any]:
     """Add the defaults of the inputs that a program left out at the end."""
-    if function.api_visibility != "public" or not inputs:
+    if function.api_visibility != "public" or function.fn is None or not inputs:
         return inputs
     return [*inputs, *(each.default for each in list(signature(function.fn).parameters.values())[len(inputs) :])]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 
 from PIL import Image, ImageDraw, ImageFont
 from starlette.requests import Request
@@ -120,20 +121,12 @@ def draw_preview(heading: Heading, collection: Collection | None = None) -> byte
     pen = ImageDraw.Draw(picture)
     pen.text((60, 50), shortened(heading.title, 34), fill=_TITLE, font=ImageFont.load_default(64))
     font = ImageFont.load_default(34)
-    for number, line in enumerate(_lines(shortened(heading.description, 190), font)):
+    for number, line in enumerate(wrap(shortened(heading.description, 190), 58)):
         pen.text((60, 145 + 46 * number), line, fill=_TEXT, font=font)
     for number, drawing in enumerate(_drawings(collection) if collection else []):
         left = 60 + number * (_SIDE + 40)
         picture.paste(drawing.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), (left, 345))
     return png_bytes(picture)
-
-
-def _lines(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        lines = [*lines[:-1], longer] if font.getlength(longer) <= _SIZE[0] - 120 else [*lines, word]
-    return lines[:4]
 
 
 def _drawings(collection: Collection) -> list[Image.Image]:

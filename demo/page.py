@@ -42,11 +42,7 @@ def build_demo(
 ) -> gr.Blocks:
     """Build the page for these collections, one tab each; nothing is launched.
 
-    Args:
-        collections: the galleries to show, at least one.
-        heading: of the page.
-        keep_seconds: how long a visitor's files are kept.
-        kept: keeps uploads, so that the link to a search works for others; None where the host does not want that.
+    Visitors' files are kept for so many seconds; `kept` keeps uploads, so that the link to a search works for others.
     """
     page: gr.Blocks
     with gr.Blocks(

@@ -73,9 +73,7 @@ class Asked:
     def read(cls, key: str, values: Mapping[str, object]) -> Self | None:
         """Read the parameters of an address; None where they ask for nothing of the gallery `key`.
 
-        Args:
-            key: of the gallery.
-            values: parameter -> value, of any type. One that does not fit counts as left out.
+        A value, which may be of any type, counts as left out where it does not fit.
         """
         name, source, way, number = (str(values.get(each, ""))[:_LONGEST] for each in (key, "of", "way", "top_k"))
         if not name:
@@ -118,14 +116,7 @@ class Options:
 
     @classmethod
     def read(cls, collection: Collection, *, way: object, label: object, top_k: object, most: int) -> Self:
-        """Read how to search, as a visitor's side sends it.
-
-        Args:
-            collection: the gallery.
-            way: as it came, as `label` and `top_k`; "" for the usual way.
-            label: "" or None for any.
-            top_k: how many matches.
-            most: the largest number that may be asked for.
+        """Read how to search, as a visitor's side sends it: values of any type, and at most so many matches.
 
         Raises:
             QueryError: one of them does not fit.
@@ -139,11 +130,7 @@ class Options:
 
 
 def read_top_k(value: object, *, most: int) -> int:
-    """Return the number of matches that a visitor asks for.
-
-    Args:
-        value: an input as it came, of any JSON type.
-        most: the largest number that may be asked for.
+    """Return the number of matches that a visitor asks for, by an input of any type.
 
     Raises:
         QueryError: it is not a whole number from 1 to `most`.
@@ -280,12 +267,7 @@ def refined(
 ) -> Search:
     """Repeat a search with another number of matches, or less like other pictures, without embedding anything again.
 
-    Args:
-        collection: the gallery.
-        search: as it was.
-        top_k: how many matches, as it came.
-        most: the largest number that may be asked for.
-        less: names of gallery pictures that they shall not be like, the last ones count; None for those as before.
+    `top_k` is as it came, and at most `most`; of the unwanted pictures the last count, None is for those as before.
 
     Raises:
         VisimError: `top_k` does not fit, or a name of `less` is not in the gallery.
@@ -300,12 +282,7 @@ def refined(
 def nearest(similarity: VisualSimilarity, embedding: Any, options: Options) -> list[Match]:
     """Find the nearest matches of an embedding, of one label if that is given; fewer where it has fewer pictures.
 
-    The nearest is the first, also of those that are left when others are not wanted.
-
-    Args:
-        similarity: has the gallery.
-        embedding: (D,) of the query.
-        options: how to search; less likeness is that of `visim_models.search.feedback.less_like`.
+    The nearest is the first, also of those that are left when others are not wanted (`less_like` of the library).
 
     Raises:
         VisimError: a name of `options.less` is not in the gallery.
@@ -318,13 +295,7 @@ def nearest(similarity: VisualSimilarity, embedding: Any, options: Options) -> l
 
 
 def with_tiles(collection: Collection, search: Search, *, query: Image.Image | None) -> Search:
-    """Return a search with its tiles, copies of one picture together.
-
-    Args:
-        collection: the gallery.
-        search: the search.
-        query: the upload, to find it in the gallery.
-    """
+    """Return a search with its tiles, copies of one picture together, and the upload found among them."""
     similarity = collection.ways[search.options.way]
 
     def more(number: int) -> list[Match]:
@@ -337,16 +308,9 @@ def with_tiles(collection: Collection, search: Search, *, query: Image.Image | N
 def find_distinct(
     matches: Sequence[Match], tiles: Tiles, *, more: Callable[[int], Sequence[Match]], query: Image.Image | None = None
 ) -> list[Found]:
-    """Make the tiles of an answer, one for all copies of a picture.
+    """Make the tiles of an answer, one for all copies of a picture, and find the query among them.
 
-    Args:
-        matches: nearest first.
-        tiles: of the gallery.
-        more: number -> as many matches, nearest first.
-        query: the upload, to find it among the matches.
-
-    Returns:
-        As many tiles as there are matches, or fewer where there are too many copies.
+    `more` gives so many matches. There are as many tiles as matches, or fewer where there are too many copies.
     """
     wanted, candidates = len(matches), list(matches)
     made: dict[str, Tile] = {}

@@ -22,30 +22,10 @@ _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options that a host chose.
+    """The options that a host chose, each as `python demo/app.py --help` explains it.
 
-    Attributes:
-        host: address to listen on.
-        port: port to listen on.
-        root_path: path under which a proxy shows the page, with a slash in front alone; or its whole address; or "".
-        share: also open a public gradio.live address.
-        images: gallery -> image root of the host's own: folder, zip, list of addresses, https, hf:// or s3:// address.
-        car_repo: repo of the car tab, as `hub.load` takes it.
-        cifar10_repo: repo of the CIFAR-10 tab.
-        max_size: largest upload, in MiB.
-        concurrency: how many queries are worked on at once, on both tabs and the endpoints together.
-        keep: how long a visitor's files are kept, in seconds.
-        keep_uploads: hours that uploads are kept for links to a search with them; 0 for not at all.
-        auth: name and password that visitors must give, or None.
-        pictures: folder, zip, list of addresses, hf:// or s3:// address, whose gallery is the first tab, or "".
-        out: folder of that gallery, or "" for one below the current folder.
-        galleries: repos of further tabs, as `hub.load` takes them.
-        only: leave the two bundled tabs away.
-        title: heading of the page, or "".
-        description: a few sentences below it, or "".
-        logo: picture file that is shown beside it, or "".
-        index_uri: where the engine of galleries in an engine is, or "".
-        backend: what computes the networks, "torch" or "onnx".
+    `images` maps the key of a gallery to an image root; `root_path` has a slash in front alone, or is a whole address;
+    "" and 0 stand for what was not chosen.
     """
 
     host: str = "127.0.0.1"
@@ -146,18 +126,8 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--title", "", "heading of the page")
     add("--description", "", "a few sentences below the heading")
     add("--logo", "", "picture beside the heading: PNG, JPEG, WebP, GIF or SVG", metavar="FILE")
-    add(
-        "--index-uri",
-        "",
-        "engine of galleries in an engine: http://HOST:PORT, or a path that ends in .db",
-        metavar="URI",
-    )
-    add(
-        "--backend",
-        Settings.backend,
-        "what computes the networks; onnx needs no torch",
-        choices=BACKENDS,
-    )
+    add("--index-uri", "", "engine of galleries in one: http://HOST:PORT, or a path that ends in .db", metavar="URI")
+    add("--backend", Settings.backend, "what computes the networks; onnx needs no torch", choices=BACKENDS)
     _add_switch(parser, environment, "--only", "leave the two bundled tabs away")
     _add_switch(parser, environment, "--share", "also open a public gradio.live address")
     parser.add_argument(
@@ -201,14 +171,8 @@ def keep_proxies_away(environment: MutableMapping[str, str], *hosts: str) -> lis
     """Let no request to this machine go through a proxy, and leave out proxies that httpx cannot use.
 
     Gradio asks its own server whether it is up, by httpx, which takes proxies from the environment, and ends where it
-    meets a SOCKS proxy without the package socksio.
-
-    Args:
-        environment: of the process; changed.
-        hosts: that the server listens on, besides loopback.
-
-    Returns:
-        The names of the variables that were left out.
+    meets a SOCKS proxy without the package socksio. The hosts are those that the server listens on, besides loopback;
+    the variables that were left out are returned.
     """
     direct = [name for key in ("no_proxy", "NO_PROXY") for name in environment.get(key, "").split(",") if name.strip()]
     environment["no_proxy"] = environment["NO_PROXY"] = ",".join(dict.fromkeys([*direct, *_LOOPBACK, *hosts]))
@@ -221,11 +185,7 @@ def keep_proxies_away(environment: MutableMapping[str, str], *hosts: str) -> lis
 
 
 def gallery_name(source: str) -> str:
-    """Return the name of a source of pictures or of a repo: the last part of its path, without ".zip" or ".txt".
-
-    Args:
-        source: a folder, a zip, a list of addresses, an address, or namespace/repo.
-    """
+    """Return the name of a source of pictures or of a repo: the last part of its path, without ".zip" or ".txt"."""
     if "://" in source:
         return source.rstrip("/").rpartition("/")[2].partition("@")[0]
     name = Path(source).name
@@ -235,11 +195,7 @@ def gallery_name(source: str) -> str:
 
 
 def gallery_keys(sources: Sequence[str]) -> list[str]:
-    """Return a key for each source, each once, and none of a bundled gallery: lower-case letters, digits, underscores.
-
-    Args:
-        sources: as `gallery_name` takes them.
-    """
+    """Return a key for each source, none twice or of a bundled gallery: lower-case letters, digits, underscores."""
     keys: list[str] = []
     for source in sources:
         key = re.sub(r"[^a-z0-9]+", "_", gallery_name(source).lower())[:_LONGEST_KEY].strip("_") or "gallery"

@@ -54,11 +54,8 @@ def _answered(
 class SearchTab:
     """Builds the tab of a collection into the `gr.Blocks` that is open.
 
-    Args:
-        collection: the gallery that the tab searches.
-        files: for the files that are made for one visitor.
-        introduces: show the title and the description of a host's own gallery.
-        kept: keeps uploads for links; None where the host does not want that.
+    It shows the title and the description of a host's own gallery if it `introduces` it, and has links to uploads where
+    they are `kept`.
     """
 
     def __init__(
@@ -433,13 +430,7 @@ class SearchTab:
     # The answer.
 
     def _show(self, search: Search, *, picture: Image.Image | None = None, moves: Moves = "focus") -> Updates:
-        """Show a search: its verdict and, if they do not wait behind a warning, its matches.
-
-        Args:
-            search: the search.
-            picture: the upload, to find it in the gallery.
-            moves: how the answer comes into view.
-        """
+        """Show a search: its verdict and, if they do not wait behind a warning, its matches."""
         is_shown = not search.is_hidden
         if is_shown:
             search = with_tiles(self.collection, search, query=picture)

@@ -96,20 +96,17 @@ def delete_dead_folders(parent: Path) -> None:
             os.close(descriptor)
 
 
-def start_sweeping(*, keep_seconds: int) -> None:
-    """Keep the folder of visitors' files small from now on, if this process has a private one.
-
-    Args:
-        keep_seconds: age at which a file is deleted.
-    """
-    if not _visitors:
+def start_sweeping(folder: Path | None = None, *, keep_seconds: float) -> None:
+    """Keep a folder small from now on: by default that of visitors' files, if this process has a private one."""
+    if folder is None and not _visitors:
         return  # the folder is shared with other programs
+    swept = folder or _visitors[0]
 
     def run() -> None:
         while True:
             time.sleep(min(_SWEEP_SECONDS, keep_seconds / 2))
             try:
-                sweep(_visitors[0], keep_seconds=keep_seconds)
+                sweep(swept, keep_seconds=keep_seconds)
             except OSError as error:
                 _log.warning("old files cannot be deleted: %s", error.strerror)
 

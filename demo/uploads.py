@@ -60,7 +60,6 @@ _LEAST_SIDE = 0.02
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22}")
 _KEPT_SIDE = 1024
 _KEPT_BYTES = 2**30
-_SWEEP_SECONDS = 30.0
 _SHOWN = {".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif"}
 """Ends of the names of files that every browser shows."""
 
@@ -101,10 +100,7 @@ def _hand_on_as_it_is(_: Any, payload: Any) -> Any:
 def raw_input(base: type[Any], preprocess: Any = _hand_on_as_it_is, schema: Mapping[str, Any] | None = None) -> Any:
     """Return a class of Gradio's that hands its input on as it came, so that what does not fit is refused in our words.
 
-    Args:
-        base: the component.
-        preprocess: reads the input.
-        schema: of the input, where Gradio's own says too little.
+    The schema of the input is for where Gradio's own says too little.
     """
     values = {"preprocess": preprocess, "is_template": True, "__module__": __name__}
     values |= {"api_info": lambda _: dict(schema)} if schema else {}
@@ -251,7 +247,7 @@ class KeptUploads:
 
     def __init__(self, hours: float, *, folder: Path | None = None, max_bytes: int = _KEPT_BYTES) -> None:
         self.hours = hours
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="visim-kept-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="visim-kept-"))
         self._max_bytes = max_bytes
 
     def keep(self, picture: Image.Image) -> str:
@@ -262,7 +258,7 @@ class KeptUploads:
         clean = Image.new("RGB", copy.size)
         clean.paste(copy)
         clean.save(self._path(token), "PNG")
-        self.delete_old()
+        sweep(self.folder, keep_seconds=3600 * self.hours, max_bytes=self._max_bytes)
         return token
 
     def open(self, token: str) -> Image.Image:
@@ -279,22 +275,8 @@ class KeptUploads:
         except OSError as error:
             raise ImageDecodeError("the picture of this link is no longer kept: give it again.") from error
 
-    def delete_old(self) -> None:
-        """Delete the copies whose time is over."""
-        sweep(self._folder, keep_seconds=3600 * self.hours, max_bytes=self._max_bytes)
-
-    def start_deleting(self) -> None:
-        """Delete the copies whose time is over from now on, every half minute."""
-
-        def run() -> None:
-            while True:
-                time.sleep(_SWEEP_SECONDS)
-                self.delete_old()
-
-        threading.Thread(target=run, name="kept", daemon=True).start()
-
     def _path(self, token: str) -> Path:
-        return self._folder / f"{token}.png"
+        return self.folder / f"{token}.png"
 
 
 # A picture by its address: a few are fetched at once, a few more wait, and the others are refused at once.

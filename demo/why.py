@@ -40,11 +40,7 @@ class Why:
     possible: int = 2
 
     def to_html(self, *, data: str = "") -> str:
-        """Write the text above the pictures.
-
-        Args:
-            data: attributes of the text, as HTML.
-        """
+        """Write the text above the pictures, with these attributes."""
         is_found = self.of_query is not None or self.of_found is not None
         said = [say("why_how" if is_found else "why_nothing")] if self.compared else []
         said += [say("why_not_photo")] if self.compared < self.possible else []
@@ -56,11 +52,7 @@ class Why:
 def explain_match(collection: Collection, search: Search, found: Found, query: Image.Image | None) -> Why:
     """Find the parts of the query, and of a match that was found, that make them alike.
 
-    Args:
-        collection: the gallery.
-        search: the search that found it.
-        found: the match.
-        query: the picture that was searched with; None where it was several: then nothing is shown on them.
+    The query is None where several pictures were searched with: then nothing is shown on them.
 
     Raises:
         VisimError: the gallery has no such picture.
@@ -85,12 +77,7 @@ def explain_match(collection: Collection, search: Search, found: Found, query: I
 
 
 def highlighted(picture: Image.Image, heat: Any) -> Image.Image | None:
-    """Return a small copy of a picture with colour where `heat` is well above 1; None where it nowhere is.
-
-    Args:
-        picture: any picture.
-        heat: (S, S) float32 over the whole picture, at least 0.
-    """
+    """Return a small copy of a picture with colour where its heat, (S, S), is well above 1; None if it nowhere is."""
     scale = 255 / (_HIGH - _LOW)
     levels = Image.fromarray(heat).point(lambda value: value * scale - _LOW * scale).convert("L")
     if not any(levels.histogram()[_LEAST_LEVEL + 1 :]):
