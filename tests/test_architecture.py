@@ -413,4 +413,9 @@ def test_the_library_and_the_demo_ask_for_the_same_versions() -> None:
     demo = {line for line in lines if line and not line.startswith("#")}
     library = set(project["dependencies"])
     assert library < demo
-    assert {re.split(r"\W", line)[0] for line in demo - library} == {"gradio", "pillow"}  # pillow-heif
+    assert {re.split(r"\W", line)[0] for line in demo - library} == {
+        "gradio",
+        "pillow",
+        "torch",
+        "torchvision",
+    }  # pillow-heif

@@ -2,14 +2,16 @@
 
 A decoder that is fed on purpose with a bad file can ask for gigabytes, run for minutes, or crash. Here that ends one
 small process, which is replaced at once, and one visitor's picture. The worker is a fresh interpreter with numpy and
-Pillow alone (`limited_worker`), without the environment of this process, so that no key or token is in its memory.
+Pillow alone, without the environment of this process, so that no key or token is in its memory.
 """
 
 import atexit
 import contextlib
+import importlib
 import os
 import queue
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -22,17 +24,25 @@ from typing import Final
 from PIL import Image
 
 from visim_models.errors import ImageDecodeError
-from visim_models.images.decode import STRANGER_BYTES, STRANGER_PIXELS, check_bytes, decode_image
+from visim_models.images.decode import STRANGER_BYTES, STRANGER_PIXELS, check_bytes, decode_and_report, decode_image
 
-__all__ = ["decode_untrusted", "limits_available", "start", "stop"]
+__all__ = ["decode_untrusted", "limits_available", "serve", "start", "stop"]
 
-REQUEST: Final = struct.Struct("<QQ")  # bytes of the file, largest width x height
-REPLY: Final = struct.Struct("<BQLL")  # PICTURE or REFUSED, index of the pixels or length of the message, width, height
-PICTURE, REFUSED = 0, 1
+_REQUEST: Final = struct.Struct("<QQ")  # bytes of the file, largest width x height
+_REPLY: Final = struct.Struct(
+    "<BQLL"
+)  # _PICTURE, index of the pixels, width, height; or _REFUSED, length of the message
+_PICTURE, _REFUSED = 0, 1
 
 _WORKERS: Final = 2
-_DEADLINE: Final = 10.0  # seconds of wall clock for one picture, the start of a worker included
+_DEADLINE: Final = 20.0  # seconds of wall clock for one picture, the start of a worker included
 _LONGEST_WAIT: Final = 30.0  # seconds for a free worker
+_MOST_MEMORY: Final = 2**30
+_TO_OPEN: Final = 240 * 2**20  # bytes: a WebP's decoder takes its canvases before it says how large they are
+_SMALLEST: Final = 64 * 2**20
+_A_PIXEL: Final = 32  # bytes: of 16 bits a colour with transparency; others take 8 to 24
+_SECONDS: Final = 1.9
+_SECONDS_A_PIXEL: Final = {"HEIC": 2e-7, "AVIF": 1e-7}  # more for films' codecs
 _KEPT: Final = 16 * 2**20  # bytes of the shared file that stay allocated between two pictures
 # The package's own imports are left out: a worker has to start in a fraction of a second, and to stay small.
 _ENTRY: Final = """
@@ -40,8 +50,8 @@ import sys, types
 package = types.ModuleType("visim_models")
 package.__path__ = [sys.argv[1]]
 sys.modules["visim_models"] = package
-from visim_models.images.limited_worker import main
-main(int(sys.argv[2]))
+from visim_models.images.limited import serve
+serve(int(sys.argv[2]))
 """
 _TOO_COSTLY: Final = (
     "the picture takes more time or memory than a picture of its size needs: it is damaged, or made to do so. "
@@ -132,10 +142,10 @@ class _Worker:
         assert self._process.stdin is not None
         try:
             os.pwrite(self._file, data, 0)
-            self._process.stdin.write(REQUEST.pack(len(data), max_pixels))
+            self._process.stdin.write(_REQUEST.pack(len(data), max_pixels))
             self._process.stdin.flush()
-            status, start, width, height = REPLY.unpack(self._answer(deadline))
-            if status == REFUSED:
+            status, start, width, height = _REPLY.unpack(self._answer(deadline))
+            if status == _REFUSED:
                 raise ImageDecodeError(os.pread(self._file, min(start, 2**16), 0).decode("utf-8", "replace"))
             if not 0 < width * height <= max_pixels:
                 raise _WorkerGoneError
@@ -153,10 +163,10 @@ class _Worker:
         answer = b""
         waiting = select.poll()
         waiting.register(self._process.stdout, select.POLLIN)
-        while len(answer) < REPLY.size:
+        while len(answer) < _REPLY.size:
             if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
                 raise _WorkerGoneError
-            part = os.read(self._process.stdout.fileno(), REPLY.size - len(answer))
+            part = os.read(self._process.stdout.fileno(), _REPLY.size - len(answer))
             if not part:
                 raise _WorkerGoneError
             answer += part
@@ -237,3 +247,65 @@ def _pool() -> _Pool:
                 atexit.register(stop)
             _current = _Pool()
         return _current
+
+
+def serve(file: int) -> None:
+    """Answer requests on the standard input until it ends: this is what each of the processes does.
+
+    Args:
+        file: The descriptor of the file that both processes share.
+    """
+    import resource
+
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif.as_plugin")  # now, and not within the limits of the first HEIC
+    requests, replies = os.dup(0), os.dup(1)
+    quiet = os.open(os.devnull, os.O_RDWR)
+    os.dup2(quiet, 0)
+    os.dup2(quiet, 1)  # a library that prints must not garble the replies
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (_in_use() + _MOST_MEMORY,) * 2)
+    while len(request := os.read(requests, _REQUEST.size)) == _REQUEST.size:
+        size, max_pixels = _REQUEST.unpack(request)
+        os.write(replies, _answer(file, size, max_pixels))
+
+
+def _answer(file: int, size: int, max_pixels: int) -> bytes:
+    start = time.process_time()
+
+    def limit_by(kind: str, shape: tuple[int, int]) -> None:
+        pixels = shape[0] * shape[1]
+        seconds = _SECONDS + _SECONDS_A_PIXEL.get(kind, 0) * pixels - (time.process_time() - start)
+        _limit(_SMALLEST + 2 * size + _A_PIXEL * pixels, max(seconds, 0.01))
+
+    _limit(_TO_OPEN, _SECONDS)
+    try:
+        image = decode_and_report(os.pread(file, size, 0), max_pixels, size, limit_by)
+    except ImageDecodeError as error:
+        message = str(error).encode("utf-8", "replace")
+        os.pwrite(file, message, 0)
+        return _REPLY.pack(_REFUSED, len(message), 0, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    with open(file, "r+b", buffering=0, closefd=False) as pixels:
+        pixels.seek(0)
+        image.save(pixels, "PPM")  # a line of text, and the pixels as they are: Pillow's fastest way out
+        return _REPLY.pack(_PICTURE, pixels.tell() - 3 * image.width * image.height, *image.size)
+
+
+def _limit(memory: int, seconds: float) -> None:
+    """Allow so much more memory and CPU time than the process has now."""
+    import resource  # which Windows does not have
+
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (min(_in_use() + memory, most), most))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # finer than whole seconds
+
+
+def _in_use() -> int:
+    """Return the bytes of address space that the process has."""
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()

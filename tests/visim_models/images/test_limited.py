@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.costly_images import costly_uploads
 from tests.image_files import encoded, quadrants
@@ -42,6 +43,19 @@ def test_the_picture_is_that_of_decode_image() -> None:
     photo = encoded(quadrants(size=(640, 480)), "JPEG")
     for data in (FLAG, photo):
         assert np.array_equal(np.asarray(limited.decode_untrusted(data)), np.asarray(decode_image(data)))
+
+
+def test_the_largest_pictures_of_strangers_fit_within_the_limits() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = Image.new("RGB", (5000, 5000), "teal")
+    files = {
+        "progressive and turned": encoded(large, "JPEG", progressive=True, exif=exif, subsampling=0),
+        "transparent": encoded(large.convert("RGBA"), "WEBP", lossless=True, method=0, quality=0),
+        "float in one strip": encoded(large.convert("F"), "TIFF", compression="tiff_lzw", strip_size=2**27),
+    }
+    for name, data in files.items():
+        assert limited.decode_untrusted(data).size == (5000, 5000), name
 
 
 def test_a_refusal_says_what_decode_image_says() -> None:
