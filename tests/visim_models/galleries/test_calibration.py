@@ -32,7 +32,7 @@ def test_the_calibration_measures_as_a_query_is_measured(model: Path, pictures: 
     for index in range(0, 16, 3):
         pixels = mine.processor(pictures / mine.gallery.file_names[index])[None]
         others = mine.gallery.subset([other for other in range(16) if other != index])
-        seen, _ = mine.measure(pixels, gallery=others)
+        seen = mine._measure(pixels, others, 1)[0]
         assert set(seen) == set(left_out.measured)
         for name, values in seen.items():
             assert values.item() == pytest.approx(left_out.measured[name][index].item(), rel=2e-3, abs=2e-3), name
