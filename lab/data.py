@@ -11,17 +11,20 @@ import csv
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from tqdm import tqdm
 
 from visim_models.errors import DataError, VisimError
 from visim_models.galleries.picture_table import PictureTable, hash_array
 from visim_models.galleries.sources import label_of
 from visim_models.galleries.synthetic import SYNTHETIC_KINDS, synthetic_outliers
+from visim_models.images.decode import decode_image
 from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import CAR_CLASSES
 from visim_models.processing import ImageProcessor
@@ -29,7 +32,7 @@ from visim_models.sources.store import ImageStore
 
 __all__ = [
     "CIFAR10_DOWNLOAD", "hashes_of", "labels_of", "left_out_labels", "load_images", "load_outliers", "load_source",
-    "local_paths", "outlier_part", "read_column", "table_of", "targets_of",
+    "local_paths", "outlier_part", "read_column", "read_named", "table_of", "targets_of",
 ]  # fmt: skip
 
 CIFAR10_DOWNLOAD: Final = "cifar10"
@@ -122,6 +125,45 @@ def load_images(
     return PictureTable(
         [name for name, *_ in found], {"pixels": pixels, "sha256": hash_array(sha256 for *_, sha256 in found)}
     )
+
+
+def read_named(
+    source: str | os.PathLike[str],
+    names: Sequence[str],
+    processor: ImageProcessor,
+    *,
+    change: Callable[[Image.Image], Image.Image | bytes] | None = None,
+) -> _Pixels:
+    """Read some pictures of a source, in the order of the names: (N, 3, S, S) uint8.
+
+    Args:
+        source: folder or zip.
+        names: of the pictures.
+        processor: its `resize` makes the squares.
+        change: what is done to a picture at its own size first; bytes are those of a file.
+
+    Raises:
+        VisimError: one of them cannot be read.
+    """
+    resized: Any = processor if change is None else _Changing(processor, change)
+    batches = ImageStore(source).decode_many(names, resized, at_once=pictures_at_once(processor.size))
+    found = []
+    for result in (result for batch in batches for _, result in batch):
+        if isinstance(result, VisimError):
+            raise result
+        found.append(result[0])
+    return np.stack(found)
+
+
+@dataclass(frozen=True)
+class _Changing:
+    """A processor that changes a picture before it resizes it."""
+
+    processor: ImageProcessor
+    change: Callable[[Image.Image], Image.Image | bytes]
+
+    def resize(self, image: Image.Image) -> _Pixels:
+        return self.processor.resize(decode_image(self.change(image)))
 
 
 def _evenly_spaced(count: int, limit: int | None) -> list[int]:

@@ -9,18 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from hub.locate import locate
-from lab.data import hashes_of, load_images, outlier_part, read_column
+from lab.data import hashes_of, load_images, outlier_part, read_column, read_named
 from lab.fitting import embed_images, measure_images
 from lab.run import TrainingRecord
 from lab.splits import HELD_OUT, PARTS, Shares, Split, not_held_out, split_images
-from visim_models import Gallery, ImageStore, OutOfDistributionDetector, VisualSimilarity
-from visim_models.errors import DataError, VisimError
+from visim_models import Gallery, OutOfDistributionDetector, VisualSimilarity
+from visim_models.errors import DataError
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.images.decode import decode_image
-from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models import CAR_CLASSES, CIFAR10_CLASSES
 from visim_models.models.loading import load_network
 from visim_models.ood import OODVerdict, Weighting
@@ -151,31 +148,6 @@ class DataFolder:
         if choose is None:
             self._read[key] = found
         return found
-
-    def read_named(self, file: str, names: Sequence[str], processor: ImageProcessor) -> _Pixels:
-        """Read some pictures of a file: (N, 3, S, S) uint8, in the order of the names.
-
-        Raises:
-            VisimError: one of them cannot be read.
-        """
-        store, found = ImageStore(self.path / file), []
-        for batch in store.decode_many(names, processor, at_once=pictures_at_once(processor.size)):
-            for _, result in batch:
-                if isinstance(result, VisimError):
-                    raise result
-                found.append(result[0])
-        return np.stack(found)
-
-    def read_changed(
-        self,
-        file: str,
-        names: Sequence[str],
-        processor: ImageProcessor,
-        change: Callable[[Image.Image], Image.Image | bytes],
-    ) -> _Pixels:
-        """Read some pictures, and change each at its own size, before it is resized: (N, 3, S, S) uint8."""
-        store = ImageStore(self.path / file)
-        return np.stack([processor.resize(decode_image(change(decode_image(store.read(name))))) for name in names])
 
     def limited(self, indices: Sequence[int]) -> list[int]:
         """Return the indices, or `limit` of them, evenly spaced."""
@@ -332,7 +304,7 @@ class EvaluatedRepo:
             return np.concatenate(
                 [_enlarged(block, processor.size) for block in np.array_split(pixels, len(pixels) // 500 + 1)]
             )
-        return self.data.read_named(file, images.file_names, processor)
+        return read_named(self.data.path / file, images.file_names, processor)
 
     def groups(self, images: PictureTable) -> list[int]:
         """Return a number for the group of near-duplicates that each of some pictures of the split is in."""

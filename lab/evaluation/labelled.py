@@ -6,16 +6,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lab.data import labels_of, load_images
+from lab.data import labels_of, load_images, read_named
 from lab.evaluation.evaluated_repo import is_strange
 from lab.evaluation.figures import share_figure
 from lab.evaluation.retrieval import RAW_PIXELS, nearest, nearest_label_figure, raw_pixels, retrieval_figure
 from lab.fitting import embed_images, measure_images
 from visim_models import Gallery, ImageStore, VisualSimilarity
-from visim_models.errors import DataError, VisimError
+from visim_models.errors import DataError
 from visim_models.galleries.calibration import check_figures, check_verdict
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.images.decode_ahead import pictures_at_once
 from visim_models.models.loading import load_network
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
@@ -127,15 +126,8 @@ def _raw_pixels(queries: PictureTable, similarity: VisualSimilarity) -> list[Fig
     gallery, processor = similarity.gallery, similarity.processor
     if not gallery.image_root or "://" in gallery.image_root:
         return []
-    store = ImageStore(gallery.image_root)
-    if store.is_remote:  # a list of addresses
+    if ImageStore(gallery.image_root).is_remote:  # a list of addresses
         return []
-    shown = []
-    for batch in store.decode_many(gallery.file_names, processor, at_once=pictures_at_once(processor.size)):
-        for _, result in batch:
-            if isinstance(result, VisimError):
-                raise result
-            shown.append(result[0])
-    rows = raw_pixels(np.stack(shown))
+    rows = raw_pixels(read_named(gallery.image_root, gallery.file_names, processor))
     indices = nearest(raw_pixels(queries["pixels"]), rows, top_k=min(max(_RANKS), len(gallery)))
     return _retrieval(queries, indices, gallery, method=RAW_PIXELS)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
-from lab.data import hashes_of, labels_of, read_column
+from lab.data import hashes_of, labels_of, read_column, read_named
 from lab.evaluation.classification import class_probabilities, told_right
 from lab.evaluation.evaluated_repo import CARS, CIFAR10, EvaluatedRepo, is_strange
 from lab.evaluation.figures import mean_figure, share_figure
@@ -249,7 +249,7 @@ def alteration_figures(repo: EvaluatedRepo) -> list[Figure]:
     for name, (change, text) in _ALTERATIONS.items():
         altered: list[Any] = []
         for file, images in parts.items():
-            pixels = repo.data.read_changed(file, images.file_names, repo.similarity.processor, change)
+            pixels = read_named(repo.data.path / file, images.file_names, repo.similarity.processor, change=change)
             altered.append(repo.measured(images.with_arrays(pixels=pixels)))
         measured = PictureTable.concatenate(altered)
         verdicts = repo.similarity.ood.verdicts(measured.measured, measured["embeddings"])
