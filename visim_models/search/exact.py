@@ -121,10 +121,7 @@ class ExactIndex:
 
     def _products(self, rows: Embeddings) -> Embeddings:
         """Multiply (B, D) queries with all embeddings: (B, N) inner products."""
-        if len(rows) == 1:
-            products: Embeddings = (self.embeddings @ rows[0])[None]
-        else:  # the large matrix on the left: on the right of a few rows, it would be copied to be packed
-            products = np.ascontiguousarray((self.embeddings @ rows.T).T)
+        products: Embeddings = (self.embeddings @ rows[0])[None] if len(rows) == 1 else rows @ self.embeddings.T
         return products
 
 
