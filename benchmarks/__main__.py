@@ -15,6 +15,7 @@ from benchmarks.galleries import gallery_rows
 from benchmarks.measuring import Row, as_text, conditions, write_json
 from benchmarks.queries import build_rows, car_query_rows, cifar10_query_rows
 from benchmarks.scale import DATA, Scale
+from benchmarks.web import web_rows
 
 __all__ = ["ROWS", "main"]
 
@@ -30,6 +31,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "onnx-queries": backend_query_rows,
     "onnx-demo": backend_demo_rows,
     "onnx-build": backend_build_rows,
+    "web": web_rows,
     "cleaning-leaks": leak_rows,
     "cleaning-copies": copy_rows,
     "cleaning-like": like_rows,

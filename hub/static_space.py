@@ -65,7 +65,8 @@ def publish_static(
     repo, assets = RepoFolder(gallery), find_assets()
     with tempfile.TemporaryDirectory(prefix="visim-publish-") as work:
         folder = Path(work) / "page"
-        page = replace(own_page(repo, key="gallery", with_pictures=False), pictures=pictures and os.fspath(pictures))
+        copied = None if pictures is None else os.fspath(pictures)
+        page = replace(own_page(repo, key="gallery", with_pictures=False), pictures=copied)
         report = write_site([page], folder, assets=assets, runtime=find_runtime(assets))
         _write_readme(folder, gallery_id=repo_id, about=GalleryAbout.load(repo))
         paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]

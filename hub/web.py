@@ -12,7 +12,7 @@ from visim_models.galleries import build
 from visim_models.galleries.site import SitePage, find_assets, find_runtime, write_site
 from visim_models.repo_folder import RepoFolder
 
-__all__ = ["add_arguments", "bundled_pages", "run"]
+__all__ = ["SiteHandler", "add_arguments", "bundled_pages", "run"]
 
 _OUT = Path(".visim") / "web"
 
@@ -70,7 +70,7 @@ def bundled_pages() -> list[SitePage]:
 _NAMES = ("car-extractor", "car-autoencoder", "cifar10-extractor", "cifar10-autoencoder")
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class SiteHandler(SimpleHTTPRequestHandler):
     """Isolates the page from others, so that WebAssembly has threads, as `custom_headers` of a static Space do."""
 
     extensions_map = {  # noqa: RUF012
@@ -89,6 +89,6 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def _serve(folder: str, port: int) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Handler, directory=folder))
+    server = ThreadingHTTPServer(("127.0.0.1", port), functools.partial(SiteHandler, directory=folder))
     print(f"Serving {folder} on http://127.0.0.1:{server.server_port} (Ctrl-C ends it)", flush=True)
     server.serve_forever()

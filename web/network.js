@@ -12,8 +12,9 @@ export function startRuntime(report) {
   return runtime;
 }
 
-// Threads need a page that is isolated from others; without them it works, too.
-ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+// Threads need a page that is isolated from others; without them it works, too. They wait by spinning, so that more of
+// them than free cores are slower than one: half of the cores are left to everything else.
+ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.max(1, Math.min(4, navigator.hardwareConcurrency >> 1)) : 1;
 
 /** Fetch a file of the site; report(bytes) is called as it comes in. */
 export async function download(address, report = () => {}) {
