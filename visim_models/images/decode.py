@@ -253,7 +253,8 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
             data = image.fp.read()
         finally:
             image.fp.seek(position)
-        if kind_of(data[:HEAD_BYTES]) is not None:
+        kind = kind_of(data[:HEAD_BYTES])
+        if kind is not None and not kind.way_out:  # of another kind, whoever opened it has chosen to read it
             return _from_bytes(data, name, max_pixels)
     with _PILLOW_WARNINGS_IGNORED:  # it is decoded already, or another of its frames is chosen
         return turned(to_srgb(Opened(image, space=icc_space(image))), orientation_of(image))

@@ -197,6 +197,8 @@ def test_an_image_of_pillow_is_read_like_its_file_until_someone_changes_it() -> 
     assert decode_image(image).size == decode_image(data).size == (HEIGHT, WIDTH)
     image.load()
     assert decode_image(image).size == (HEIGHT, WIDTH)
+    other = Image.open(io.BytesIO(encoded(Image.fromarray(COLOURS), "PPM")))  # a kind that visim does not open itself
+    assert distance(other, COLOURS) == 0
     by_hand = image.rotate(270, expand=True)
     assert by_hand.getexif()[0x0112] == 6  # it still says so
     assert distance(by_hand, np.rot90(COLOURS, -1)) == 0
