@@ -300,7 +300,7 @@ def explaining(api: HfApi, step: str, *, namespace: str, paid: str = "") -> Iter
             403: f"Your token may not write to {namespace}: make one with write permission, or check the name.",
         }.get(status or 0, "The steps before it are done; run the same again to complete it.")
         reason = without_tokens(one_line(error), api.token)
-        raise RepositoryError(f"Could not {step} ({reason}). {advice}") from error
+        raise RepositoryError(f"Could not {step} ({reason}). {advice}") from _shown(error, api.token)
 
 
 def root_warning(image_root: str) -> str:
@@ -336,11 +336,7 @@ def download_snapshot(
     Args:
         repo_id: "namespace/name" of a model repo.
         patterns: the files to download, as fnmatch reads them.
-        revision: branch, tag or commit of the repo.
-        cache_dir: folder for downloaded snapshots; by default huggingface_hub's own.
-        force_download: download all files again, also those that are in the cache.
-        local_files_only: use the cache alone and do not ask the network.
-        token: for private or gated repos; by default the one that `hf auth login` left.
+        revision, cache_dir, force_download, local_files_only, token: as `RepoFolder.find` takes them.
 
     Raises:
         RepositoryError: no such repo or revision, no permission, no network and no whole cached copy, a full disk.
@@ -366,32 +362,32 @@ def download_snapshot(
                 token=token,
                 allow_patterns=list(patterns),
             )
-    except HFValidationError as error:
-        raise RepositoryError(
-            f"{repo_id!r} is neither a folder here nor a repo id of the form 'namespace/name'."
-        ) from error
-    except GatedRepoError as error:
-        raise RepositoryError(
-            f"The repo {repo_id!r} is gated: accept its terms on the Hub, then run `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise RepositoryError(f"The repo {repo_id!r} has no revision {revision!r}.") from error
-    except RepositoryNotFoundError as error:
-        at = f" at revision {revision!r}" if revision else ""
-        raise RepositoryError(
-            f"The Hub has no repo {repo_id!r}{at} that you may read: check the name; if it is private, `hf auth login`."
-        ) from error
-    except (LocalEntryNotFoundError, EntryNotFoundError) as error:
-        raise RepositoryError(
-            f"{repo_id!r} is not a folder here, and the Hub could not be reached (or is switched off) and no whole "
-            "copy is cached: connect once, or give a folder."
-        ) from error
     except Exception as error:  # of httpx or httpx2, by the client's version, of hf_xet, and of the disk
-        reason = without_tokens(one_line(error), token)
-        raise RepositoryError(
-            f"Could not download {repo_id!r} ({reason}): complete files are kept; try again."
-        ) from error
+        reason = _why_not_downloaded(error, repo_id, revision)
+        raise RepositoryError(without_tokens(reason, token)) from _shown(error, token)
     return Path(snapshot)
+
+
+def _why_not_downloaded(error: Exception, repo_id: str, revision: str | None) -> str:
+    match error:
+        case HFValidationError():
+            return f"{repo_id!r} is neither a folder here nor a repo id of the form 'namespace/name'."
+        case GatedRepoError():
+            return f"The repo {repo_id!r} is gated: accept its terms on the Hub, then run `hf auth login`."
+        case RevisionNotFoundError():
+            return f"The repo {repo_id!r} has no revision {revision!r}."
+        case RepositoryNotFoundError():
+            at = f" at revision {revision!r}" if revision else ""
+            return (
+                f"The Hub has no repo {repo_id!r}{at} that you may read: check the name; if it is private, "
+                "`hf auth login`."
+            )
+        case LocalEntryNotFoundError() | EntryNotFoundError():
+            return (
+                f"{repo_id!r} is not a folder here, and the Hub could not be reached (or is switched off) and no whole "
+                "copy is cached: connect once, or give a folder."
+            )
+    return f"Could not download {repo_id!r} ({one_line(error)}): complete files are kept; try again."
 
 
 def cleaned_token(token: str | bool | None) -> str | bool | None:
@@ -410,6 +406,11 @@ def without_tokens(text: str, token: str | bool | None = None) -> str:
         for form in (token, repr(token)[1:-1], quote(token), token.strip()):
             text = text.replace(form, "(token)") if form else text
     return _TOKEN.sub("(token)", text)
+
+
+def _shown(error: Exception, token: str | bool | None) -> Exception | None:
+    """Return the cause that a traceback may show: none where a token is in its message."""
+    return error if without_tokens(str(error), token) == str(error) else None
 
 
 def _answers(repo_id: str, revision: str | None, token: str | bool | None) -> bool:
