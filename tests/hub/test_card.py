@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from huggingface_hub import ModelCard
 from PIL import Image
 
 from hub.__main__ import main
 from hub.card import figures_section, write_card
 from lab.evaluation import evaluate
-from tests.builders import drawn_picture, edit_json, files_of, tiny_repo, tiny_similarity, write_part
+from tests.builders import drawn_picture, edit_json, files_of, tiny_similarity, write_part
 from tests.processes import ROOT, run_program
 from visim_models import OutOfDistributionDetector
 from visim_models.errors import ConfigurationError
@@ -132,31 +132,31 @@ def test_nothing_is_claimed_that_the_files_do_not_say(own_repo: Path, record: bo
     assert ("does not say how its weights were trained" in text) is not record
 
 
-def test_a_threshold_has_no_rate(own_repo: Path) -> None:
-    write_part(OutOfDistributionDetector.top_score_rule(), own_repo)
-    assert write_card(own_repo)
-    assert "a fixed threshold: its rate of false alarms is unknown" in card_of(own_repo)
-
-
-def test_a_detector_with_too_few_calibration_pictures_has_no_verdict(own_repo: Path) -> None:
-    write_part(OutOfDistributionDetector(ONE_NEIGHBOUR, calibration_scores=torch.zeros(18)), own_repo)
-    assert write_card(own_repo)
-    assert "There is no verdict: 18 calibration pictures are too few for it." in card_of(own_repo)
-
-
-def test_the_gallery_says_what_it_is(own_repo: Path) -> None:
-    about = {"title": "Chairs of Vienna", "description": "Chairs that were made before 1900."}
-    (own_repo / "gallery" / "about.json").write_text(json.dumps(about), encoding="utf-8")
-    assert write_card(own_repo)
-    assert "# Chairs of Vienna\n" in card_of(own_repo)
-    assert "Chairs that were made before 1900." in card_of(own_repo)
-
-
 def test_names_that_somebody_chose_are_no_markup(own_repo: Path) -> None:
     source = {"source": "a|b\n# no `heading` <b>", "pictures": 1, "classes": {"<i>|": 1}, "parts": {}}
     edit_json(own_repo / "training.json", sources=[source])
     assert write_card(own_repo)
     assert "| a\\|b # no 'heading' &lt;b> | 1 | &lt;i>\\| 1 | - |" in card_of(own_repo)
+
+
+def test_each_detector_states_what_its_verdict_rests_on(own_repo: Path) -> None:
+    about = {"title": "Chairs of Vienna", "description": "Chairs that were made before 1900."}
+    (own_repo / "gallery" / "about.json").write_text(json.dumps(about), encoding="utf-8")
+    detectors = {
+        "a fixed threshold: its rate of false alarms is unknown": OutOfDistributionDetector.top_score_rule(),
+        "There is no verdict: 18 calibration pictures are too few for it.": OutOfDistributionDetector(
+            ONE_NEIGHBOUR, calibration_scores=np.zeros(18, np.float32)
+        ),
+        "There is no verdict: its check found less than half": OutOfDistributionDetector(
+            ONE_NEIGHBOUR, calibration_scores=np.arange(99, dtype=np.float32), check={"noise": 0.1}
+        ),
+    }
+    for stated, detector in detectors.items():
+        write_part(detector, own_repo)
+        assert write_card(own_repo)
+        assert stated in card_of(own_repo)
+        assert "# Chairs of Vienna\n" in card_of(own_repo)
+        assert "Chairs that were made before 1900." in card_of(own_repo)
 
 
 # --- the code in it
@@ -304,15 +304,6 @@ def test_numbers_that_cannot_be_drawn_are_named(
 def test_a_repo_of_the_hub_is_not_written_into(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["card", "someone/their-repo"]) == 2
     assert "download the repo first" in capsys.readouterr().err
-
-
-def test_a_repo_without_labels(tmp_path: Path) -> None:
-    repo = tiny_repo(tmp_path / "repo")
-    table = (repo / "gallery" / "metadata.csv").read_text(encoding="utf-8")
-    lines = [line.rpartition(",")[0] + "," for line in table.splitlines()[1:]]
-    (repo / "gallery" / "metadata.csv").write_text("\n".join(["file_name,label", *lines]) + "\n", encoding="utf-8")
-    assert write_card(repo)
-    assert "The gallery has 12 pictures. The repo holds" in card_of(repo)
 
 
 def test_missed_targets_and_blind_spots_are_stated() -> None:

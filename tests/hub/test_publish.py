@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from huggingface_hub import HfApi, ModelCard, _upload_pipeline
+from huggingface_hub import HfApi, ModelCard
 from packaging.requirements import Requirement
 
 import visim_models
@@ -17,7 +17,7 @@ from hub.locate import REPO_NAMES
 from hub.publish import PARTS, plan_own, publish
 from hub.space import ZERO_GPU_TORCH, read_front_matter
 from tests.builders import files_of, tiny_repo
-from tests.hub.recording_hub import TOKEN, RecordingHub, Repo
+from tests.hub.recording_hub import TOKEN, RecordingHub
 from tests.processes import ROOT, run_module
 from visim_models import ConfigurationError, RepositoryError
 from visim_models.repo_folder.hub_repo import ZERO_GPU
@@ -145,20 +145,6 @@ def test_a_change_is_one_commit_in_its_repo_alone(server: RecordingHub, pretrain
     assert "metrics.json" not in repo.files
 
 
-@pytest.mark.parametrize(
-    ("key", "file"), [("spaces/someone/visim", "app.py"), ("models/someone/visim-car-extractor", "config.json")]
-)
-def test_a_repo_of_the_same_name_that_is_not_visims_stays(
-    key: str, file: str, server: RecordingHub, pretrained: Path, project: Path
-) -> None:
-    kind = "space" if key.startswith("spaces") else "model"
-    server.repos[key] = Repo(kind, private=False)
-    server.repos[key].files[file] = b"somebody else's"
-    outcome = publish_to(server, pretrained, project)
-    assert f"has files that visim did not publish ({file})" in outcome.error
-    assert server.repos[key].files == {".gitattributes": b"", file: b"somebody else's"}
-
-
 def test_files_of_others_stay_in_a_published_repo(server: RecordingHub, pretrained: Path, project: Path) -> None:
     assert not publish_to(server, pretrained, project).error
     repos = [server.repos["models/someone/visim-car-extractor"], server.repos["spaces/someone/visim"]]
@@ -169,29 +155,6 @@ def test_files_of_others_stay_in_a_published_repo(server: RecordingHub, pretrain
     assert not publish_to(server, pretrained, project).error
     assert [repo.files["notes.txt"] for repo in repos] == [b"precious"] * 2
     assert [len(repo.commits) for repo in repos] == [2, 2]
-
-
-def test_the_clients_own_pipeline_makes_one_commit_a_repo_too(
-    server: RecordingHub, pretrained: Path, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With hf_xet, `upload_folder` takes another way: here all of it but the transfer of large files."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
-    monkeypatch.setattr(server, "takes_lfs", False)
-    whole: Any = _upload_pipeline.pipelined_upload
-    calls = []
-    monkeypatch.setattr(_upload_pipeline, "pipelined_upload", lambda *a, **k: (calls.append(k), whole(*a, **k))[1])
-    for _ in range(2):
-        assert publish_to(server, pretrained, project).error == ""
-        assert server.commits == len(PARTS)
-    changed = pretrained / "visim-car-extractor"
-    (changed / "metrics.json").write_text("{}")
-    assert publish_to(server, pretrained, project).error == ""
-    (changed / "metrics.json").unlink()
-    assert publish_to(server, pretrained, project).error == ""
-    repo = server.repos["models/someone/visim-car-extractor"]
-    assert (server.commits, len(repo.commits)) == (len(PARTS) + 2, 3)
-    assert {name: content for name, content in repo.files.items() if name != ".gitattributes"} == files_of(changed)
-    assert len(calls) == 4 * len(PARTS)
 
 
 @pytest.mark.parametrize(
@@ -258,11 +221,8 @@ def test_private_only_and_hardware(server: RecordingHub, pretrained: Path, proje
     assert server.repos["spaces/someone/visim"].settings["hardware"] == "cpu-upgrade"
     assert not publish_to(server, pretrained, project, only=["space"]).error
     assert server.repos["spaces/someone/visim"].settings["hardware"] == "cpu-upgrade"
-
-
-def test_a_plan_that_must_be_paid_for_says_so(server: RecordingHub, pretrained: Path, project: Path) -> None:
-    answer = publish_to(server, pretrained, project, only=["space"], hardware="cpu-basic")
-    assert "ZeroGPU" in answer.error
+    del server.repos["spaces/someone/visim"]
+    assert "ZeroGPU" in publish_to(server, pretrained, project, only=["space"], hardware="cpu-basic").error
 
 
 def test_a_dry_run_lists_every_file_and_touches_nothing(
