@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# milvus-lite 3.2.2 with pymilvus 3.0.2: it stores what its schema forbids, and orders equal scores by insertion.
+# milvus-lite 3.2.2 with pymilvus 3.0.2: equal scores come by insertion, NaN is stored and found, \u is no escape.
 #
-# A VARCHAR field of max_length 8 takes 50 letters; a float vector takes NaN, and the row then never appears in a search;
-# rows with equal scores come in the order in which they were inserted, whatever their primary keys; and a filter with a \\u escape, as
-# json.dumps writes for a name that is not ASCII, is an error, while the letter itself is found.
+# Rows with equal scores come in the order in which they were inserted, whatever their primary keys; a float vector takes
+# NaN, and its row is among the nearest where there is room; max_length of a VARCHAR counts letters where Milvus documents
+# bytes; and a filter with a \u escape, as json.dumps writes for what is not ASCII, is an error: the letter itself is found.
 #
 # Output:
-#   found: [9, 3, 1, 7]
-#   longest name: 50
+#   found: [9, 3, 1, 7, 5]
+#   rows: 5 bytes of the longest name: 16
 #   "\u00e9" is refused: True
 #   "é" [7]
 #
@@ -29,11 +29,12 @@ index = client.prepare_index_params()
 index.add_index("v", index_type="FLAT", metric_type="COSINE")
 client.create_collection("t", schema=schema, index_params=index, consistency_level="Strong")
 client.insert("t", [{"id": 9, "name": "a", "v": [1, 0]}, {"id": 3, "name": "b", "v": [1, 0]}])
-client.insert("t", [{"id": 1, "name": "x" * 50, "v": [1, 0]}, {"id": 7, "name": "é", "v": [1, 0]}])
+client.insert("t", [{"id": 1, "name": "é" * 8, "v": [1, 0]}, {"id": 7, "name": "é", "v": [1, 0]}])
 client.insert("t", [{"id": 5, "name": "nan", "v": [float("nan"), 0]}])
 client.load_collection("t")
 print("found:", [hit["id"] for hit in client.search("t", [[1, 0]], limit=10)[0]])
-print("longest name:", max(len(row["name"]) for row in client.query("t", filter="id > 0", output_fields=["name"])))
+rows = client.query("t", filter="id > 0", output_fields=["name"])
+print("rows:", len(rows), "bytes of the longest name:", max(len(row["name"].encode()) for row in rows))
 for text in (json.dumps("é"), '"é"'):
     try:
         print(text, [row["id"] for row in client.query("t", filter=f"name == {text}")])
@@ -42,8 +43,8 @@ for text in (json.dumps("é"), '"é"'):
 P
 cd "$work" && HF_HUB_OFFLINE=1 ./venv/bin/python -W ignore see.py 2>/dev/null | tee seen
 diff seen - <<'EXPECTED'
-found: [9, 3, 1, 7]
-longest name: 50
+found: [9, 3, 1, 7, 5]
+rows: 5 bytes of the longest name: 16
 "\u00e9" is refused: True
 "é" [7]
 EXPECTED
