@@ -14,14 +14,21 @@ from pathlib import Path
 from typing import Final
 
 from visim_models.errors import DataError, OutputError, RepositoryError
-from visim_models.galleries.built_gallery import BuildReport, BuildSteps, BuiltGallery, write_match_probability
+from visim_models.galleries.built_gallery import (
+    BuildReport,
+    BuildSteps,
+    BuiltGallery,
+    OldGallery,
+    check_in_memory,
+    write_match_probability,
+)
 from visim_models.galleries.calibration import leave_one_out, match_probability
-from visim_models.galleries.changes import Changes, OldGallery, check_in_memory, plan
 from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.engine_build import EngineOptions, about_of, build_in_engine, check_reachable
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import (
+    Changes,
     Skipped,
     checked_root,
     hash_pictures,
@@ -29,6 +36,7 @@ from visim_models.galleries.sources import (
     list_pictures,
     local_inputs,
     open_store,
+    plan,
     unreadable_in,
 )
 from visim_models.gallery import Gallery
@@ -104,17 +112,8 @@ def build(
         if has_gallery and not engine:
             old = OldGallery.load(RepoFolder(target), embedder)
     store = open_store(pictures)
-    job = BuildSteps(
-        embedder=embedder,
-        image_root=_root(image_root, old, store),
-        description=description,
-        progress=progress,
-        target=target,
-        version=version,
-        inputs=inputs,
-        old=old,
-        store=store,
-    )
+    root = _root(image_root, old, store)
+    job = BuildSteps(embedder, root, description, progress, target, version, inputs, old, store)
     if engine:
         return build_in_engine(job, store, target, engine)
     if has_gallery:
@@ -150,8 +149,7 @@ def embed_gallery(
     description = Description() if description is None else description
     description.check()
     embedder, store = Embedder.load(model, backend=backend), open_store(pictures)
-    root = _root(image_root, OldGallery(), store)
-    job = BuildSteps(embedder=embedder, image_root=root, description=description, progress=progress, store=store)
+    job = BuildSteps(embedder, _root(image_root, OldGallery(), store), description, progress, store=store)
     changes, fresh = job.embedded(job.first_changes())
     return job.next_gallery(changes, fresh.pictures, [*unreadable_in(store), *fresh.skipped])
 
@@ -206,17 +204,8 @@ def update(
     old = OldGallery.load(opened, embedder)
     source = add if pictures is None else pictures
     store = None if source is None else open_store(source)
-    job = BuildSteps(
-        embedder=embedder,
-        image_root=_root(image_root, old, None if pictures is None else store),
-        description=description,
-        progress=progress,
-        target=target,
-        version=version,
-        inputs=inputs,
-        old=old,
-        store=store,
-    )
+    root = _root(image_root, old, None if pictures is None else store)
+    job = BuildSteps(embedder, root, description, progress, target, version, inputs, old, store)
     if store and pictures is not None:
         return _sync(job, store, target, remove_missing=True)
     found, skipped = hash_pictures(store, list_pictures(store), progress=progress) if store else ({}, [])

@@ -1,15 +1,15 @@
 """The steps of a build, and what they make: gallery, detector, the report of the changes, and the card of the repo."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from tqdm import tqdm
 
-from visim_models.errors import DataError, ImageHostError, RepositoryError
+from visim_models.errors import DataError, GalleryError, ImageHostError, RepositoryError
 from visim_models.galleries.calibration import (
     check_figures,
     check_verdict,
@@ -19,25 +19,33 @@ from visim_models.galleries.calibration import (
     probability_summary,
     summary,
 )
-from visim_models.galleries.changes import Changes, OldGallery, plan
 from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder, embed_missing, embed_store
 from visim_models.galleries.part_store import Part, PartStore
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import Skipped, list_pictures, write_skipped
-from visim_models.gallery import Gallery
+from visim_models.galleries.sources import Changes, Skipped, label_of, list_pictures, plan, read_skipped, write_skipped
+from visim_models.gallery import Gallery, GalleryAbout
 from visim_models.images.kinds import unread_summary
 from visim_models.models.network import Network
 from visim_models.ood import OutOfDistributionDetector
-from visim_models.repo_folder import RepoDraft, Version, drafting
+from visim_models.repo_folder import RepoDraft, RepoFolder, Version, drafting
 from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.formats import listed
-from visim_models.repo_folder.manifest import MATCHES, MEASUREMENTS, METRICS, OWN_VECTORS, SKIPPED
+from visim_models.repo_folder.manifest import INDEX, MATCHES, MEASUREMENTS, METRICS, OWN_VECTORS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
 from visim_models.search.match_probability import MatchProbability
+from visim_models.search.milvus import EngineIndex
 from visim_models.sources.store import ImageStore
 
-__all__ = ["BuildReport", "BuildSteps", "BuiltGallery", "card_text", "write_match_probability"]
+__all__ = [
+    "BuildReport",
+    "BuildSteps",
+    "BuiltGallery",
+    "OldGallery",
+    "card_text",
+    "check_in_memory",
+    "write_match_probability",
+]
 
 _CHECK_COMMAND: Final = "visim check ."
 """Measures the figures of metrics.json again, in the repo folder."""
@@ -118,6 +126,53 @@ class BuiltGallery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OldGallery:
+    """The gallery that a repo folder has already, in memory; all is empty where there is none yet."""
+
+    gallery: Gallery | None = None
+    detector: OutOfDistributionDetector | None = None
+    pictures: PictureTable | None = None
+    skipped: Sequence[Skipped] = ()
+
+    @classmethod
+    def load(cls, repo: RepoFolder, embedder: Embedder) -> Self:
+        """Load the gallery of a repo folder that `build` made with this network; raises GalleryError for another."""
+        check_in_memory(repo)
+        weights, processor = embedder.weights_sha256, embedder.processor_sha256
+        gallery = Gallery.load(repo, weights_sha256=weights, processor_sha256=processor)
+        detector = OutOfDistributionDetector.load(repo)
+        pictures = PictureTable.load(repo, gallery)
+        return cls(gallery=gallery, detector=detector, pictures=pictures, skipped=read_skipped(repo))
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Return file name -> SHA-256 of its pictures, in their order."""
+        return self.pictures.sha256 if self.pictures else {}
+
+    def label(self, file_name: str, index: int | None, stated: Mapping[str, str]) -> str:
+        """Return the label of a picture: the old one where it was not the folder path, else as `label_of` says."""
+        if self.gallery is None or index is None:
+            return label_of(file_name, stated)
+        old = self.gallery.labels[index]
+        return label_of(file_name, stated) if old == label_of(self.gallery.file_names[index]) else old
+
+    def columns(self, indices: Sequence[int | None]) -> dict[str, list[str]]:
+        """Return the further columns of pictures by their indices here; "" where that is None."""
+        columns = self.gallery.columns if self.gallery else {}
+        return {name: ["" if index is None else values[index] for index in indices] for name, values in columns.items()}
+
+
+def check_in_memory(repo: RepoFolder) -> None:
+    """Refuse a repo whose gallery is in an engine, by a GalleryError: the repo's own files are of a sample."""
+    if repo.has(INDEX):
+        raise GalleryError(
+            f"The gallery of {repo.path} is in an engine: change it by building it again (visim build PICTURES "
+            "--engine milvus --index-uri URI). Only new and changed pictures are embedded.",
+            path=repo / INDEX,
+        )
+
+
+@dataclass(frozen=True)
 class BuildSteps:
     """What one build is made of, and the steps that it goes through.
 
@@ -144,11 +199,7 @@ class BuildSteps:
     store: ImageStore | None = None
 
     def first_changes(self) -> Changes:
-        """Return the changes of a new gallery: all pictures of the store are added.
-
-        Raises:
-            DataError: there are less than two.
-        """
+        """Return the changes of a new gallery: all pictures of the store, of which there must be two, are added."""
         assert self.store is not None
         names = list_pictures(self.store)
         if len(names) == 1:
@@ -156,11 +207,7 @@ class BuildSteps:
         return plan({}, dict.fromkeys(names, ""))
 
     def embedded(self, changes: Changes) -> tuple[Changes, Part]:
-        """Embed what is missing: the changes without files that are left out, and what was embedded.
-
-        Raises:
-            DataError: none of the files is a picture.
-        """
+        """Embed what is missing: the changes without files that are left out, and what was embedded."""
         waiting = changes.to_embed
         fresh = self._embed(self.store, waiting) if self.store and waiting else Part(None, [])
         changes = changes.without([item.file_name for item in fresh.skipped], list(self.old.sha256))
@@ -205,11 +252,7 @@ class BuildSteps:
             work.remove()
 
     def next_gallery(self, changes: Changes, fresh: PictureTable | None, skipped: Sequence[Skipped]) -> BuiltGallery:
-        """Make the next gallery, sorted by name, from pictures of the old one and fresh ones.
-
-        Raises:
-            DataError: it would have no two pictures that are not near-duplicates.
-        """
+        """Make the next gallery, sorted by name, from pictures of the old one and fresh ones."""
         names = sorted(changes.rows)
         rows = [changes.rows[name] for name in names]
         tables = [table for table in (self.old.pictures, fresh) if table]
@@ -217,19 +260,37 @@ class BuildSteps:
         sources = [new[name] if row.embedding is None else row.embedding for name, row in zip(names, rows, strict=True)]
         pictures = PictureTable.concatenate(tables).subset(sources).renamed(names)
         stated = self.store.labels if self.store else {}
-        gallery = Gallery(
-            names,
+        gallery, notes = self.described(
+            pictures,
             [self.old.label(name, row.description, stated) for name, row in zip(names, rows, strict=True)],
-            pictures["embeddings"],
             columns=self.old.columns([row.description for row in rows]),
-            image_root=self.image_root,
             about=self.old.gallery.about if self.old.gallery else None,
+        )
+        measured = leave_one_out(pictures, labels=gallery.labels, progress=self.progress)
+        return self.judged(gallery, measured, pictures=pictures, skipped=skipped, notes=notes)
+
+    def described(
+        self,
+        pictures: PictureTable,
+        labels: Sequence[str],
+        *,
+        columns: Mapping[str, Sequence[str]] | None = None,
+        about: GalleryAbout | None = None,
+        engine: EngineIndex | None = None,
+    ) -> tuple[Gallery, list[str]]:
+        """Return pictures as a gallery with its owner's labels, columns and words, and notes about these."""
+        gallery = Gallery(
+            pictures.file_names,
+            labels,
+            pictures["embeddings"],
+            columns=columns,
+            image_root=self.image_root,
+            about=about,
+            engine=engine,
             weights_sha256=self.embedder.weights_sha256,
             processor_sha256=self.embedder.processor_sha256,
         )
-        notes = self.description.apply(gallery)
-        measured = leave_one_out(pictures, labels=gallery.labels, progress=self.progress)
-        return self.judged(gallery, measured, pictures=pictures, skipped=skipped, notes=notes)
+        return gallery, self.description.apply(gallery)
 
     def judged(
         self,

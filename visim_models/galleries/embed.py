@@ -156,12 +156,7 @@ def _repo_of(source: str | os.PathLike[str] | RepoFolder) -> RepoFolder:
 def embed_store(
     store: ImageStore, file_names: Sequence[str], embedder: Embedder, *, files_a_part: int = 64
 ) -> Iterator[Part]:
-    """Embed pictures of a store in this process; yield parts of at least `files_a_part` files as they are done.
-
-    Raises:
-        ImageHostError: the host of the pictures does not answer.
-        WeightsError: an embedding is beyond float16.
-    """
+    """Embed pictures of a store in this process; yield parts of at least `files_a_part` files as they are done."""
     group: list[Part] = []
     batches = store.decode_many(file_names, embedder.processor, at_once=pictures_at_once(embedder.processor.size))
     for part in embedder.network.map_batches(embedder.embed, batches):

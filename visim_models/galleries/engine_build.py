@@ -4,7 +4,7 @@ The pictures are never all in memory. The repo folder has the sample, on which t
 show as examples.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,13 +15,11 @@ from tqdm import tqdm
 from visim_models.errors import DataError, EngineError, VisimError
 from visim_models.galleries.built_gallery import BuildReport, BuildSteps
 from visim_models.galleries.calibration import LARGEST_CALIBRATION, evenly_spaced, leave_one_out_in
-from visim_models.galleries.changes import Changes
-from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder, embed_missing
 from visim_models.galleries.part_store import PartStore
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import Skipped, label_of, list_pictures, unreadable_in
-from visim_models.gallery import Gallery, GalleryAbout
+from visim_models.galleries.sources import Changes, Skipped, label_of, list_pictures, unreadable_in
+from visim_models.gallery import GalleryAbout
 from visim_models.repo_folder import RepoFolder, check_apart, is_repo
 from visim_models.search.engine import EngineAddress, IndexSettings, MilvusConnection, collection_name, is_name_of
 from visim_models.search.milvus import EngineIndex, MilvusIndex
@@ -55,41 +53,25 @@ class EngineOptions:
 def build_in_engine(job: BuildSteps, store: ImageStore, target: Path, engine: EngineOptions) -> BuildReport:
     """Embed what the Parquet folder lacks, fill a new collection from it, and write the repo folder of a sample."""
     folder = engine.vectors or target.with_name(f"{target.name}-vectors")
-    vectors = PartStore(
-        check_apart(folder, inputs=[*job.inputs, target]), job.embedder.made_by, form="parquet"
-    )  # fmt: skip
+    apart = check_apart(folder, inputs=[*job.inputs, target])
+    vectors = PartStore(apart, job.embedder.made_by, form="parquet")
     with vectors.locked():
         names = list_pictures(store)
         settings = _index_settings(target, job.embedder, engine)  # a wrong one is told before hours are spent
         fingerprints, looked_at = embed_missing(
-            store,
-            names,
-            job.embedder,
-            vectors,
-            runner=engine.runner,
-            progress=job.progress,
+            store, names, job.embedder, vectors, runner=engine.runner, progress=job.progress
         )
         with _new_index(engine.address, settings) as index:
-            filled = _fill(index, vectors, fingerprints, job.description, labels=store.labels, progress=job.progress)
-            gallery = Gallery(
-                filled.sample.file_names,
-                [label_of(name, store.labels) for name in filled.sample.file_names],
-                filled.sample["embeddings"],
-                image_root=job.image_root,
-                about=about_of(target),
-                engine=EngineIndex(replace(settings, pictures=len(index)), index),
-                weights_sha256=job.embedder.weights_sha256,
-                processor_sha256=job.embedder.processor_sha256,
-            )
-            notes = job.description.apply(gallery)
-            measured = leave_one_out_in(
-                index, filled.sample, vectors.thumbnails, labels=gallery.labels, progress=job.progress
-            )
-            skipped = [*unreadable_in(store), *filled.skipped]
-            built = job.judged(gallery, measured, pictures=None, skipped=skipped, notes=notes)
+            added, sample, skipped = _fill(index, vectors, fingerprints, job, store.labels)
+            labels = [label_of(name, store.labels) for name in sample.file_names]
+            searched = EngineIndex(replace(settings, pictures=len(index)), index)
+            gallery, notes = job.described(sample, labels, about=about_of(target), engine=searched)
+            measured = leave_one_out_in(index, sample, vectors.thumbnails, labels=gallery.labels, progress=job.progress)
+            left_out = [*unreadable_in(store), *skipped]
+            built = job.judged(gallery, measured, pictures=None, skipped=left_out, notes=notes)
             with job.writing(built):
                 index.publish(settings.collection)  # last: a search sees the new pictures when all else went well
-    changes = Changes(added=sorted({*looked_at}.intersection(filled.file_names)))
+    changes = Changes(added=sorted({*looked_at}.intersection(added)))
     return replace(built.report(target, changes), put_aside=store.left_out)
 
 
@@ -98,38 +80,15 @@ def about_of(target: Path) -> GalleryAbout:
     return GalleryAbout.load(RepoFolder(target)) if is_repo(target) else GalleryAbout()
 
 
-@dataclass(frozen=True)
-class _Filled:
-    """What went into a collection.
-
-    Attributes:
-        file_names: of the pictures, sorted.
-        sample: at most `LARGEST_CALIBRATION` of them, evenly spaced by name.
-        skipped: files that were left out.
-    """
-
-    file_names: Sequence[str]
-    sample: PictureTable
-    skipped: Sequence[Skipped]
-
-
 def check_reachable(address: EngineAddress) -> None:
-    """Check that an engine answers, before hours are spent on embeddings for it.
-
-    Raises:
-        EngineError: it cannot be reached, or refuses the token.
-    """
+    """Check that an engine answers, by an EngineError, before hours are spent on embeddings for it."""
     connection = MilvusConnection(address)
     connection.call("list_collections")
     connection.close()
 
 
 def _index_settings(target: Path, embedder: Embedder, options: EngineOptions) -> IndexSettings:
-    """Return the settings of the next index: under the old one's name where the gallery in `target` has one.
-
-    Raises:
-        ConfigurationError: the kind or a parameter of the index does not fit.
-    """
+    """Return the settings of the next index: under the old one's name where the gallery in `target` has one."""
     of = (target.name, embedder.weights_sha256, embedder.processor_sha256)
     old = IndexSettings.load(RepoFolder(target)) if is_repo(target) else None
     if old and not is_name_of(old.collection, *of):  # a copy of a gallery that needs its index
@@ -145,11 +104,7 @@ def _index_settings(target: Path, embedder: Embedder, options: EngineOptions) ->
 
 @contextmanager
 def _new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[MilvusIndex]:
-    """Make a new collection; where the block fails, it is dropped.
-
-    Raises:
-        EngineError: the engine cannot be reached, or refuses it.
-    """
+    """Make a new collection; where the block fails, it is dropped."""
     index = MilvusIndex.create(
         address,
         settings.collection,
@@ -169,56 +124,35 @@ def _new_index(address: EngineAddress, settings: IndexSettings) -> Iterator[Milv
 
 
 def _fill(
-    index: MilvusIndex,
-    vectors: PartStore,
-    fingerprints: Mapping[str, str],
-    description: Description,
-    *,
-    labels: Mapping[str, str],
-    progress: bool = False,
-) -> _Filled:
-    """Add all pictures to an empty index.
+    index: MilvusIndex, vectors: PartStore, fingerprints: Mapping[str, str], job: BuildSteps, stated: Mapping[str, str]
+) -> tuple[list[str], PictureTable, list[Skipped]]:
+    """Add all pictures of the parts to an empty index; `stated` are labels by file name.
 
-    Args:
-        index: of a new collection.
-        vectors: has all files.
-        fingerprints: file name -> fingerprint, of all files.
-        description: labels and further columns.
-        labels: file name -> label, where the source states one.
-        progress: show a progress bar.
-
-    Raises:
-        DataError: none of the files is a picture.
-        EngineError: the engine cannot be reached, refuses, or has another number of pictures than it was given.
+    Returns:
+        added: the names of the pictures.
+        sample: at most `LARGEST_CALIBRATION` of them, evenly spaced by name.
+        skipped: files that were left out.
     """
     names = sorted(fingerprints)
     chosen = {names[number] for number in evenly_spaced(len(names), LARGEST_CALIBRATION).tolist()}
     added: list[str] = []
     sample: list[PictureTable] = []
     skipped: list[Skipped] = []
-    with tqdm(total=len(names), desc="indexing", unit="picture", disable=not progress) as bar:
+    with tqdm(total=len(names), desc="indexing", unit="picture", disable=not job.progress) as bar:
         for part in vectors.read(fingerprints):
             skipped += part.skipped
-            if part.pictures:
-                index.add(part.pictures["embeddings"], _described(part.pictures, description, labels).texts)
-                added += part.pictures.file_names
-                wanted = [number for number, name in enumerate(part.pictures.file_names) if name in chosen]
-                sample += [part.pictures.subset(wanted)] if wanted else []
+            if found := part.pictures:
+                gallery, _ = job.described(found, [label_of(name, stated) for name in found.file_names])
+                index.add(found["embeddings"], gallery.texts)
+                added += found.file_names
+                wanted = [number for number, name in enumerate(found.file_names) if name in chosen]
+                sample += [found.subset(wanted)] if wanted else []
             bar.update(len(part.file_names))
     if not sample:
-        raise DataError(
-            f"None of the {len(names):,} files is a picture: {skipped[0].reason if skipped else 'no files'}"
-        )
+        why = skipped[0].reason if skipped else "no files"
+        raise DataError(f"None of the {len(names):,} files is a picture: {why}")
     if len(index) != len(added):
         raise EngineError(
             f"The engine has {len(index):,} pictures, but was given {len(added):,}: the same command tries again."
         )
-    return _Filled(sorted(added), PictureTable.concatenate(sample).in_order(), sorted(skipped))
-
-
-def _described(pictures: PictureTable, description: Description, stated: Mapping[str, str]) -> Gallery:
-    """Return pictures as a gallery in memory, with their labels and further columns."""
-    labels = [label_of(name, stated) for name in pictures.file_names]
-    gallery = Gallery(pictures.file_names, labels, pictures["embeddings"])
-    description.apply(gallery)
-    return gallery
+    return added, PictureTable.concatenate(sample).in_order(), sorted(skipped)

@@ -124,14 +124,9 @@ class PartStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes that ask for the lock out of the folder, which is made, until the block ends.
+        """Keep other processes out of the folder, which is made, until the block ends; raises OutputError if one is in.
 
-        Windows has no such lock: there two builds of one output at once both work, and the second is refused when it
-        would write its repo folder.
-
-        Raises:
-            OutputError: another process is at work in it.
-            RepositoryError: the folder cannot be made.
+        Windows has no such lock: there a second build of one output is refused when it would write its repo folder.
         """
         try:
             import fcntl
@@ -153,19 +148,14 @@ class PartStore:
             os.close(descriptor)
 
     def keep(self, part: Part, fingerprints: Mapping[str, str]) -> None:
-        """Write a part, in one step.
+        """Write a part, in one step; raises RepositoryError where the folder cannot be written.
 
         Args:
             part: the files that were looked at.
             fingerprints: of at least these files, from before they were read.
-
-        Raises:
-            RepositoryError: the folder cannot be written.
         """
-        if self._form == "parquet":
-            self.keep_bytes(parquet_bytes(part, fingerprints))
-        else:
-            self.keep_bytes(_safetensors_bytes(part, fingerprints, self.fingerprint))
+        is_parquet = self._form == "parquet"
+        self.keep_bytes((parquet_bytes if is_parquet else self._safetensors_bytes)(part, fingerprints))
 
     def keep_bytes(self, content: bytes) -> None:
         """Write the file of a part, in one step; raises RepositoryError where the folder cannot be written."""
@@ -203,7 +193,8 @@ class PartStore:
             for name in current:
                 del left[name]
             if current:
-                yield self._part(path).restricted(current)
+                part = _read_parquet(path) if self._form == "parquet" else _read_safetensors(path)
+                yield part.restricted(current)
 
     def thumbnails(self, file_names: Collection[str]) -> dict[str, npt.NDArray[np.uint8]]:
         """Return file name -> (3, 16, 16) uint8 thumbnail, of pictures of a Parquet folder among these."""
@@ -239,6 +230,14 @@ class PartStore:
         except (VisimError, KeyError, ValueError):
             return False
 
+    def _safetensors_bytes(self, part: Part, fingerprints: Mapping[str, str]) -> bytes:
+        rows = json.dumps(_rows_with(part, fingerprints)).encode()  # a header has no room for many names
+        arrays: dict[str, Array] = {_ROWS: np.frombuffer(rows, np.uint8)}
+        if part.pictures:
+            arrays |= {name: np.ascontiguousarray(array) for name, array in part.pictures.arrays.items()}
+            arrays["embeddings"] = part.pictures["embeddings"].astype(np.float16)
+        return save(arrays, metadata={_MADE_BY: json.dumps(self.fingerprint)})
+
     def _rows(self, path: Path) -> list[tuple[str, str, str | None]]:
         """Read name, fingerprint and reason of the files of a part."""
         if self._form == "parquet":
@@ -246,9 +245,6 @@ class PartStore:
             return list(zip(*columns.to_pydict().values(), strict=True))
         with safe_open(path, framework="numpy") as file:
             return _rows_of(file.get_tensor(_ROWS))
-
-    def _part(self, path: Path) -> Part:
-        return _read_parquet(path) if self._form == "parquet" else _read_safetensors(path)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -266,15 +262,6 @@ def _rows_with(part: Part, fingerprints: Mapping[str, str]) -> list[tuple[str, s
     return [(name, fingerprints[name], reasons.get(name)) for name in part.file_names]
 
 
-def _safetensors_bytes(part: Part, fingerprints: Mapping[str, str], made_by: Mapping[str, str]) -> bytes:
-    rows = json.dumps(_rows_with(part, fingerprints)).encode()  # a header has no room for many names
-    arrays: dict[str, Array] = {_ROWS: np.frombuffer(rows, np.uint8)}
-    if part.pictures:
-        arrays |= {name: np.ascontiguousarray(array) for name, array in part.pictures.arrays.items()}
-        arrays["embeddings"] = part.pictures["embeddings"].astype(np.float16)
-    return save(arrays, metadata={_MADE_BY: json.dumps(dict(made_by))})
-
-
 def _rows_of(content: Array) -> list[tuple[str, str, str | None]]:
     return [(name, state, reason) for name, state, reason in json.loads(content.tobytes())]
 
@@ -290,12 +277,7 @@ def _read_safetensors(path: Path) -> Part:
 
 
 def parquet_bytes(part: Part, fingerprints: Mapping[str, str]) -> bytes:
-    """Return the Parquet file of a part.
-
-    Args:
-        part: the files that were looked at.
-        fingerprints: of all of these, from before they were read.
-    """
+    """Return the Parquet file of a part, whose files have these fingerprints."""
     arrow, pictures, left_out = _arrow(), part.pictures, len(part.skipped)
     names, states, reasons = zip(*_rows_with(part, fingerprints), strict=True)
     columns: dict[str, Any] = {

@@ -1,10 +1,11 @@
-"""The pictures that a gallery is built from: opened, listed and hashed; and the files that are left out of it."""
+"""The pictures that a gallery is built from: opened, listed, hashed, and compared with those that it has already."""
 
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypeVar
@@ -18,10 +19,13 @@ from visim_models.images.kinds import unread_summary
 from visim_models.repo_folder import RepoDraft, RepoFolder
 from visim_models.repo_folder.formats import read_text
 from visim_models.repo_folder.manifest import SKIPPED
+from visim_models.sources.file_names import shown_name
 from visim_models.sources.store import ImageStore
 
 __all__ = [
+    "Changes",
     "PictureSource",
+    "Row",
     "Skipped",
     "checked_root",
     "fingerprints_of",
@@ -31,6 +35,7 @@ __all__ = [
     "list_pictures",
     "local_inputs",
     "open_store",
+    "plan",
     "read_skipped",
     "sort_out",
     "unreadable_in",
@@ -92,11 +97,7 @@ def local_inputs(*pictures: str | os.PathLike[str] | None) -> list[Path]:
 
 
 def open_store(pictures: str | os.PathLike[str]) -> ImageStore:
-    """Open a source of pictures that the person who builds the gallery has named.
-
-    Raises:
-        ImageSourceError: it is neither a folder, a zip, a list of addresses nor an address, or cannot be opened.
-    """
+    """Open a source of pictures that the person who builds the gallery has named; raises ImageSourceError."""
     source = pictures if isinstance(pictures, PictureSource) else PictureSource(os.fspath(pictures))
     return ImageStore(
         source.root,
@@ -123,12 +124,7 @@ def image_root_of(store: ImageStore) -> str:
 
 
 def checked_root(image_root: str) -> str:
-    """Return an image root as a gallery can store it; that of a path is found from every folder.
-
-    Raises:
-        DataError: it is not UTF-8.
-        ImageSourceError: it is neither a folder, a zip, a list of addresses nor an address.
-    """
+    """Return an image root as a gallery can store it, found from every folder; raises DataError, ImageSourceError."""
     return image_root_of(open_store(image_root)) if image_root else ""
 
 
@@ -160,11 +156,7 @@ def unreadable_in(store: ImageStore) -> list[Skipped]:
 def hash_pictures(
     store: ImageStore, file_names: Sequence[str], *, progress: bool = False
 ) -> tuple[dict[str, str], list[Skipped]]:
-    """Hash the content of pictures.
-
-    Returns:
-        found: file name -> SHA-256, in hexadecimal.
-        skipped: files that cannot be read.
+    """Hash the content of pictures: file name -> SHA-256 in hexadecimal, and the files that cannot be read.
 
     Raises:
         ImageHostError: the host of the pictures does not answer.
@@ -193,13 +185,7 @@ def fingerprints_of(store: ImageStore, file_names: Iterable[str]) -> dict[str, s
 
 
 def sort_out(batch: Iterable[tuple[str, _Result | VisimError]]) -> tuple[dict[str, _Result], list[Skipped]]:
-    """Part the files of a batch that could be read from those that are left out.
-
-    Args:
-        batch: file names, each with what was read of it, or with the error.
-
-    Returns:
-        File name -> what was read of it, and the files that are left out.
+    """Part the files of a batch that could be read, name -> what was read, from those that are left out.
 
     Raises:
         ImageHostError: the host does not answer, which says nothing of a file.
@@ -221,7 +207,7 @@ def write_skipped(draft: RepoDraft, skipped: Iterable[Skipped]) -> None:
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([_printable(item.file_name), _printable(item.reason)] for item in sorted(set(skipped)))
+    writer.writerows([shown_name(item.file_name), shown_name(item.reason)] for item in sorted(set(skipped)))
     draft.write_text(SKIPPED, table.getvalue())
 
 
@@ -234,6 +220,103 @@ def read_skipped(repo: RepoFolder) -> list[Skipped]:
     return [Skipped(*row) for row in rows[1:] if len(row) == len(_COLUMNS)]
 
 
-def _printable(text: str) -> str:
-    """Escape a text that a file name of a disk or a zip has made unfit for a text file."""
-    return text if text.isprintable() else ascii(text)[1:-1]
+@dataclass(frozen=True)
+class Row:
+    """A picture of the next gallery.
+
+    Attributes:
+        embedding: index in the old gallery of a picture with the same content; None for one that must be embedded.
+        description: index in the old gallery of the picture whose label and further columns it keeps; None for none.
+    """
+
+    embedding: int | None
+    description: int | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The next gallery, and how it differs from the old one.
+
+    Attributes:
+        rows: file name -> picture of the next gallery.
+        added: new names.
+        changed: names whose content has changed.
+        renamed: new name -> old name of the same content.
+        removed: old names that are in the next gallery under no name.
+        differing: names whose content has changed, where the gallery keeps the old one.
+    """
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    differing: list[str] = field(default_factory=list)
+
+    @property
+    def to_embed(self) -> list[str]:
+        """Return the sorted names of the pictures that must be embedded."""
+        return sorted(name for name, row in self.rows.items() if row.embedding is None)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Return whether the gallery stays as it is."""
+        return not (self.added or self.changed or self.renamed or self.removed)
+
+    def without(self, file_names: Collection[str], old: Sequence[str]) -> "Changes":
+        """Return the changes where some pictures could not be embedded: the gallery keeps its old ones, if any.
+
+        Args:
+            file_names: the pictures.
+            old: the names of the old gallery.
+        """
+        failed = set(file_names)
+        index = {name: number for number, name in enumerate(old)}
+        rows = {name: row for name, row in self.rows.items() if name not in failed}
+        rows |= {name: Row(index[name], index[name]) for name in self.changed if name in failed}
+        return Changes(
+            rows,
+            [name for name in self.added if name not in failed],
+            [name for name in self.changed if name not in failed],
+            self.renamed,
+            self.removed,
+            self.differing,
+        )
+
+
+def plan(
+    old: Mapping[str, str], found: Mapping[str, str], *, removed: Collection[str] = (), replaces: bool = False
+) -> Changes:
+    """Plan the next gallery.
+
+    Args:
+        old: file name -> SHA-256, of the gallery in order.
+        found: file name -> SHA-256, of the pictures that it shall have, too.
+        removed: names that it shall not have any more, unless they are in `found`.
+        replaces: a picture of `found` replaces one of the same name and another content.
+    """
+    index = {name: number for number, name in enumerate(old)}
+    by_content = {sha256: number for number, sha256 in reversed(list(enumerate(old.values())))}
+    gone: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(removed)):
+        gone[old[name]].append(name)
+    changes = Changes({name: Row(index[name], index[name]) for name in old if name not in set(removed)})
+    for name, sha256 in sorted(found.items()):
+        if name in changes.rows:
+            if old[name] != sha256 and replaces:
+                changes.rows[name] = Row(by_content.get(sha256), index[name])
+                changes.changed.append(name)
+            elif old[name] != sha256:
+                changes.differing.append(name)
+            continue
+        sources = gone[sha256]
+        source = name if name in sources else sources[0] if sources else None
+        changes.rows[name] = Row(by_content.get(sha256), None if source is None else index[source])
+        if source is None:
+            changes.added.append(name)
+            continue
+        sources.remove(source)
+        if source != name:
+            changes.renamed[name] = source
+    changes.removed.extend(sorted(name for names in gone.values() for name in names))
+    return changes

@@ -21,11 +21,10 @@ import numpy.typing as npt
 from visim_models.errors import DataError, MissingExtraError, OutputError, WeightsError
 from visim_models.galleries.built_gallery import BuildReport, BuiltGallery
 from visim_models.galleries.calibration import distance_detector, leave_one_out, match_probability
-from visim_models.galleries.changes import Changes
 from visim_models.galleries.description import Description, MetadataTable
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.picture_table import PictureTable
-from visim_models.galleries.sources import checked_root, label_of
+from visim_models.galleries.sources import Changes, checked_root, label_of
 from visim_models.gallery import Gallery
 from visim_models.models.loading import OwnVectors
 from visim_models.processing import ImageProcessor

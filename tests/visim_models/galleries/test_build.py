@@ -11,19 +11,17 @@ import pytest
 from PIL import Image
 
 import visim_models.repo_folder.atomic as atomic
-from tests.builders import files_of, tiny_autoencoder, tiny_repo, write_pictures
+from tests.builders import files_of, tiny_repo, write_pictures
 from tests.loopback import FileServer, running
 from visim_models import (
     DataError,
     GalleryError,
-    ImageProcessor,
     OutputError,
     RepositoryError,
     VisimError,
     VisualSimilarity,
 )
 from visim_models.galleries import build, embed_gallery
-from visim_models.repo_folder import drafting
 from visim_models.repo_folder.manifest import CONFIG, PROCESSOR, SKIPPED, WEIGHTS
 
 
@@ -71,17 +69,6 @@ def test_it_keeps_the_network_of_its_model_and_judges_by_distance(model: Path, p
     assert mine.ood.probe_weight is None
     assert len(mine.ood.calibration_scores) == 16
     assert mine.gallery.image_root == "https://example.org/pictures"
-
-
-def test_a_network_without_a_detector_gets_one(pictures: Path, tmp_path: Path) -> None:
-    with drafting(tmp_path / "network") as draft:
-        tiny_autoencoder().write_files(draft)
-        ImageProcessor(size=8).write_files(draft)
-    build(pictures, tmp_path / "mine", model=tmp_path / "network", progress=False)
-    detector = VisualSimilarity.from_pretrained(tmp_path / "mine").ood
-    assert list(detector.weightings) == ["neighbour_distance"]
-    assert detector.threshold is None
-    assert len(detector.calibration_scores) == 16
 
 
 def test_a_zip_gives_the_same_files_as_its_folder(model: Path, pictures: Path, tmp_path: Path) -> None:

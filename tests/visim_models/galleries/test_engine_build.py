@@ -18,13 +18,11 @@ from visim_models import (
     EngineError,
     MissingExtraError,
     OutputError,
-    VisimError,
     VisualSimilarity,
 )
 from visim_models.cli.__main__ import main
-from visim_models.galleries import EngineOptions, build
+from visim_models.galleries import build
 from visim_models.repo_folder.manifest import INDEX
-from visim_models.search.engine import EngineAddress
 
 
 @pytest.fixture(autouse=True)
@@ -164,15 +162,6 @@ def test_a_damaged_part_is_embedded_again(pictures: Path, model: Path, tmp_path:
         part.write_bytes(part.read_bytes()[:500])
     assert engine_build(pictures, tmp_path / "engine", uri, model).pictures == 16
     assert len(embedded) == 2 * count
-
-
-def test_a_wrong_index_is_told_before_anything_is_embedded(
-    pictures: Path, model: Path, tmp_path: Path, embedded: list[str]
-) -> None:
-    options = EngineOptions(address=EngineAddress(str(tmp_path / "index.db")), kind="hnsw")
-    with pytest.raises(VisimError, match="must be one of"):
-        build(pictures, tmp_path / "engine", engine=options, model=model, progress=False)
-    assert embedded == []
 
 
 def test_a_wrong_file_is_told_and_not_made(pictures: Path, model: Path, tmp_path: Path) -> None:

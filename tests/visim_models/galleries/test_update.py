@@ -268,13 +268,6 @@ def test_two_changes_at_once_lose_none(mine: Path, tmp_path: Path, monkeypatch: 
     assert set(VisualSimilarity.from_pretrained(mine).gallery.labels) >= {"one", "two"}
 
 
-def test_other_changes_keep_the_image_root(mine: Path, pictures: Path, tmp_path: Path) -> None:
-    update(mine, image_root="hf://datasets/somebody/pictures", progress=False)
-    write_pictures(pictures, 5)
-    assert update(mine, add=pictures, progress=False).gallery.image_root == "hf://datasets/somebody/pictures"
-    assert update(mine, pictures=pictures, progress=False).gallery.image_root == "hf://datasets/somebody/pictures"
-
-
 def test_pictures_that_moved_are_found_where_they_are_now(mine: Path, pictures: Path) -> None:
     moved = pictures.rename(pictures.with_name("moved"))
     assert update(mine, remove=["suv/0000.png"], progress=False).gallery.image_root == str(pictures)
