@@ -121,7 +121,7 @@ class Choice:
         for pattern in self._exclude:
             if fnmatch.fnmatchcase(path, pattern) or any(fnmatch.fnmatchcase(part, pattern) for part in parts):
                 return pattern
-        for part in set(parts) - {".", ".."}:  # those are refused, with the reason
+        for part in (part for part in parts if part not in (".", "..")):  # those are refused, with the reason
             for pattern in self._hidden:
                 if fnmatch.fnmatchcase(part.lower(), pattern.lower()):
                     return "hidden files" if part == parts[-1] else part
