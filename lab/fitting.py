@@ -19,7 +19,7 @@ from visim_models.measurements import NEIGHBOURS, measure
 from visim_models.models.network import Network
 from visim_models.ood import PROBE, OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.results import MatchProbability
 
 __all__ = ["DetectorFit", "embed_images", "fit_logistic", "fit_match_probability", "measure_images"]
 

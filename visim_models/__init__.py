@@ -26,9 +26,8 @@ from visim_models.ood import OODVerdict, OutOfDistributionDetector
 from visim_models.pipeline import VisualSimilarity
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder import RepoFolder
-from visim_models.search.index import SearchIndex
-from visim_models.search.match_probability import MatchProbability
-from visim_models.search.results import Match, SimilarityResult
+from visim_models.search.exact import SearchIndex
+from visim_models.search.results import Match, MatchProbability, SimilarityResult
 from visim_models.sources.store import ImageStore
 
 if TYPE_CHECKING:

@@ -30,9 +30,8 @@ from visim_models.repo_folder import FindOptions, RepoDraft, RepoFolder, draftin
 from visim_models.repo_folder.hub_repo import HubRepo, hub_client, root_warning
 from visim_models.repo_folder.manifest import CONFIG, EMBEDDINGS, MANIFEST, MATCHES, PROCESSOR, WEIGHTS
 from visim_models.search.engine import EngineAddress
-from visim_models.search.index import clamped_top_k
-from visim_models.search.match_probability import MatchProbability
-from visim_models.search.results import Match, SimilarityResult
+from visim_models.search.exact import clamped_top_k
+from visim_models.search.results import Match, MatchProbability, SimilarityResult
 
 if TYPE_CHECKING:
     from visim_models.models.base import PretrainedModel

@@ -40,7 +40,7 @@ from visim_models import (
 from visim_models.models import TorchNetwork
 from visim_models.models.base import PretrainedModel
 from visim_models.repo_folder import RepoFolder
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.results import MatchProbability
 
 expect.set_options(timeout=30_000)  # milliseconds: a busy machine is slow, not wrong
 

@@ -33,8 +33,8 @@ from visim_models.repo_folder.card import escaped, model_card
 from visim_models.repo_folder.formats import listed
 from visim_models.repo_folder.manifest import INDEX, MATCHES, MEASUREMENTS, METRICS, OWN_VECTORS, SKIPPED
 from visim_models.repo_folder.metrics import Metrics
-from visim_models.search.match_probability import MatchProbability
 from visim_models.search.milvus import EngineIndex
+from visim_models.search.results import MatchProbability
 from visim_models.sources.store import ImageStore
 
 __all__ = [

@@ -41,7 +41,7 @@ from visim_models.ood import OutOfDistributionDetector, Weighting
 from visim_models.processing import ImageProcessor
 from visim_models.repo_folder.metrics import Figure
 from visim_models.search import SearchIndex
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.results import MatchProbability
 
 __all__ = [
     "LARGEST_CALIBRATION",

@@ -31,7 +31,7 @@ from visim_models.repo_folder.formats import one_line
 from visim_models.repo_folder.manifest import CONFIG, INDEX, METRICS, ONNX_CLASSIFIER
 from visim_models.repo_folder.metrics import Metrics
 from visim_models.repo_folder.writer import check_apart
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.results import MatchProbability
 from visim_models.sources.cache import cache_folder
 from visim_models.sources.store import ImageStore
 

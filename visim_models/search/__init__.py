@@ -1,6 +1,5 @@
 """Search for the nearest embeddings: exact, in memory; or in an engine on this machine or others."""
 
-from visim_models.search.exact import ExactIndex
-from visim_models.search.index import PictureTexts, SearchIndex
+from visim_models.search.exact import ExactIndex, PictureTexts, SearchIndex
 
 __all__ = ["ExactIndex", "PictureTexts", "SearchIndex"]

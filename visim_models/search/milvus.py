@@ -25,7 +25,7 @@ from visim_models.search.engine import (
     MilvusConnection,
     checked_parameters,
 )
-from visim_models.search.index import (
+from visim_models.search.exact import (
     Embeddings,
     Indices,
     PictureTexts,

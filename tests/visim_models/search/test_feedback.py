@@ -7,7 +7,7 @@ from PIL import Image
 from tests.builders import drawn_pictures, tiny_similarity
 from visim_models import Gallery, Match, QueryError
 from visim_models.search.feedback import average_embedding, less_like, score_pair
-from visim_models.search.match_probability import MatchProbability
+from visim_models.search.results import MatchProbability
 
 GALLERY = Gallery(["a", "b", "c", "d"], [""] * 4, np.array([[1.0, 0.0], [2.0, 2.0], [0.0, 3.0], [0.0, 0.0]]))
 MATCHES = [Match("b", "", 0.9), Match("c", "", 0.8), Match("a", "", 0.7), Match("d", "", 0.1)]

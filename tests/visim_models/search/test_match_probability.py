@@ -10,7 +10,7 @@ from lab.evaluation.retrieval import calibration_error
 from tests.builders import edit_json, tiny_repo
 from visim_models import ConfigurationError, VisualSimilarity
 from visim_models.repo_folder import RepoFolder, drafting
-from visim_models.search.match_probability import MatchProbability, isotonic
+from visim_models.search.results import MatchProbability, isotonic
 
 
 def test_between_two_scores_it_is_a_straight_line() -> None:
