@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from visim_models.galleries.near_duplicates import area_scaled
 
-__all__ = ["SQUARE", "Placement", "Placements", "oriented", "place_pairs"]
+__all__ = ["SQUARE", "Placement", "Placements", "grey_levels", "oriented", "place_pairs"]
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -25,6 +25,7 @@ SQUARE: Final = 32
 _TURNS: Final = 8
 """Orientations: quarter turns times two, plus one if then mirrored."""
 
+_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 _FLIPS: Final = ((0, 0), (0, 1), (1, 0), (1, 1), (1, 1), (1, 0), (0, 1), (0, 0))
 """Whether each orientation turns the direction down, and the direction across, around."""
 _COARSE: Final = 16
@@ -122,6 +123,12 @@ class Placements:
         return Placements(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
+def grey_levels(pixels: npt.NDArray[Any]) -> Floats:
+    """Return the (..., H, W) grey levels of (..., 3, H, W) pictures, as a black and white copy of them has."""
+    found: Floats = np.tensordot(pixels.astype(np.float32), _LUMA, axes=(-3, 0))
+    return found
+
+
 def oriented(pixels: npt.NDArray[_Level], orientation: int) -> npt.NDArray[_Level]:
     """Return (..., S, S) pictures turned by quarters against the clock, then mirrored."""
     turned = np.rot90(pixels, orientation // 2, axes=(-2, -1))
@@ -173,7 +180,7 @@ def _as_they_are(
 ) -> None:  # fmt: skip
     """Compare pairs in all orientations, and write down the best."""
     one, two = first[rows[pairs]], second[columns[pairs]]  # (P, 3, 32, 32)
-    small, others = (area_scaled(each.mean(axis=1, dtype=np.float32), _COARSE) for each in (one, two))  # (P, 16, 16)
+    small, others = (area_scaled(grey_levels(each), _COARSE) for each in (one, two))  # (P, 16, 16)
     values = _unit(small.reshape(len(small), -1))
     greys = [(values * _unit(oriented(others, turn).reshape(len(others), -1))).sum(axis=1) for turn in range(_TURNS)]
     turns = np.argmax(greys, axis=0)
@@ -207,8 +214,8 @@ def _coarse_match(
 ) -> tuple[Floats, Indices, Floats]:
     """Return the (P,) scores of the best coarse matches, whether mirrored, and (P, 4) scales and shifts."""
     chosen, where = np.unique(columns, return_inverse=True)
-    windows, places = _windows(second[chosen].mean(axis=1, dtype=np.float32))  # (B, W, 100), (W, 4)
-    grey = first[rows].mean(axis=1, dtype=np.float32)  # (P, 32, 32)
+    windows, places = _windows(grey_levels(second[chosen]))  # (B, W, 100), (W, 4)
+    grey = grey_levels(first[rows])  # (P, 32, 32)
     templates = np.stack([_templates(grey), _templates(grey[..., ::-1])], axis=1)  # (P, 2, 100)
     best = np.empty((len(rows), 2), np.float32)
     index = np.empty((len(rows), 2), np.int64)
@@ -340,7 +347,7 @@ def _sampled(pixels: npt.NDArray[np.uint8], points: Floats) -> Floats:
     """Return the grey levels of (P, 3, 32, 32) pictures at (P, 2, 24) points down and across: (P, 576)."""
     where = (points * SQUARE - 0.5).clip(0, SQUARE - 1)
     weights = np.maximum(0, 1 - np.abs(where[..., None] - np.arange(SQUARE, dtype=np.float32)))  # (P, 2, 24, 32)
-    grey = pixels.mean(axis=1, dtype=np.float32)  # (P, 32, 32)
+    grey = grey_levels(pixels)  # (P, 32, 32)
     found: Floats = (weights[:, 0] @ grey @ weights[:, 1].swapaxes(-1, -2)).reshape(len(pixels), -1)
     return found
 
@@ -368,11 +375,13 @@ def _colours(pixels: npt.NDArray[Any]) -> Floats:
 def _similarity(one: Floats, two: Floats) -> Floats:
     """Return the (P,) correlations of colours; of grey levels where those are more alike: one has no colours."""
     colours = np.einsum("pcn,pcn->p", one, two)
-    grey = [values.mean(axis=1) for values in (one, two)]
+    grey = [_LUMA @ values for values in (one, two)]  # (P, n) each
     lengths = [np.sqrt(np.square(values).sum(axis=1) + 1e-9) for values in grey]
-    is_grey = np.minimum(*(1 - 3 * np.square(length) for length in lengths)) < 0.003  # no part of it in the colours
+    totals = [np.square(values).sum(axis=(1, 2)) + 1e-9 for values in (one, two)]
+    shares = [3 * np.square(length) / total for length, total in zip(lengths, totals, strict=True)]
+    is_grey = np.maximum(*shares) > 0.997  # no part of it in the colours
     greys = np.einsum("pn,pn->p", *grey) / (lengths[0] * lengths[1])
-    strong = np.minimum(*lengths) > 0.3  # of two nearly flat pictures the noise is all there is
+    strong = np.minimum(*lengths) > 0.1  # of two nearly flat pictures the noise is all there is
     found: Floats = np.where(is_grey & strong, np.maximum(colours, greys), colours).astype(np.float32)
     return found
 

@@ -4,9 +4,10 @@ import hashlib
 import os
 import stat
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tqdm import tqdm
@@ -17,10 +18,16 @@ from visim_models.errors import DataError, ImageSourceError, RepositoryError, Vi
 from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line
+from visim_models.sources.file_names import is_picture_name
 
 __all__ = ["Applied", "File", "Removal", "apply_removals"]
 
 _SUFFIX: Final = "-quarantine"
+_RAW: Final = frozenset(
+    f".{kind}"
+    for kind in "cr2 cr3 crw nef nrw arw srf sr2 dng orf rw2 raf pef srw 3fr x3f raw".split()  # noqa: SIM905
+)
+"""Suffixes of raw files: of the same stem as a JPEG, they are the same photograph."""
 
 
 @dataclass
@@ -31,6 +38,7 @@ class Applied:
         quarantine: the folder that the files go to; None where no file can be moved.
         journal: with which `Journal.undo` brings them back; None where nothing was moved.
         moved: file names that were moved, in a dry run those that would be.
+        beside: file names that go with these, for they belong to them: sidecars, films, raw files, labels.
         already: file names that an earlier call has moved.
         elsewhere: file names in zips and at addresses, which no command can move: only a gallery can forget them.
         failed: files that stay, with the reasons.
@@ -41,6 +49,7 @@ class Applied:
     quarantine: Path | None = None
     journal: Path | None = None
     moved: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
     already: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)
     failed: list[Skipped] = field(default_factory=list)
@@ -84,7 +93,12 @@ class Removal:
 
 
 def apply_removals(
-    removals: Sequence[Removal], *, quarantine: str | os.PathLike[str] | None, dry_run: bool, progress: bool
+    removals: Sequence[Removal],
+    *,
+    quarantine: str | os.PathLike[str] | None,
+    dry_run: bool,
+    alone: bool = False,
+    progress: bool = False,
 ) -> Applied:
     """Move files into a quarantine folder.
 
@@ -92,6 +106,7 @@ def apply_removals(
         removals: what to move.
         quarantine: the folder; None for one beside the pictures.
         dry_run: move nothing.
+        alone: leave the files that belong to a picture where they are.
         progress: show progress bars.
 
     Raises:
@@ -130,8 +145,10 @@ def apply_removals(
         else:
             (made if is_made else moves).append(move)
     applied.already = [move.file_name for move in made]
+    if not alone:
+        _add_companions(moves, made, {keys[name]: path for name, path in roots.items()}, folder, applied)
     if dry_run:
-        applied.moved = [move.file_name for move in moves]
+        applied.moved = [move.file_name for move in moves if move.file_name not in applied.beside]
         applied.bytes = sum(move.size for move in moves)
     elif moves:
         places = {keys[name]: path for name, path in roots.items()}
@@ -202,6 +219,60 @@ def _checked(file: File, root: Path, key: str, folder: Path) -> tuple[Move, bool
     return Move(file.file_name, key, file.sha256, path.stat().st_size), False
 
 
+def _add_companions(
+    moves: list[Move], made: list[Move], roots: Mapping[str, Path], folder: Path, applied: Applied
+) -> None:
+    """Add the files that belong to pictures that go: of the same stem, and no picture themselves.
+
+    They stay where another picture of the stem stays, for they may belong to that one.
+    """
+    going: dict[tuple[str, Path], set[str]] = defaultdict(set)
+    for move in (*moves, *made):
+        path = Path(move.file_name)
+        going[move.root, path.parent].add(path.name)
+    for (root, parent), names in sorted(going.items()):
+        for place in (roots[root] / parent, folder / root / parent):
+            for name in _companions(place, names):
+                try:
+                    move, is_made = _companion(
+                        File("", str(PurePosixPath(parent, name)), ""), roots[root], root, folder
+                    )
+                except (OSError, VisimError) as error:
+                    applied.failed.append(Skipped(name, one_line(error)))
+                    continue
+                if move.file_name not in applied.beside:
+                    applied.beside.append(move.file_name)
+                    (made if is_made else moves).append(move)
+
+
+def _companions(folder: Path, names: set[str]) -> list[str]:
+    """Return the files of a folder that belong to pictures of these names, and to no other picture."""
+    try:
+        files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False))
+    except OSError:
+        return []
+    stems = {PurePosixPath(name).stem.lower() for name in names} | {name.lower() for name in names}
+    staying = [name for name in files if is_picture_name(name) and name not in names and not _is_raw(name)]
+    kept = {PurePosixPath(name).stem.lower() for name in staying} | {name.lower() for name in staying}
+    return [
+        name for name in files
+        if PurePosixPath(name).suffix and PurePosixPath(name).stem.lower() in stems - kept and name not in names
+        and (not is_picture_name(name) or _is_raw(name))
+    ]  # fmt: skip
+
+
+def _is_raw(file_name: str) -> bool:
+    return PurePosixPath(file_name).suffix.lower() in _RAW
+
+
+def _companion(file: File, root: Path, key: str, folder: Path) -> tuple[Move, bool]:
+    """Return the move of a file that no plan names, and whether it was made before."""
+    path = checked_path(root, file.file_name)
+    target = checked_path(folder, Move(file.file_name, key, "", 0).quarantined)
+    source = path if os.path.lexists(path) else target
+    return _checked(replace(file, sha256=file_sha256(source), size=source.stat().st_size), root, key, folder)
+
+
 def _move_all(
     moves: Sequence[Move],
     made: Sequence[Move],
@@ -223,6 +294,7 @@ def _move_all(
             path=folder,
         ) from error
     applied.journal = journal.path
+    beside = set(applied.beside)
     try:
         for _ in _written(journal, made):
             pass
@@ -233,7 +305,8 @@ def _move_all(
             except (OSError, VisimError) as error:
                 applied.failed.append(Skipped(move.file_name, one_line(error)))
             else:
-                applied.moved.append(move.file_name)
+                if move.file_name not in beside:
+                    applied.moved.append(move.file_name)
                 applied.bytes += move.size
     finally:
         journal.close()

@@ -10,8 +10,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from visim_models.cleaning.duplicates import BY_PICTURE, Grouping, Member, small_picture
+from visim_models.cleaning.decisions import Decisions
+from visim_models.cleaning.duplicates import BY_PICTURE, Grouping, Member, small_picture, some_frames
 from visim_models.cleaning.faults import find_faults, find_poor, find_strange, is_of_a_known_kind
+from visim_models.cleaning.labels import are_labels, find_other_labels, label_of, split_of
 from visim_models.cleaning.leaks import LEAK, leaks_between
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
 from visim_models.cleaning.plan import Action, Plan, PlanRow, consistent
@@ -24,9 +26,9 @@ from visim_models.galleries.sources import Skipped, open_store
 from visim_models.images.kinds import may_be_whole
 from visim_models.sources.store import ImageStore
 
-__all__ = ["FINDS", "THRESHOLDS", "CleanUp", "Wanted"]
+__all__ = ["FINDS", "THRESHOLDS", "CleanUp", "Mirrored", "Wanted"]
 
-FINDS: Final = ("like", "duplicates", "leaks", "broken", "blank", "tiny", "shape", "quality", "strange")
+FINDS: Final = ("like", "duplicates", "leaks", "labels", "broken", "blank", "tiny", "shape", "quality", "strange")
 """In the order of the plan and the report."""
 THRESHOLDS: Final = ("like", "duplicates", "leaks")
 """Those that have a threshold."""
@@ -49,6 +51,7 @@ class Wanted:
         strange: pictures unlike all others.
         broken: files that do not decode, and blank, tiny and odd-shaped pictures.
         quality: blurred, dark, bright and flat pictures, and grey ones among colours.
+        labels: pictures under two labels, and those whose neighbours have another one; folders are the labels.
         at: find -> threshold; the others have their defaults.
         top: of `like`, remove so many of the best.
         mirrored: whether a mirrored copy is none, one to look at, or one to remove.
@@ -61,6 +64,7 @@ class Wanted:
     strange: bool = False
     broken: bool = False
     quality: bool = False
+    labels: bool = False
     at: Mapping[str, float] = field(default_factory=dict)
     top: int | None = None
     mirrored: Mirrored = "look"
@@ -100,6 +104,7 @@ class CleanUp:
     Args:
         survey: of the pictures to clean.
         kept: of pictures that are only compared with them: none of these is ever removed.
+        decisions: what a person has said before.
         parts: the network that embedded them.
         progress: show progress bars.
 
@@ -114,7 +119,16 @@ class CleanUp:
         >>> plan = CleanUp(survey_pictures("photos", parts), parts=parts).plan(Wanted(duplicates=True))
     """
 
-    def __init__(self, survey: Survey, *, kept: Survey | None = None, parts: Embedder, progress: bool = False) -> None:
+    def __init__(
+        self,
+        survey: Survey,
+        *,
+        kept: Survey | None = None,
+        decisions: Decisions | None = None,
+        parts: Embedder,
+        progress: bool = False,
+    ) -> None:
+        self._decisions = decisions
         self._survey, self._parts, self._progress = survey, parts, progress
         self.thresholds: dict[str, float] = {}
         if survey.pictures is None:
@@ -145,6 +159,10 @@ class CleanUp:
         if wanted.duplicates:
             gone = frozenset((row.root, row.file_name) for row in rows if row.action == "remove")
             rows += self._duplicates(wanted, gone)
+        elif wanted.labels:
+            rows += [row for row in self._duplicates(wanted, frozenset()) if row.find == "labels"]
+        if wanted.labels:
+            rows += self._labels()
         if wanted.quality:
             rows += [
                 self._folders[0].row(fault.index, fault.find, "look", score=fault.score, reason=fault.reason)
@@ -160,9 +178,15 @@ class CleanUp:
         return (self._folders[0], index) if index < first else (self._folders[1], index - first)
 
     def _read(self, folder: _Folder, index: int) -> Image.Image:
-        if folder.root not in self._stores:
-            self._stores[folder.root] = open_store(folder.root)
-        return small_picture(self._stores[folder.root], folder.pictures.file_names[index])
+        return small_picture(self._store_of(folder.root), folder.pictures.file_names[index])
+
+    def _store(self, index: int) -> ImageStore:
+        return self._store_of(self._where(index)[0].root)
+
+    def _store_of(self, root: str) -> ImageStore:
+        if root not in self._stores:
+            self._stores[root] = open_store(root)
+        return self._stores[root]
 
     # --- look-alikes
 
@@ -205,13 +229,26 @@ class CleanUp:
                 parted.setdefault(((copy.root, copy.file_name) in gone, not folder.is_kept), []).append(copy)
             return [number_of[id(copy)] for key in sorted(parted) for copy in wanted.preference.order(parted[key])]
 
-        table = self._all
+        hashes = [content.tobytes().hex() for content in self._all["sha256"]]
+
+        def decided(one: int, other: int) -> bool | None:
+            said = self._decisions.said_of(hashes[one], hashes[other]) if self._decisions else None
+            return None if said is None else said == "same"
+
         grouping = Grouping(
-            table, at=at, read=lambda index: self._read(*self._where(index)), order=order, progress=self._progress
+            self._all,
+            at=at,
+            read=lambda index: self._read(*self._where(index)),
+            order=order,
+            frames=lambda index: some_frames(self._store(index), copies[index].file_name),
+            decided=decided,
+            progress=self._progress,
         )
+        self._has_labels = are_labels(self._folders[0].pictures)
         number = 0
         for group in grouping.groups():
-            shown = [member for member in group if wanted.mirrored != "no" or member.orientation % 2 == 0]
+            linked = _links_of_one(group, copies)
+            shown = [member for member in linked if wanted.mirrored != "no" or member.orientation % 2 == 0]
             if len(shown) < 2 or all(self._where(member.index)[0].is_kept for member in shown):
                 continue
             number += 1
@@ -240,10 +277,21 @@ class CleanUp:
             reason = "kept: its folder is kept"
         if is_gone:
             reason = "the best of its group, which another find removes"
-        yield folder.row(own, "duplicates", "remove" if is_gone else "keep", group=number, reason=reason)
-        for member in group[1:]:
+        names = [copies[member.index].file_name for member in group]
+        labels = [label_of(name) for name in names]
+        splits = sorted({split for name in names if (split := split_of(name))})
+        across = f"; the group is across {' and '.join(splits)}" if len(splits) > 1 else ""
+        yield folder.row(own, "duplicates", "remove" if is_gone else "keep", group=number, reason=reason + across)
+        for member, label in zip(group[1:], labels[1:], strict=True):
             folder, own = self._where(member.index)
             action, reason = _judged(member, wanted)
+            if self._has_labels and label != labels[0] and action == "remove" and not folder.is_kept:
+                action, reason = "look", f"{reason}, but under another label: {label}, and {labels[0]}"
+                if wanted.labels:
+                    first, mine = self._where(group[0].index)
+                    yield first.row(mine, "labels", "look", group=number, reason=f"the same picture is under {label}")
+                    yield folder.row(own, "labels", "look", group=number, score=1.0, reason=reason)
+            reason += across
             if folder.is_kept:
                 action, reason = "keep", f"{reason}; its folder is kept"
             elif action == "remove" and self._where(group[0].index)[0].is_kept:
@@ -275,6 +323,13 @@ class CleanUp:
                 yield mine.row(leak.column, "leaks", action, group=group, score=max(leak.score, at), reason=reason)
                 yield other.row(leak.row, "leaks", "keep", group=group, reason="the other folder is kept")
 
+    # --- labels
+
+    def _labels(self) -> Iterator[PlanRow]:
+        for found in find_other_labels(self._folders[0].pictures):
+            reason = f"{found.share:.0%} of the nearest are under {found.other}, none or one under {found.label}"
+            yield self._folders[0].row(found.index, "labels", "look", score=found.share, reason=reason)
+
     # --- faults
 
     def _faulty(self) -> Iterator[PlanRow]:
@@ -290,6 +345,12 @@ class CleanUp:
             if not folder.is_kept:
                 reason = f"unlike all the others (p = {verdict.p_value:.3f})"
                 yield folder.row(own, "strange", "look", score=verdict.score, reason=reason)
+
+
+def _links_of_one(group: Sequence[Member], copies: Sequence[Copy]) -> list[Member]:
+    """Return a group without the files that are hard links to the one that is kept: they are one file."""
+    first = copies[group[0].index].inode
+    return [group[0], *(member for member in group[1:] if first is None or copies[member.index].inode != first)]
 
 
 def _rounded(score: float) -> float:

@@ -58,6 +58,7 @@ _CLEAR_LEVEL: Final = 70.0
 _CLEAR_SHAPE: Final = 75.0
 _LOCAL: Final = 0.15
 """Share of the overlap that may differ for a person to look at; beyond, they are different pictures."""
+_LOCAL_ON_PAGES: Final = 0.05
 _ADDED: Final = 0.12
 _EDGE: Final = 0.22
 """An addition lies so near the edge, as a share of the sides."""
@@ -73,13 +74,16 @@ _MORE_PIXELS: Final = 1.3
 _LESS_DETAIL: Final = 1.25
 _REDUCED: Final = 0.7
 _EVEN: Final = 0.5
+_NOISE: Final = 5.5
+"""Standard deviation from which on noise was added: grain has less, and its loss is no improvement."""
+_OF_LAPLACIAN: Final = 20.0
+"""Variance of the Laplacian of noise of variance 1."""
 _RECOLOURED: Final = 5.0
 """Grey levels by which evening out changes the colours, from which on the fit must be good."""
 _UNEVEN: Final = 6.5
 _VIVID: Final = 12.0
 _ONE_HUE: Final = 0.15
-_GREY: Final = np.full(3, 1 / 3, np.float32)
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+_GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def compare_pictures(
         return Comparison("look", "the colours differ", **facts)
     if spots is None:
         return Comparison("same", added=extent.added, **facts)
-    if spots.share > _LOCAL:
+    if spots.share > (_LOCAL_ON_PAGES if is_drawing else _LOCAL):
         return Comparison("different", f"{spots.share:.0%} of the picture differs", **facts)
     if spots.added and extent.added in (None, spots.added):
         return Comparison("same", "a mark or words were added", added=spots.added, **facts)
@@ -281,7 +285,8 @@ def _at_one_sharpness(
             np.asarray(_sampled(image, box, size), np.float32) for image, box in ((first, inside), (second, outside))
         )
         if longest == _GRIDS[0]:
-            smaller = _size(first, inside, round(min(longest, _REDUCED * most)))  # both lose as much by it
+            reduced = _REDUCED if max(pixels) > _MORE_PIXELS * min(pixels) else 1.0  # both lose as much by it
+            smaller = _size(first, inside, round(min(longest, reduced * most)))
             views = [
                 np.asarray(_sampled(image.convert("L"), box, smaller), np.float32)
                 for image, box in ((first, inside), (second, outside))
@@ -313,16 +318,13 @@ def _spoiled(one: Floats, two: Floats, pixels: tuple[float, float]) -> Side | No
     if pixels[poor] > _MORE_PIXELS * pixels[rich]:
         return sides[poor] if ratio > _LESS_DETAIL and common > 0.0 else None
     is_noisy = ratio > 1.6 and (0.55 < common < 1.2 or (ratio > 8 and common > 0.3))
-    if is_noisy and _evenness(fine[rich] - common * fine[poor], fine[poor]) > _EVEN:
-        return sides[rich]
-    return None
-
-
-def _evenness(difference: Floats, fine: Floats) -> float:
-    """Return the energy of a difference in the smoothest parts of a picture, as a share of that everywhere."""
-    activity, energy = _windows(np.abs(fine), 4), _windows(np.square(difference), 4)
-    smooth = activity <= np.quantile(activity, 0.25)
-    return float(energy[smooth].mean()) / (float(np.median(energy)) + 1e-6)
+    if not is_noisy:
+        return None
+    energy = _windows(np.square(fine[rich] - common * fine[poor]), 4)
+    activity = _windows(np.abs(fine[poor]), 4)
+    smooth = float(energy[activity <= np.quantile(activity, 0.25)].mean())
+    is_even = smooth > _EVEN * float(np.median(energy))
+    return sides[rich] if is_even and smooth > _NOISE**2 * _OF_LAPLACIAN else None
 
 
 def _detail(levels: Floats) -> float:
@@ -353,7 +355,7 @@ def _evened(one: Floats, two: Floats) -> Floats:
 
     The bounds keep another colour of a thing from counting as a tint of the whole picture.
     """
-    luma = one @ _LUMA[:, None]
+    luma = one @ _GREY[:, None]
     best, least = one, np.inf
     stride = max(one.shape[0] * one.shape[1] // 2_000, 1)
     target = two.reshape(-1, 3)[::stride]

@@ -4,6 +4,7 @@ Pairs are put forward by their embeddings and their pixels, placed on each other
 files are at hand, compared closely. A member of a group is a copy of the picture that is kept, so chains do not join.
 """
 
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,11 +15,12 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from visim_models.cleaning.alignment import Placement, Placements, oriented, place_pairs
+from visim_models.cleaning.alignment import Placement, Placements, grey_levels, oriented, place_pairs
 from visim_models.cleaning.comparison import LARGEST, Comparison, compare_pictures
 from visim_models.cleaning.neighbours import medoid_groups, near_pairs, nearest_in, unit_rows
+from visim_models.cleaning.quality import HARD
 from visim_models.cleaning.survey import local_squares
-from visim_models.errors import VisimError
+from visim_models.errors import ImageDecodeError, VisimError
 from visim_models.galleries.near_duplicates import area_scaled
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.gallery import Gallery
@@ -46,6 +48,7 @@ _LIKE_PIXELS: Final = 0.92
 _SMALL: Final = 8
 _BLOCK: Final = 2048
 _MOST_SWAPS: Final = 4
+_FRAMES: Final = 6
 _MOST_HELD: Final = 256
 """Pictures of one set of connected ones that are held in memory, some 0.5 MB each."""
 
@@ -149,6 +152,23 @@ def small_picture(store: ImageStore, file_name: str) -> Image.Image:
     return image
 
 
+def some_frames(store: ImageStore, file_name: str) -> list[Image.Image]:
+    """Read up to six frames of an animation, evenly spaced; raises a VisimError where it cannot be read."""
+    content = store.read(file_name)
+    found = []
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            count = getattr(image, "n_frames", 1)
+            for number in sorted({round(step * (count - 1) / (_FRAMES - 1)) for step in range(_FRAMES)}):
+                image.seek(number)
+                frame = image.convert("RGB")
+                frame.thumbnail((LARGEST, LARGEST), Image.Resampling.BICUBIC)
+                found.append(frame)
+    except Exception as error:  # Pillow raises a dozen kinds on a damaged frame
+        raise ImageDecodeError(f"{file_name} has a damaged frame ({error}).", path=file_name) from error
+    return found
+
+
 def _by_embedding(table: PictureTable, at: float, *, progress: bool) -> list[list[tuple[int, float]]]:
     """Group pictures by the cosine of their embeddings alone."""
     classes = _equal_rows(table["embeddings"])
@@ -195,11 +215,11 @@ def candidates(first: PictureTable, second: PictureTable, *, progress: bool = Fa
 
 def _like_by_pixels(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> tuple[Indices, Indices]:
     """Return pairs whose tiny grey pictures are alike in any orientation, at most a few of each picture of `first`."""
-    small = area_scaled(second.mean(axis=1, dtype=np.float32), _SMALL)  # (M, 8, 8)
+    small = area_scaled(grey_levels(second), _SMALL)  # (M, 8, 8)
     views = [_centred(oriented(small, turn)) for turn in range(8)]
     rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(0, len(first), _BLOCK):
-        mine = _centred(area_scaled(first[start : start + _BLOCK].mean(axis=1, dtype=np.float32), _SMALL))
+        mine = _centred(area_scaled(grey_levels(first[start : start + _BLOCK]), _SMALL))
         products = mine @ views[0].T  # (B, M)
         for view in views[1:]:
             np.maximum(products, mine @ view.T, out=products)
@@ -261,8 +281,8 @@ class Grouping:
         at: least score.
         read: reads a picture for a close comparison; None where only the thumbnails are to be compared.
         order: which picture of several to keep; by default the one that is like the most others.
+        frames: reads some frames of an animation; None where there are none.
         decided: what a person has said of a pair: True if they are the same, False if not; None if nothing.
-        compare: compares two pictures closely, given the indices and the placement.
         progress: show progress bars.
     """
 
@@ -270,10 +290,12 @@ class Grouping:
     at: float = BY_PICTURE
     read: Reader | None = None
     order: Order | None = None
+    frames: Callable[[int], list[Image.Image]] | None = None
     decided: Callable[[int, int], bool | None] = lambda _, __: None
     progress: bool = False
     _links: dict[int, dict[int, tuple[Placement, float]]] = field(default_factory=lambda: defaultdict(dict), init=False)
     _pictures: dict[int, Image.Image] = field(default_factory=dict, init=False)
+    _seen: dict[tuple[int, int], Comparison] = field(default_factory=dict, init=False)
 
     def groups(self) -> list[list[Member]]:
         """Return groups of at least two pictures, the largest first: the one that is kept, then those most like it."""
@@ -325,24 +347,47 @@ class Grouping:
         return found
 
     def _grouped(self, pool: list[int]) -> list[list[Member]]:
-        """Take groups out of connected pictures until no two are left that show the same."""
-        found = []
-        while len(pool) > 1:
-            first = self._best(pool)
-            members = self._members(first, pool)
-            for _ in range(_MOST_SWAPS):
-                better = [index for index, member in members.items() if member[1] == "first"]
-                if not better:
-                    break
-                first = self._best(better)
-                members = self._members(first, pool)
-            group = [self._kept(first), *(member for member, _ in members.values())]
-            pool = [index for index in pool if index != first and index not in members]
-            if members or len(self._classes[first]) > 1:
-                found.append(self._with_files(group))
-        found += [self._with_files([self._kept(index)]) for index in pool if len(self._classes[index]) > 1]
+        """Take groups out of connected pictures until no two are left that show the same, then those that are alike."""
+        found: list[list[Member]] = []
+        left: list[int] = []
+        while pool:
+            first, members = self._with_the_best_first(pool)
+            same = [member for member, _ in members.values() if member.relation == "same"]
+            taken = {first, *(member.index for member in same)}
+            pool = [index for index in pool if index not in taken]
+            if same or len(self._classes[first]) > 1:
+                found.append([self._kept(first), *same])
+            else:
+                left.append(first)
+        found += [[self._kept(index)] for index in left if len(self._classes[index]) > 1]
+        left = [index for index in left if len(self._classes[index]) == 1]
+        firsts = [group[0].index for group in found]
+        for group in found:
+            alike = [member for member, _ in self._members(group[0].index, left).values() if member.relation == "look"]
+            group += alike
+            left = [index for index in left if index not in {member.index for member in alike}]
+        while len(left) > 1:
+            first, members = self._with_the_best_first(left)
+            left = [index for index in left if index != first and index not in members]
+            if members and first not in firsts:
+                found.append([self._kept(first), *(member for member, _ in members.values())])
         self._pictures.clear()
-        return found
+        self._seen.clear()
+        return [self._with_files(group) for group in found]
+
+    def _with_the_best_first(self, pool: Sequence[int]) -> tuple[int, dict[int, tuple[Member, str | None]]]:
+        """Return the picture of a pool to keep, and those that are like it: none of them is surely the better one."""
+        first = self._best(pool)
+        members = self._members(first, pool)
+        for _ in range(_MOST_SWAPS):
+            better = [
+                index for index, (member, worse) in members.items() if worse == "first" and member.relation == "same"
+            ]
+            if not better:
+                break
+            first = self._best(better)
+            members = self._members(first, pool)
+        return first, members
 
     def _best(self, pool: Sequence[int]) -> int:
         if self.order is None:
@@ -374,14 +419,49 @@ class Grouping:
         return found
 
     def _compared(self, first: int, second: int, placement: Placement) -> Comparison:
+        if (first, second) not in self._seen:
+            self._seen[first, second] = self._looked_at(first, second, placement)
+        return self._seen[first, second]
+
+    def _looked_at(self, first: int, second: int, placement: Placement) -> Comparison:
         if self.read is None:
             return Comparison("same")
         try:
-            return compare_pictures(
+            if self.frames and (self._count(first) > 1 or self._count(second) > 1):
+                return self._compared_frames(first, second, placement)
+            found = compare_pictures(
                 self._picture(first), self._picture(second), placement, pixels=self._sizes(first, second)
             )
+            return self._without_smoothing(found, first, second)
         except VisimError:  # gone since: nothing is said of it
             return Comparison("different", "it cannot be read")
+
+    def _without_smoothing(self, found: Comparison, first: int, second: int) -> Comparison:
+        """Return a comparison in which grain is no noise beside a copy that strong compression has made smooth."""
+        if found.spoiled is None or "compression" not in self.table.arrays:
+            return found
+        own, other = (first, second) if found.spoiled == "first" else (second, first)
+        pixels = self.table["width"] * self.table["height"]
+        is_enlarged = pixels[own] > 1.3 * pixels[other]
+        is_smooth = self.table["compression"][other] > 1.4 * max(float(self.table["compression"][own]), HARD)
+        return found if is_enlarged or not is_smooth else replace(found, spoiled=None)
+
+    def _count(self, index: int) -> int:
+        """Return the number of frames of a picture."""
+        return int(self.table["frames"][index]) if "frames" in self.table.arrays else 1
+
+    def _compared_frames(self, first: int, second: int, placement: Placement) -> Comparison:
+        """Compare two animations frame by frame: they are the same if all frames are."""
+        assert self.frames is not None
+        if self._count(first) != self._count(second):
+            return Comparison("different", "one is an animation, or has other frames")
+        found = [
+            compare_pictures(one, two, placement, pixels=self._sizes(first, second))
+            for one, two in zip(self.frames(first), self.frames(second), strict=True)
+        ]
+        if all(each.relation == "same" for each in found):
+            return found[0]
+        return Comparison("different", "other frames")
 
     def _sizes(self, first: int, second: int) -> tuple[float, float] | None:
         if "width" not in self.table.arrays:

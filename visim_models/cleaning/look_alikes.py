@@ -26,6 +26,9 @@ _MOST: Final = 0.9
 """Ends of the range of default thresholds."""
 _COPY: Final = 0.97
 """Score from which on a picture is an example itself, or a copy of it."""
+_FEW: Final = 6
+_CLEARLY: Final = 0.62
+"""So few pictures are found only if one of them is so alike."""
 _FEWEST: Final = 10
 """Pictures in which two groups can be told from one."""
 _GROUP: Final = 0.4
@@ -150,6 +153,9 @@ def threshold_of(scores: Floats, *, precision: float = PRECISION, parts: bool = 
     rate = len(known) * tail / np.arange(1, len(known) + 1)
     reached = (rate <= 1 - precision).nonzero()[0]
     least = min(max(float(known[reached[-1]]) if len(reached) else _MOST, _LEAST), _MOST)
+    found = known[(known >= least) & (known < _COPY)]
+    if parts and len(found) <= _FEW and not (found >= _CLEARLY).any():
+        return _MOST  # a few that are hardly more alike than the rest: nothing stands out
     best = _parted(known[known >= least], least) if parts else least
     return min(math.ceil(best * 100) / 100, _MOST)
 

@@ -1,23 +1,26 @@
 """The folder of a clean-up: plan.csv, report.html, and what was seen of the pictures."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
+from visim_models.cleaning.decisions import Decisions, decisions_in
 from visim_models.cleaning.plan import Plan
 from visim_models.errors import OutputError, RepositoryError, VisimError
 from visim_models.repo_folder import check_apart
 from visim_models.repo_folder.formats import file_sha256, one_line, read_json, write_json
 
-__all__ = ["CleanFolder"]
+__all__ = ["CleanFolder", "is_clean_folder", "take_decisions"]
 
 _PLAN: Final = "plan.csv"
 _REPORT: Final = "report.html"
 _MARK: Final = "visim-clean.json"
 _SURVEY: Final = "survey"
+_MADE: Final = ".plan-as-made.csv"
+"""The plan as visim wrote it: what differs in plan.csv was decided by a person."""
+_DECISIONS: Final = "decisions.csv"
 
 
 class CleanFolder:
@@ -66,6 +69,20 @@ class CleanFolder:
         """Return the folder that keeps what was seen of pictures."""
         return self.path / _SURVEY
 
+    @property
+    def decisions(self) -> Path:
+        """Return the path of what a person has decided."""
+        return self.path / _DECISIONS
+
+    def take_decisions(self) -> Decisions:
+        """Return the decisions, with those that the edited plan makes.
+
+        Raises:
+            DataError: decisions.csv, or the edited plan, cannot be read.
+            RepositoryError: they cannot be written.
+        """
+        return take_decisions(self.path)
+
     def write(self, plan: Plan, write_report: Callable[[TextIO], None]) -> Path | None:
         """Write the plan and the report; each is the old one or the new one at any moment.
 
@@ -75,12 +92,13 @@ class CleanFolder:
         Raises:
             RepositoryError: they cannot be written.
         """
-        content = plan.to_text().encode()
+        content = plan.to_text()
         try:
             edited = self._put_aside()
             self._replace(self.report, write_report)
-            self._replace(self.plan, lambda file: file.write(content.decode()))
-            write_json(self.path / _MARK, {"plan_sha256": hashlib.sha256(content).hexdigest()})
+            self._replace(self.path / _MADE, lambda file: file.write(content))
+            self._replace(self.plan, lambda file: file.write(content))
+            write_json(self.path / _MARK, {"plan_sha256": file_sha256(self.plan)})
         except OSError as error:
             raise RepositoryError(
                 f"{self.path} cannot be written ({one_line(error)}): make room, then run the same command again.",
@@ -109,3 +127,25 @@ class CleanFolder:
             os.replace(staged, path)
         finally:
             staged.unlink(missing_ok=True)
+
+
+def is_clean_folder(folder: Path) -> bool:
+    """Return whether `visim clean` wrote a folder."""
+    return (folder / _MARK).is_file()
+
+
+def take_decisions(folder: Path) -> Decisions:
+    """Return the decisions in a folder of a clean-up, with those that the edited plan makes.
+
+    Raises:
+        DataError: decisions.csv, or the edited plan, cannot be read.
+        RepositoryError: they cannot be written.
+    """
+    decisions = Decisions(folder / _DECISIONS)
+    plan, made = folder / _PLAN, folder / _MADE
+    if plan.is_file() and made.is_file() and file_sha256(plan) != file_sha256(made):
+        try:
+            decisions.add(decisions_in(Plan.read(plan), Plan.read(made)))
+        except OSError as error:
+            raise RepositoryError(f"{decisions.path} cannot be written ({one_line(error)}).", path=folder) from error
+    return decisions

@@ -1,9 +1,11 @@
 """plan.csv: a row for each file that was found, with the reason, and what becomes of it: keep, look or remove."""
 
+import codecs
 import csv
 import io
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +15,7 @@ from typing import Final, Literal, Self, TypeAlias, cast, get_args
 from visim_models.cleaning.apply import Applied, File, Removal, apply_removals
 from visim_models.errors import DataError, ImageSourceError
 from visim_models.galleries.sources import Skipped
-from visim_models.repo_folder.formats import one_line, read_text
+from visim_models.repo_folder.formats import one_line
 from visim_models.sources.file_names import check_file_name
 
 __all__ = ["Action", "Plan", "PlanRow", "consistent"]
@@ -22,10 +24,11 @@ Action: TypeAlias = Literal["keep", "look", "remove"]
 """What becomes of a file. `look` is for a person to decide: until then the file is kept."""
 
 _MOST_BYTES: Final = 2**30
-_COLUMNS: Final = ("action", "file", "find", "group", "score", "reason", "size", "bytes", "sha256", "root")
+_COLUMNS: Final = ("row", "action", "file", "find", "group", "score", "reason", "size", "bytes", "sha256", "root")
 _NEEDED: Final = {"action", "file", "sha256", "root"}
 _FORMULA: Final = ("=", "+", "-", "@")
 """A spreadsheet takes a cell that begins so for a formula: such a file name is written with "./" in front."""
+_BYTE_ORDER_MARK: Final = "\ufeff"
 _REMOVED_BY: Final = "; removed by "
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 
@@ -99,7 +102,7 @@ class Plan:
                 name that leads out of its root. Nothing of such a plan is applied.
         """
         try:
-            text = read_text(Path(path), most=_MOST_BYTES)
+            text = _decoded(_content(Path(path)))
             head = text.split("\n", 1)[0]
             delimiter = max(",;\t", key=head.count)
             rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
@@ -117,12 +120,13 @@ class Plan:
         )
 
     def to_text(self) -> str:
-        """Return the plan as CSV."""
+        """Return the plan as CSV, with the mark by which Excel knows that it is UTF-8."""
         table = io.StringIO(newline="")
+        table.write(_BYTE_ORDER_MARK)
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(_COLUMNS)
-        for row in self.rows:
-            writer.writerow([_cell(value) for value in _values(row)])
+        for number, row in enumerate(self.rows, start=1):
+            writer.writerow([number, *(_cell(value) for value in _values(row))])
         return table.getvalue()
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -165,6 +169,7 @@ class Plan:
         *,
         quarantine: str | os.PathLike[str] | None = None,
         dry_run: bool = False,
+        alone: bool = False,
         progress: bool = False,
     ) -> Applied:
         """Move the files to be removed into a quarantine folder; none is deleted or overwritten.
@@ -176,6 +181,7 @@ class Plan:
         Args:
             quarantine: the folder for the files, outside the pictures; by default beside them, `<pictures>-quarantine`.
             dry_run: look at every file and report, but move none.
+            alone: leave the files that belong to a picture, such as its .xmp, .MOV, .CR2 or .txt, where they are.
             progress: show a progress bar.
 
         Raises:
@@ -186,7 +192,9 @@ class Plan:
             >>> applied = Plan.read("clean/plan.csv").apply(dry_run=True)
             >>> print(applied.moved, applied.failed)
         """
-        applied = apply_removals(self._removals(), quarantine=quarantine, dry_run=dry_run, progress=progress)
+        applied = apply_removals(
+            self._removals(), quarantine=quarantine, dry_run=dry_run, alone=alone, progress=progress
+        )
         disputed = [Skipped(row.file_name, "one row keeps it and another removes it") for row in self.disputed]
         applied.failed[:0] = disputed
         return applied
@@ -224,6 +232,23 @@ def consistent(rows: Sequence[PlanRow]) -> Plan:
         by = removed.get((row.root, row.file_name))
         found.append(row if row.action == "remove" or by is None else row.removed_by(by))
     return Plan(tuple(found))
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a regular file that is no larger than a plan can be; raises OSError otherwise."""
+    if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > _MOST_BYTES:
+        raise OSError("it is no regular file, or far too large")
+    return path.read_bytes()
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a CSV as spreadsheets save it: UTF-8, UTF-16 with its mark, or else Windows' code page."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
 
 
 def _values(row: PlanRow) -> tuple[object, ...]:

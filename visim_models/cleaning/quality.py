@@ -15,7 +15,7 @@ from PIL import Image
 
 from visim_models.galleries.picture_table import PictureTable
 
-__all__ = ["MEASURES", "Copy", "Keep", "Preference", "colourfulness", "is_copy_name", "measure_quality"]
+__all__ = ["HARD", "MEASURES", "Copy", "Keep", "Preference", "colourfulness", "is_copy_name", "measure_quality"]
 
 Floats = npt.NDArray[np.float32]
 Keep: TypeAlias = Literal["best", "oldest", "newest", "largest"]
@@ -51,7 +51,7 @@ _MOST_FRAMES: Final = 200
 _PLAIN: Final = 2.0
 _AS_GOOD: Final = 1.3
 """Ratio of the pixels of two copies up to which neither is the better one by them."""
-_HARD: Final = 6.0
+HARD: Final = 6.0
 """Mean divisor of a JPEG's coefficients, above which its loss is seen: about quality 93."""
 _GREY: Final = 2.0
 _COPY_NAME: Final = re.compile(
@@ -222,6 +222,15 @@ class Copy:
         return _changed(self.root, self.file_name)
 
     @cached_property
+    def inode(self) -> tuple[int, int] | None:
+        """Return what hard links to one file share; None where the file is not in a folder, or has one name only."""
+        try:
+            status = Path(self.root, self.file_name).stat()
+        except (OSError, ValueError):
+            return None
+        return (status.st_dev, status.st_ino) if status.st_nlink > 1 else None
+
+    @cached_property
     def place(self) -> tuple[Any, ...]:
         """Return what decides between copies that are as good, the lowest first."""
         name = self.file_name
@@ -232,7 +241,7 @@ class Copy:
         """Return what the picture is worth, the lowest first: minus its frames, whether it is grey, minus the pixels of
         the detail that it really has."""
         value = {name: float(self.pictures[name][self.index]) for name in MEASURES}
-        compression = max(value["compression"], _HARD) / _HARD
+        compression = max(value["compression"], HARD) / HARD
         pixels = max(value["width"] * value["height"] * value["detail"] ** 2, 1.0) / compression
         return (-value["frames"], value["colour"] < _GREY, -pixels)
 

@@ -30,7 +30,7 @@ __all__ = ["Survey", "local_squares", "survey_pictures", "thumbnail_square"]
 
 _FILES_A_PART: Final = 512
 _AT_ONCE: Final = 256
-_FORM: Final = "2"
+_FORM: Final = "3"
 """Changes when other things are measured: what older versions kept is then not used."""
 
 _Seen: TypeAlias = tuple[npt.NDArray[np.uint8], str, npt.NDArray[np.uint8], dict[str, float]]
@@ -148,7 +148,7 @@ def local_squares(gallery: Gallery, *, progress: bool = False) -> npt.NDArray[np
 
 def thumbnail_square(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Reduce an RGB picture to (3, 32, 32) uint8, its sides scaled apart."""
-    small = np.array(image.resize((SQUARE, SQUARE), Image.Resampling.BOX, reducing_gap=2.0))  # (32, 32, 3)
+    small = np.array(image.resize((SQUARE, SQUARE), Image.Resampling.BOX, reducing_gap=8.0))  # (32, 32, 3)
     return np.ascontiguousarray(small.transpose(2, 0, 1))
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from visim_models.cleaning.apply import Applied
 from visim_models.cleaning.clean_up import THRESHOLDS, CleanUp, Wanted
 from visim_models.cleaning.journal import Journal
-from visim_models.cleaning.output_folder import CleanFolder
+from visim_models.cleaning.output_folder import CleanFolder, is_clean_folder, take_decisions
 from visim_models.cleaning.plan import Plan
+from visim_models.cleaning.quality import Preference
 from visim_models.cleaning.survey import survey_pictures
 from visim_models.cli import Commands, chosen
 from visim_models.cli.clean_options import EXAMPLES, add_options
@@ -29,6 +30,7 @@ from visim_models.search.engine import EngineAddress
 __all__ = ["add_clean"]
 
 _SHOWN = 10
+_NAMED = ("like", "duplicates", "strange", "broken", "leaks", "quality", "labels")
 
 
 def add_clean(commands: Commands) -> None:
@@ -58,28 +60,24 @@ def _find(options: argparse.Namespace) -> int:
     wanted = _wanted(options)
     named, parts, gallery = _source(options)
     source = chosen(named, options)
-    more_pictures, other = (chosen(each, options) if each else None for each in (options.add, options.leaks))
-    _check_apart(source, more_pictures, other)
-    for each in (source, more_pictures, other):
-        if each:
-            open_store(each)  # a wrong name is told before a folder is made
+    added = chosen(options.add, options) if options.add else None
+    others = [chosen(each, options) for each in options.leaks]
+    inputs = [each for each in (source, added, *others) if each]
+    _check_apart(*inputs)
+    for each in inputs:
+        open_store(each)  # a wrong name is said before a folder is made
     for example in (*wanted.like, *wanted.not_like):
         decode_image(example)
-    out = CleanFolder(
-        options.out or _output_for(Path(options.pictures).resolve()), inputs=local_inputs(source, more_pictures, other)
-    )
-    cleaned = [str(path) for path in local_inputs(source, more_pictures)]
+    out = CleanFolder(options.out or _output_for(Path(options.pictures).resolve()), inputs=local_inputs(*inputs))
+    decisions = out.take_decisions()
+    cleaned = [str(path) for path in local_inputs(source, added)]
     look = partial(survey_pictures, parts=parts, kept=out.survey, cleaned=cleaned, progress=True)
     first = look(source, gallery=gallery)
-    more = look(more_pictures) if more_pictures else None
-    leaks = look(other) if other else None
-    clean_up = (
-        CleanUp(first, parts=parts, progress=True)
-        if more is None
-        else CleanUp(more, kept=first, parts=parts, progress=True)
-    )
-    plan = clean_up.plan(wanted, leaks=[leaks] if leaks else [])
-    surveys = [survey for survey in (first, more, leaks) if survey is not None]
+    more = look(added) if added else None
+    leaks = [look(each) for each in others]
+    clean_up = CleanUp(more or first, kept=first if more else None, decisions=decisions, parts=parts, progress=True)
+    plan = clean_up.plan(wanted, leaks=leaks)
+    surveys = [survey for survey in (first, more, *leaks) if survey is not None]
     edited = out.write(
         plan,
         partial(
@@ -99,7 +97,7 @@ def _output_for(pictures: Path) -> Path:
     return (pictures.parent if here.is_relative_to(pictures) else here) / f"{name}-clean"
 
 
-def _check_apart(*sources: PictureSource | None) -> None:
+def _check_apart(*sources: PictureSource) -> None:
     """Refuse two folders one of which is, or is in, the other: a file would be found to be a copy of itself."""
     for one, other in combinations([path.resolve() for path in local_inputs(*sources)], 2):
         is_nested = one.is_dir() and other.is_dir() and (one in other.parents or other in one.parents)
@@ -133,7 +131,7 @@ def _source(options: argparse.Namespace) -> tuple[str, Embedder, Gallery | None]
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:
-    named = options.like or options.duplicates or options.strange or options.broken or options.leaks
+    named = any(getattr(options, name) for name in _NAMED)
     if options.not_like and not options.like:
         raise DataError("--not-like goes with --like: name an example of what you look for.")
     if options.top is not None and (not options.like or options.top < 1):
@@ -145,7 +143,11 @@ def _wanted(options: argparse.Namespace) -> Wanted:
         strange=options.strange or not named,
         broken=options.broken or not named,
         at=_thresholds(options, [name for name in THRESHOLDS if getattr(options, name)] or ["duplicates"]),
+        quality=options.quality,
+        labels=options.labels,
         top=options.top,
+        mirrored=options.mirrored,
+        preference=Preference(tuple(options.prefer), options.keep),
     )
 
 
@@ -170,7 +172,9 @@ def _thresholds(options: argparse.Namespace, finds: Sequence[str]) -> dict[str, 
 
 def _apply(options: argparse.Namespace) -> int:
     plan = Plan.read(options.apply)
-    applied = plan.apply(quarantine=options.quarantine, dry_run=not options.yes, progress=True)
+    if is_clean_folder(folder := Path(options.apply).resolve().parent):
+        take_decisions(folder)
+    applied = plan.apply(quarantine=options.quarantine, dry_run=not options.yes, alone=options.alone, progress=True)
     lines = [*_applied_lines(applied), *_warnings(plan)]
     if options.gallery and options.yes and applied.gone:
         report = update(options.gallery, remove=applied.gone)
@@ -190,6 +194,8 @@ def _applied_lines(applied: Applied) -> list[str]:
     lines += [f"  {name}" for name in shown]
     if len(applied.moved) > len(shown) > 0:
         lines.append(f"  and {len(applied.moved) - len(shown):,} more")
+    if applied.beside:
+        lines.append(f"{len(applied.beside):,} files that belong to them go along (--alone leaves them)")
     if applied.already:
         lines.append(f"{len(applied.already):,} files had been moved before")
     if applied.elsewhere:

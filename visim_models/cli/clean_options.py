@@ -1,8 +1,10 @@
 """The options of `visim clean`, its examples, and what its report says of each find."""
 
 import argparse
-from typing import Final
+from typing import Final, get_args
 
+from visim_models.cleaning.clean_up import Mirrored
+from visim_models.cleaning.quality import Keep
 from visim_models.cleaning.report import FindTexts
 from visim_models.cli import REPO_HELP, add_backend, add_index_uri, add_picture_choice
 from visim_models.galleries import DEFAULT_MODEL
@@ -14,20 +16,22 @@ examples:
   visim clean photos                                   duplicates, broken and strange pictures: a plan and a report
   visim clean photos --like soon.jpg seat.jpg --out clean
   visim clean photos --like seat.jpg --not-like dashboard.jpg --at 0.6
-  visim clean train --leaks test
+  visim clean train --leaks test validation
   visim clean photos --add new-photos --duplicates     compare new pictures with all; only new ones are removed
   visim clean my-gallery --duplicates                  a built gallery: nothing is embedded again
   visim clean --apply clean/plan.csv                   show what the plan would do
   visim clean --apply clean/plan.csv --yes             move the files into a quarantine folder
   visim clean --undo photos-quarantine/journal-20260101-120000.jsonl
 
-The plan is a CSV: edit its column action to keep or remove. Given again, a command looks only at new and changed
+The plan is a CSV: edit its column action to keep, look or remove. Given again, a command looks only at new and changed
 files."""
 
 FIND_TEXTS: Final = {
     "like": FindTexts("Like the examples", "picture", "Pictures that look like the examples, best first."),
-    "duplicates": FindTexts("Duplicates", "group", "Each picture is nearly the same as the middle one of its group."),
+    "duplicates": FindTexts("Duplicates", "group", "Each picture is a copy of the first one of its group."),
     "leaks": FindTexts("Near-duplicates in the other folder", "pair", "Pictures that the other folder has, too."),
+    "labels": FindTexts("Labels to look at", "picture", "Pictures whose label may be wrong, the clearest first."),
+    "quality": FindTexts("Poor quality", "picture", "Blurred, dark, bright or flat pictures, the clearest first."),
     "broken": FindTexts("Broken files", "file", "Files that cannot be decoded."),
     "blank": FindTexts("Blank pictures", "picture", "Pictures of one colour."),
     "tiny": FindTexts("Tiny pictures", "picture", "Pictures far smaller than is usual here."),
@@ -57,10 +61,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--images", metavar="PATH", help="with a gallery: the folder or zip of its pictures")
     parser.add_argument("--add", metavar="PATH", help="new pictures, compared with PICTURES: only new ones are removed")
+    add_picture_choice(parser)
     add_backend(parser)
     add_index_uri(parser)
-    add_picture_choice(parser)
     _add_finds(parser)
+    _add_choices(parser)
     _add_changes(parser)
 
 
@@ -83,10 +88,23 @@ def _add_finds(parser: argparse.ArgumentParser) -> None:
         help="with --like: except what looks more like these",
     )
     finds.add_argument(
-        "--duplicates", action="store_true", help="copies and near-duplicates; the best of each group stays"
+        "--duplicates", action="store_true", help="copies and near-duplicates; the best of each group is kept"
     )
     finds.add_argument(
-        "--leaks", metavar="TEST", help="near-duplicates of the pictures of another folder or zip, which stay"
+        "--leaks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TEST",
+        help="near-duplicates of the pictures of other folders or zips, which are kept",
+    )
+    finds.add_argument(
+        "--labels",
+        action="store_true",
+        help="pictures under two labels, and pictures whose nearest have another label; the folders are the labels",
+    )
+    finds.add_argument(
+        "--quality", action="store_true", help="blurred, dark, bright and flat pictures, and grey ones among colours"
     )
     finds.add_argument("--strange", action="store_true", help="pictures that look like none of the others")
     finds.add_argument(
@@ -102,10 +120,37 @@ def _add_finds(parser: argparse.ArgumentParser) -> None:
     finds.add_argument("--top", type=int, metavar="N", help="of --like: the N best, whatever their scores")
 
 
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    choices = parser.add_argument_group("which copy is kept")
+    choices.add_argument(
+        "--prefer",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FOLDER",
+        help="keep the copy in the first of these folders, else the one in the second, and so on",
+    )
+    choices.add_argument(
+        "--keep",
+        choices=get_args(Keep),
+        default="best",
+        help="keep the copy with the most information, or the oldest, newest or largest file (default: %(default)s)",
+    )
+    choices.add_argument(
+        "--mirrored",
+        choices=get_args(Mirrored),
+        default="look",
+        help="whether a mirrored picture is no copy, one to look at, or one to remove (default: %(default)s)",
+    )
+
+
 def _add_changes(parser: argparse.ArgumentParser) -> None:
     changes = parser.add_argument_group("carrying a plan out")
     changes.add_argument("--apply", metavar="PLAN", help="show what a plan.csv would do")
     changes.add_argument("--yes", action="store_true", help="with --apply: move the files; none is deleted")
     changes.add_argument("--quarantine", metavar="FOLDER", help="where they go (default: beside the pictures)")
+    changes.add_argument(
+        "--alone", action="store_true", help="leave the files of the same stem (.xmp, .MOV, .CR2, .txt) where they are"
+    )
     changes.add_argument("--gallery", metavar="REPO", help="with --apply: a gallery that shall forget them, too")
     changes.add_argument("--undo", metavar="JOURNAL", help="bring back what a journal in a quarantine names")

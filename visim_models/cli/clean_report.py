@@ -63,13 +63,20 @@ def write_clean_report(
 def _command_again(options: argparse.Namespace) -> str:
     """Return the command without --at, to which the report adds thresholds."""
     words = ["visim", "clean", options.pictures]
-    for name in ("like", "not_like"):
+    for name in ("like", "not_like", "leaks", "prefer", "exclude"):
         if values := getattr(options, name):
             words += [f"--{name.replace('_', '-')}", *values]
-    for name in ("model", "images", "leaks", "add", "out"):
+    for name in ("model", "images", "add", "out"):
         if value := getattr(options, name):
             words += [f"--{name}", value]
-    words += [f"--{name}" for name in ("duplicates", "strange", "broken") if getattr(options, name)]
+    words += [
+        f"--{name}"
+        for name in ("duplicates", "strange", "broken", "quality", "labels", "all")
+        if getattr(options, name)
+    ]
+    for name, default in (("keep", "best"), ("mirrored", "look")):
+        if (value := getattr(options, name)) != default:
+            words += [f"--{name}", value]
     return shlex.join(words)
 
 
@@ -85,6 +92,7 @@ def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[S
             count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
             seen = sum(row.action == "look" for row in rows)
             more = f", {seen:,} to look at" if seen else ""
+            more += ": nothing stands out" if name == "like" and not count else ""
             lines.append(f"  {name:<10} {count:>7,} to remove{at}{more}")
     lines += filter(None, (unread_summary(item.reason for survey in surveys for item in survey.broken),))
     lines += [survey.put_aside for survey in surveys if survey.put_aside]

@@ -94,6 +94,21 @@ def test_a_bad_plan_is_refused_as_a_whole(text: str, message: str, tmp_path: Pat
         read(text, tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_plan_in_the_encodings_of_spreadsheets(encoding: str, tmp_path: Path) -> None:
+    text = Plan((row("Grüße/Ätna.jpg", reason="für später"),)).to_text()
+    assert text[0] == "\ufeff"  # by which Excel knows UTF-8
+    (tmp_path / "plan.csv").write_bytes(text[1:].encode(encoding))
+    (found,) = Plan.read(tmp_path / "plan.csv").rows
+    assert (found.file_name, found.reason) == ("Grüße/Ätna.jpg", "für später")
+
+
+def test_a_look_decides_nothing() -> None:
+    plan = Plan((row("a.png"), row("a.png", "look", find="strange"), row("b.png", "look")))
+    assert [each.file_name for each in plan.removed] == ["a.png"]
+    assert plan.disputed == []
+
+
 def test_no_plan(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         Plan.read(tmp_path / "nothing.csv")
