@@ -279,10 +279,11 @@ def test_the_command_writes_a_site_with_pictures(tmp_path: Path, capsys: pytest.
         file = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn_picture(number, size=400)).save(file)
-    network, gallery, out = tiny_repo(tmp_path / "network"), tmp_path / "gallery", tmp_path / "site"
+    network, gallery, out = tiny_repo(tmp_path / "network"), tmp_path / "chairs", tmp_path / "site"
     assert main(["build", str(tmp_path / "photos"), "--model", str(network), "--out", str(gallery)]) == 0
     assert main(["web", str(gallery), "--with-pictures", "--out", str(out)]) == 0
     assert "python -m http.server" in capsys.readouterr().out
+    assert "<title>chairs</title>" in (out / "index.html").read_text(encoding="utf-8")
     pictures = sorted((out / "gallery-0" / "pictures").iterdir())
     assert len(pictures) == COUNT
     with Image.open(pictures[0]) as small:

@@ -220,10 +220,16 @@ def _write_page(page: SitePage, staged: Path, notes: list[str], *, progress: boo
         "judge": judged,
         "is_own": page.is_own,
         **texts,
-        "title": texts["title"] or page.key,
+        "title": texts["title"] or _name_of(next(iter(page.ways.values())), page),
         "show_columns": list(about.columns),
         "link_column": about.link,
     }
+
+
+def _name_of(repo: RepoFolder, page: SitePage) -> str:
+    """Name a gallery without a title after its folder, unless that is a download, which is named by a hash."""
+    folder = repo.path.resolve()
+    return folder.name if page.is_own and folder.parent.name != "snapshots" else page.key
 
 
 def _write_way(
