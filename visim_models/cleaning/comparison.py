@@ -6,21 +6,19 @@ makes them different things: other words, another reading, another colour.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from visim_models.cleaning.alignment import Placement
+from visim_models.cleaning.extent import Box, Extent, Side, sampled
 from visim_models.cleaning.quality import colourfulness
 
 __all__ = ["LARGEST", "Comparison", "compare_pictures"]
 
 Floats = npt.NDArray[np.float32]
-Box: TypeAlias = tuple[float, float, float, float]
-"""Left, top, right, bottom, each from 0 to 1."""
-Side: TypeAlias = Literal["first", "second"]
 
 LARGEST: Final = 448
 """Longest side at which pictures are compared, in pixels."""
@@ -65,8 +63,6 @@ _EDGE: Final = 0.22
 _ONE_SIDED: Final = 4.0
 _PLAIN_SHARE: Final = 0.5
 """Share of flat spots from which on a picture is a drawing, a page or a screenshot: nothing on it is an addition."""
-_EXTENT: Final = 0.015
-_PLAIN_MARGIN: Final = 0.55
 _LEAST_PART: Final = 0.6
 
 
@@ -152,7 +148,7 @@ def compare_pictures(
         return Comparison("different", "another picture", score)
     lacking: Side | None = _grey_side(one, two)
     is_drawing = max(_plain_share(each) for each in (one, two)) > _PLAIN_SHARE
-    extent = _Extent.of(first, second, inside, outside)
+    extent = Extent.of(first, second, inside, outside)
     facts: dict[str, Any] = {
         "score": score, "grey": lacking, "part": extent.part, "spoiled": spoiled, "is_drawing": is_drawing
     }  # fmt: skip
@@ -208,15 +204,6 @@ def _overlap(values: npt.NDArray[np.float64]) -> tuple[Box, Box] | None:
     return (start[1], start[0], end[1], end[0]), (low[1], low[0], high[1], high[0])
 
 
-def _sampled(image: Image.Image, box: Box, size: tuple[int, int]) -> Image.Image:
-    """Return a part of a picture at another size, to a fraction of a pixel."""
-    width, height = image.size
-    left, top, right, bottom = (
-        min(max(edge, 0.0), 1.0) * length for edge, length in zip(box, (width, height) * 2, strict=True)
-    )
-    return image.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom), reducing_gap=None)
-
-
 def _size(image: Image.Image, box: Box, longest: int) -> tuple[int, int]:
     """Return the size of a grid over a part of a picture, its longest side at most as given."""
     width, height = (box[2] - box[0]) * image.width, (box[3] - box[1]) * image.height
@@ -236,7 +223,7 @@ def _registered(first: Image.Image, second: Image.Image, values: npt.NDArray[np.
         if boxes is None:
             return None
         size = _size(first, boxes[0], longest)
-        one, two = (np.asarray(_sampled(image, box, size), np.float32) for image, box in zip(grey, boxes, strict=True))
+        one, two = (np.asarray(sampled(image, box, size), np.float32) for image, box in zip(grey, boxes, strict=True))
         values = values + _step(one, two, boxes, values)
     return _overlap(values)
 
@@ -282,13 +269,13 @@ def _at_one_sharpness(
     for longest in _GRIDS:
         size = _size(first, inside, round(min(longest, most)))
         one, two = (
-            np.asarray(_sampled(image, box, size), np.float32) for image, box in ((first, inside), (second, outside))
+            np.asarray(sampled(image, box, size), np.float32) for image, box in ((first, inside), (second, outside))
         )
         if longest == _GRIDS[0]:
             reduced = _REDUCED if max(pixels) > _MORE_PIXELS * min(pixels) else 1.0  # both lose as much by it
             smaller = _size(first, inside, round(min(longest, reduced * most)))
             views = [
-                np.asarray(_sampled(image.convert("L"), box, smaller), np.float32)
+                np.asarray(sampled(image.convert("L"), box, smaller), np.float32)
                 for image, box in ((first, inside), (second, outside))
             ]
             spoiled = _spoiled(views[0], views[1], pixels)
@@ -510,75 +497,3 @@ def _correlation(one: Floats, two: Floats) -> float:
     if length < 4.0 * one.size:  # both are nearly flat
         return 1.0 if float(np.abs(one - two).mean()) < 4 else 0.0
     return float((first * second).sum()) / length
-
-
-# --- extent
-
-
-@dataclass(frozen=True)
-class _Extent:
-    """What of the one picture is outside the other.
-
-    Attributes:
-        part: which shows a part of the other only.
-        added: which has plain margins that the other lacks: bars, a frame, a caption.
-        least: the smaller share of what both show, of what each shows.
-    """
-
-    part: Side | None
-    added: Side | None
-    least: float
-
-    @classmethod
-    def of(cls, first: Image.Image, second: Image.Image, inside: Box, outside: Box) -> "_Extent":
-        content, plain = zip(
-            *(_margins(image, box) for image, box in ((first, inside), (second, outside))), strict=True
-        )
-        part: Side | None = None
-        if max(content) > _EXTENT:
-            part = "second" if content[0] > content[1] else "first"
-        added: Side | None = None
-        if max(plain) > _EXTENT and min(plain) <= _EXTENT:
-            added = "first" if plain[0] > plain[1] else "second"
-        return cls(part, added, 1 - max(content))
-
-
-def _margins(image: Image.Image, box: Box) -> tuple[float, float]:
-    """Return the shares of a picture that are outside a part of it: of content, and of plain margins.
-
-    A plain strip that goes on from the ground of the part may be either, and counts as neither.
-    """
-    left, top, right, bottom = box
-    strips = ((0.0, 0.0, 1.0, top), (0.0, bottom, 1.0, 1.0), (0.0, top, left, bottom), (right, top, 1.0, bottom))
-    content, plain = 0.0, 0.0
-    for strip in strips:
-        share = (strip[2] - strip[0]) * (strip[3] - strip[1])
-        if share * image.width * image.height < 8 or share < 0.002:
-            continue
-        size = (
-            max(round((strip[2] - strip[0]) * min(image.width, 256)), 1),
-            max(round((strip[3] - strip[1]) * min(image.height, 256)), 1),
-        )
-        levels = np.asarray(_sampled(image, strip, size), np.float32).reshape(-1, 3)
-        middle = np.median(levels, axis=0)
-        is_plain = float((np.abs(levels - middle).max(axis=1) < 14).mean()) > _PLAIN_MARGIN
-        if not is_plain:
-            content += share
-        elif not _goes_on(image, strip, box):
-            plain += share
-    return content, plain
-
-
-def _goes_on(image: Image.Image, strip: Box, box: Box) -> bool:
-    """Return whether the ground of a part of a picture goes on in a strip beside it: then the strip is no frame."""
-    across = strip[2] - strip[0] >= box[2] - box[0] - 1e-6  # above or below
-    step = 0.012
-    if across:
-        edge = box[1] if strip[3] <= box[1] + 1e-6 else box[3]
-        lines = [(box[0], edge + near * step - step / 2, box[2], edge + near * step + step / 2) for near in (-1.5, 1.5)]
-    else:
-        edge = box[0] if strip[2] <= box[0] + 1e-6 else box[2]
-        lines = [(edge + near * step - step / 2, box[1], edge + near * step + step / 2, box[3]) for near in (-1.5, 1.5)]
-    size = (64, 1) if across else (1, 64)
-    one, two = (np.asarray(_sampled(image, line, size), np.float32).reshape(-1, 3) for line in lines)
-    return float((np.abs(one - two).max(axis=1) < 12).mean()) > 0.7
