@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, SpaceCardData
 
 import visim_models
 from hub.space import checked_repo_id
-from visim_models.cli.web import own_page
+from visim_models.cli.build import own_page
 from visim_models.errors import RepositoryError
 from visim_models.galleries.site import find_assets, find_runtime, write_site
 from visim_models.gallery import GalleryAbout

@@ -7,7 +7,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from hub.locate import locate
-from visim_models.cli.web import own_page
+from visim_models.cli.build import own_page
 from visim_models.galleries import build
 from visim_models.galleries.site import SitePage, find_assets, find_runtime, write_site
 from visim_models.repo_folder import RepoFolder

@@ -7,9 +7,8 @@ changed pictures are embedded, found by content; a killed build goes on where it
 from visim_models.galleries.building import DEFAULT_MODEL, build, embed_gallery, update
 from visim_models.galleries.built_gallery import BuildReport, BuiltGallery
 from visim_models.galleries.description import Description, MetadataTable
-from visim_models.galleries.engine_build import EngineOptions
 from visim_models.galleries.sources import Skipped
-from visim_models.galleries.vectors import build_of_vectors, export_gallery
+from visim_models.galleries.vectors import EngineOptions, build_of_vectors, export_gallery
 
 __all__ = [
     "DEFAULT_MODEL",

@@ -25,7 +25,6 @@ from visim_models.galleries.built_gallery import (
 from visim_models.galleries.calibration import leave_one_out, match_probability
 from visim_models.galleries.description import Description
 from visim_models.galleries.embed import Embedder
-from visim_models.galleries.engine_build import EngineOptions, about_of, build_in_engine, check_reachable
 from visim_models.galleries.picture_table import PictureTable
 from visim_models.galleries.sources import (
     Changes,
@@ -39,6 +38,7 @@ from visim_models.galleries.sources import (
     plan,
     unreadable_in,
 )
+from visim_models.galleries.vectors import EngineOptions, about_of, build_in_engine, check_reachable
 from visim_models.gallery import Gallery
 from visim_models.ood import OutOfDistributionDetector
 from visim_models.repo_folder import RepoFolder, Version, check_output, drafting, is_repo, version_of

@@ -23,11 +23,10 @@ from visim_models.images.decode_ahead import decode_ahead
 from visim_models.images.kinds import kind_named, kind_of, not_read
 from visim_models.images.limited import decode_untrusted
 from visim_models.processing import ImageProcessor
-from visim_models.sources.address_list import AddressListReader
-from visim_models.sources.bucket import S3, BucketReader
 from visim_models.sources.cache import DiskCache, HostPause
 from visim_models.sources.file_names import Choice, check_file_name, is_picture_name, other_kind
 from visim_models.sources.readers import FolderReader, Reader, WebReader, ZipReader
+from visim_models.sources.remote_readers import S3, AddressListReader, BucketReader
 
 __all__ = ["DecodedBatch", "DecodedPicture", "ImageStore"]
 

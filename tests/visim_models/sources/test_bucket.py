@@ -106,7 +106,7 @@ def test_a_server_that_is_down_or_hangs(server: S3Server, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         down = ImageStore("s3://photos/cars")
-        patch.setattr("visim_models.sources.bucket._SECONDS_A_REQUEST", 1.0)
+        patch.setattr("visim_models.sources.remote_readers._SECONDS_A_REQUEST", 1.0)
         patch.setenv("AWS_ENDPOINT_URL", server.address)
         hanging = ImageStore("s3://photos/cars")
     with pytest.raises(ImageHostError, match="check the network and AWS_ENDPOINT_URL"):
