@@ -12,8 +12,7 @@ from typing import Final
 
 from tqdm import tqdm
 
-from visim_models.cleaning.journal import JournalWriter, Move
-from visim_models.cleaning.moving import checked_path, move_file
+from visim_models.cleaning.journal import JournalWriter, Move, checked_path, move_file
 from visim_models.errors import DataError, ImageSourceError, RepositoryError, VisimError
 from visim_models.galleries.sources import Skipped
 from visim_models.repo_folder import check_apart

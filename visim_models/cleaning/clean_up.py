@@ -10,12 +10,20 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from PIL import Image
 
-from visim_models.cleaning.decisions import Decisions
 from visim_models.cleaning.duplicates import BY_PICTURE, Grouping, Member, small_picture, some_frames
-from visim_models.cleaning.faults import find_faults, find_poor, find_strange, is_of_a_known_kind
-from visim_models.cleaning.labels import are_labels, find_other_labels, label_of, split_of
+from visim_models.cleaning.faults import (
+    are_labels,
+    find_faults,
+    find_other_labels,
+    find_poor,
+    find_strange,
+    is_of_a_known_kind,
+    label_of,
+    split_of,
+)
 from visim_models.cleaning.leaks import LEAK, leaks_between
 from visim_models.cleaning.look_alikes import embed_examples, look_alike_scores, threshold_of
+from visim_models.cleaning.output_folder import Decisions
 from visim_models.cleaning.plan import Action, Plan, PlanRow, consistent
 from visim_models.cleaning.quality import Copy, Preference
 from visim_models.cleaning.survey import Survey

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from visim_models.cleaning.alignment import Placement
-from visim_models.cleaning.extent import Box, Extent, Side, sampled
+from visim_models.cleaning.alignment import Box, Extent, Placement, Side, sampled
 from visim_models.cleaning.quality import colourfulness
 
 __all__ = ["LARGEST", "Comparison", "compare_pictures"]

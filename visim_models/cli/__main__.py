@@ -9,8 +9,7 @@ from typing import Any
 
 from visim_models.cli.build import add_build, add_export, add_web
 from visim_models.cli.clean import add_clean
-from visim_models.cli.info import add_check, add_info
-from visim_models.cli.search import add_compare, add_search
+from visim_models.cli.search import add_check, add_compare, add_info, add_search
 from visim_models.errors import VisimError
 
 __all__ = ["main"]

@@ -2,32 +2,179 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Final, TextIO, get_args
 
 from visim_models.cleaning.apply import Applied
-from visim_models.cleaning.clean_up import THRESHOLDS, CleanUp, Wanted
+from visim_models.cleaning.clean_up import FINDS, THRESHOLDS, CleanUp, Mirrored, Wanted
 from visim_models.cleaning.journal import Journal
 from visim_models.cleaning.output_folder import CleanFolder, is_clean_folder, take_decisions
 from visim_models.cleaning.plan import Plan
-from visim_models.cleaning.quality import Preference
-from visim_models.cleaning.survey import survey_pictures
-from visim_models.cli import Commands, chosen
-from visim_models.cli.clean_options import EXAMPLES, add_options
-from visim_models.cli.clean_report import found_lines, write_clean_report
+from visim_models.cleaning.quality import Keep, Preference
+from visim_models.cleaning.report import FindTexts, ReportedFind, shown_rows, thumbnails_for, write_report
+from visim_models.cleaning.survey import Survey, survey_pictures
+from visim_models.cli import REPO_HELP, Commands, add_backend, add_index_uri, add_picture_choice, chosen
 from visim_models.errors import DataError
 from visim_models.galleries import DEFAULT_MODEL, update
 from visim_models.galleries.embed import Embedder
 from visim_models.galleries.sources import PictureSource, Skipped, local_inputs, open_store
 from visim_models.gallery import Gallery
 from visim_models.images.decode import decode_image
+from visim_models.images.kinds import unread_summary
 from visim_models.repo_folder import RepoFolder, is_repo
 from visim_models.repo_folder.manifest import EMBEDDINGS
 from visim_models.search.engine import EngineAddress
 
-__all__ = ["add_clean"]
+__all__ = ["EXAMPLES", "FIND_TEXTS", "add_clean", "add_options", "found_lines", "write_clean_report"]
+
+EXAMPLES: Final = """\
+examples:
+  visim clean photos                                   duplicates, broken and strange pictures: a plan and a report
+  visim clean photos --like soon.jpg seat.jpg --out clean
+  visim clean photos --like seat.jpg --not-like dashboard.jpg --at 0.6
+  visim clean train --leaks test validation
+  visim clean photos --add new-photos --duplicates     compare new pictures with all; only new ones are removed
+  visim clean my-gallery --duplicates                  a built gallery: nothing is embedded again
+  visim clean --apply clean/plan.csv                   show what the plan would do
+  visim clean --apply clean/plan.csv --yes             move the files into a quarantine folder
+  visim clean --undo photos-quarantine/journal-20260101-120000.jsonl
+
+The plan is a CSV: edit its column action to keep, look or remove. Given again, a command looks only at new and changed
+files."""
+
+FIND_TEXTS: Final = {
+    "like": FindTexts("Like the examples", "picture", "Pictures that look like the examples, best first."),
+    "duplicates": FindTexts("Duplicates", "group", "Each picture is a copy of the first one of its group."),
+    "leaks": FindTexts("Near-duplicates in the other folder", "pair", "Pictures that the other folder has, too."),
+    "labels": FindTexts("Labels to look at", "picture", "Pictures whose label may be wrong, the clearest first."),
+    "quality": FindTexts("Poor quality", "picture", "Blurred, dark, bright or flat pictures, the clearest first."),
+    "broken": FindTexts("Broken files", "file", "Files that cannot be decoded."),
+    "blank": FindTexts("Blank pictures", "picture", "Pictures of one colour."),
+    "tiny": FindTexts("Tiny pictures", "picture", "Pictures far smaller than is usual here."),
+    "shape": FindTexts("Extreme shapes", "picture", "Pictures far longer than wide, or wider than long."),
+    "strange": FindTexts("Strange pictures", "picture", "Pictures that look like none of the others, strangest first."),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `visim clean`."""
+    parser.add_argument(
+        "pictures",
+        nargs="?",
+        metavar="PICTURES",
+        help="the pictures: a folder, a zip, a list of addresses (.txt), hf://datasets/NAMESPACE/NAME, "
+        "s3://BUCKET/FOLDER, or the repo folder of a built gallery",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="where plan.csv and report.html go (default: PICTURES-clean, here or beside PICTURES)",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help=f"the network that compares the pictures: {REPO_HELP} (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument("--images", metavar="PATH", help="with a gallery: the folder or zip of its pictures")
+    parser.add_argument("--add", metavar="PATH", help="new pictures, compared with PICTURES: only new ones are removed")
+    add_picture_choice(parser)
+    add_backend(parser)
+    add_index_uri(parser)
+    _add_finds(parser)
+    _add_choices(parser)
+    _add_changes(parser)
+
+
+def _add_finds(parser: argparse.ArgumentParser) -> None:
+    finds = parser.add_argument_group("what to find (default: --duplicates --broken --strange)")
+    finds.add_argument(
+        "--like",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="everything that looks like these pictures",
+    )
+    finds.add_argument(
+        "--not-like",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="with --like: except what looks more like these",
+    )
+    finds.add_argument(
+        "--duplicates", action="store_true", help="copies and near-duplicates; the best of each group is kept"
+    )
+    finds.add_argument(
+        "--leaks",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TEST",
+        help="near-duplicates of the pictures of other folders or zips, which are kept",
+    )
+    finds.add_argument(
+        "--labels",
+        action="store_true",
+        help="pictures under two labels, and pictures whose nearest have another label; the folders are the labels",
+    )
+    finds.add_argument(
+        "--quality", action="store_true", help="blurred, dark, bright and flat pictures, and grey ones among colours"
+    )
+    finds.add_argument("--strange", action="store_true", help="pictures that look like none of the others")
+    finds.add_argument(
+        "--broken", action="store_true", help="files that do not decode; blank, tiny and odd-shaped pictures"
+    )
+    finds.add_argument(
+        "--at",
+        nargs="+",
+        default=[],
+        metavar="SCORE",
+        help="the threshold, such as 0.9; or duplicates=0.9 like=0.6 leaks=0.85",
+    )
+    finds.add_argument("--top", type=int, metavar="N", help="of --like: the N best, whatever their scores")
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    choices = parser.add_argument_group("which copy is kept")
+    choices.add_argument(
+        "--prefer",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FOLDER",
+        help="keep the copy in the first of these folders, else the one in the second, and so on",
+    )
+    choices.add_argument(
+        "--keep",
+        choices=get_args(Keep),
+        default="best",
+        help="keep the copy with the most information, or the oldest, newest or largest file (default: %(default)s)",
+    )
+    choices.add_argument(
+        "--mirrored",
+        choices=get_args(Mirrored),
+        default="look",
+        help="whether a mirrored picture is no copy, one to look at, or one to remove (default: %(default)s)",
+    )
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    changes = parser.add_argument_group("carrying a plan out")
+    changes.add_argument("--apply", metavar="PLAN", help="show what a plan.csv would do")
+    changes.add_argument("--yes", action="store_true", help="with --apply: move the files; none is deleted")
+    changes.add_argument("--quarantine", metavar="FOLDER", help="where they go (default: beside the pictures)")
+    changes.add_argument(
+        "--alone", action="store_true", help="leave the files of the same stem (.xmp, .MOV, .CR2, .txt) where they are"
+    )
+    changes.add_argument("--gallery", metavar="REPO", help="with --apply: a gallery that shall forget them, too")
+    changes.add_argument("--undo", metavar="JOURNAL", help="bring back what a journal in a quarantine names")
+
 
 _SHOWN = 10
 _NAMED = ("like", "duplicates", "strange", "broken", "leaks", "quality", "labels")
@@ -227,3 +374,98 @@ def _undo(options: argparse.Namespace) -> int:
 def _failures(failed: Sequence[Skipped], verb: str) -> list[str]:
     lines = [f"{len(failed):,} files {verb}:"] if failed else []
     return lines + [f"  {item.file_name}: {item.reason}" for item in failed]
+
+
+def write_clean_report(
+    file: TextIO,
+    *,
+    plan: Plan,
+    thresholds: Mapping[str, float],
+    surveys: Sequence[Survey],
+    options: argparse.Namespace,
+    out: CleanFolder,
+) -> None:
+    """Write the report of a plan.
+
+    Args:
+        file: to write into.
+        plan: the plan.
+        thresholds: find -> threshold.
+        surveys: of all pictures that were looked at, those to clean first.
+        options: of the command.
+        out: the folder of the plan.
+    """
+    finds = [
+        ReportedFind(name, FIND_TEXTS[name], rows, thresholds.get(name))
+        for name in FINDS
+        if (rows := [row for row in plan.rows if row.find == name])
+    ]
+    stores = {survey.root: open_store(survey.root) for survey in surveys}
+    removed = plan.removed
+    size = sum(row.bytes or 0 for row in removed)
+    write_report(
+        file,
+        finds,
+        title=f"Clean {Path(surveys[0].root).name}",
+        summary=[
+            f"{sum(map(len, surveys)):,} picture files were looked at. The plan removes "
+            f"{len(removed):,} of them ({size / 1e6:,.1f} MB)."
+        ],
+        command=_command_again(options),
+        apply_command=shlex.join(["visim", "clean", "--apply", str(out.plan)]),
+        thumbnail=thumbnails_for(shown_rows(finds), stores, progress=True),
+    )
+
+
+def _command_again(options: argparse.Namespace) -> str:
+    """Return the command without --at, to which the report adds thresholds."""
+    words = ["visim", "clean", options.pictures]
+    for name in ("like", "not_like", "leaks", "prefer", "exclude"):
+        if values := getattr(options, name):
+            words += [f"--{name.replace('_', '-')}", *values]
+    for name in ("model", "images", "add", "out"):
+        if value := getattr(options, name):
+            words += [f"--{name}", value]
+    words += [
+        f"--{name}"
+        for name in ("duplicates", "strange", "broken", "quality", "labels", "all")
+        if getattr(options, name)
+    ]
+    for name, default in (("keep", "best"), ("mirrored", "look")):
+        if (value := getattr(options, name)) != default:
+            words += [f"--{name}", value]
+    return shlex.join(words)
+
+
+def found_lines(plan: Plan, thresholds: Mapping[str, float], surveys: Sequence[Survey], out: CleanFolder) -> list[str]:
+    lines = [
+        f"{survey.root}: {len(survey):,} picture files, {survey.reused:,} of them known from before"
+        for survey in surveys
+    ]
+    for name in FINDS:
+        rows = [row for row in plan.rows if row.find == name]
+        if rows or name in thresholds:
+            at = f", from {thresholds[name]:.2f} on" if name in thresholds else ""
+            count = sum(row.action == "remove" and not row.is_removed_elsewhere for row in rows)
+            seen = sum(row.action == "look" for row in rows)
+            more = f", {seen:,} to look at" if seen else ""
+            more += ": nothing stands out" if name == "like" and not count else ""
+            lines.append(f"  {name:<10} {count:>7,} to remove{at}{more}")
+    lines += filter(None, (unread_summary(item.reason for survey in surveys for item in survey.broken),))
+    lines += [survey.put_aside for survey in surveys if survey.put_aside]
+    return [
+        *lines,
+        f"plan:   {out.plan} ({len(plan.removed):,} files to remove; edit the column action to disagree)",
+        f"report: {out.report}",
+        *_memory_lines(),
+        f"next:   {shlex.join(['visim', 'clean', '--apply', str(out.plan)])}",
+    ]
+
+
+def _memory_lines() -> list[str]:
+    try:
+        import resource  # which Windows does not have
+    except ImportError:
+        return []
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return [f"memory: {peak / 1e9:.1f} GB at most"]

@@ -12,8 +12,8 @@ from PIL import Image, ImageFilter
 from tests.builders import files_of
 from tests.visim_models.cleaning.families import COPIES, DIFFERENT, chart, copy_of, different, photograph, slide
 from visim_models.cleaning import CleanUp, Journal, Plan, PlanRow, Preference, Wanted, survey_pictures
-from visim_models.cleaning.decisions import Decisions
-from visim_models.cleaning.labels import are_labels, find_other_labels
+from visim_models.cleaning.faults import are_labels, find_other_labels
+from visim_models.cleaning.output_folder import Decisions
 from visim_models.cleaning.quality import is_copy_name
 from visim_models.cli.__main__ import main
 from visim_models.galleries.embed import Embedder
