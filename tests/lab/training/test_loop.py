@@ -328,7 +328,8 @@ def test_a_small_classifier_starts_by_whitening(tmp_path: Path) -> None:
     )
     before = target.model.state_dict()["whiten.weight"].clone()
     network = trained(target, recipe, tmp_path)
-    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 256)
+    assert network.embed(torch.zeros(2, 3, 32, 32)).shape == (2, 256)
+    assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 4)
     assert torch.equal(network.state_dict()["whiten.weight"], before)
     torch.testing.assert_close(before[:12], -before[12:])
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.builders import files_of
 from visim_models import OutputError, RepositoryError
-from visim_models.cleaning import Journal, Plan, moving
+from visim_models.cleaning import Journal, Plan
+from visim_models.cleaning import journal as moving
 from visim_models.cleaning.journal import JournalWriter
 
 PlanOf = Callable[..., Plan]
@@ -123,7 +124,7 @@ def test_another_file_system_is_copied_to(
     rename = moving.rename_without_replacing
 
     def across(source: Path, target: Path) -> None:
-        if not source.name.endswith(".visim-partial"):
+        if source.suffix == ".png":
             raise OSError(errno.EXDEV, "Invalid cross-device link")
         rename(source, target)
 
@@ -140,9 +141,14 @@ def test_another_file_system_is_copied_to(
 
 
 def test_a_damaged_copy_keeps_the_file(photos: Path, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        moving, "rename_without_replacing", lambda *_: (_ for _ in ()).throw(OSError(errno.EXDEV, "other device"))
-    )
+    rename = moving.rename_without_replacing
+
+    def across(source: Path, target: Path) -> None:
+        if source.suffix == ".png":
+            raise OSError(errno.EXDEV, "other device")
+        rename(source, target)
+
+    monkeypatch.setattr(moving, "rename_without_replacing", across)
     monkeypatch.setattr(moving.shutil, "copy2", lambda _, target, **__: Path(target).write_bytes(b"half"))
     before = files_of(photos)
     applied = plan_of(photos, NAMES[0]).apply()

@@ -17,7 +17,7 @@ NAMES = ("suv/0000.png", "coupe/0000.png", "truck/0003.png")
 KILLED_AT_EVERY_STEP = """
 import os, signal, sys
 from pathlib import Path
-from visim_models.cleaning import Journal, Plan, moving
+from visim_models.cleaning import Journal, Plan, journal as moving
 
 photos, plan, mode = Path(sys.argv[1]), Plan.read(sys.argv[2]), sys.argv[3]
 quarantine = photos.with_name("photos-quarantine")
@@ -37,7 +37,7 @@ os.fsync = lambda descriptor: (watch("os.fsync", None), fsync(descriptor))
 if mode == "copied":
     rename = moving.rename_without_replacing
     def across(source, target):
-        if "partial" not in source.name:
+        if source.suffix == ".png":
             raise OSError(18, "Invalid cross-device link")
         rename(source, target)
     moving.rename_without_replacing = across

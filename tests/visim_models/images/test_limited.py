@@ -22,6 +22,7 @@ from visim_models.images import limited
 from visim_models.images.decode import decode_image
 
 SECONDS = 2.0  # of CPU, for any hostile upload
+START = 0.6  # of CPU, of the process that replaces one which was ended; on a busy machine
 MEMORY = 300_000_000  # bytes more than before, for any upload
 FLAG = encoded(quadrants(), "PNG")
 
@@ -137,7 +138,7 @@ def test_no_costly_upload_takes_much_memory_or_time_or_harms_another_visitor() -
             spent -= sum(before[pid][0] for pid in gone)
             spent += sum(cpu_seconds(pid) - before[pid][0] for pid in pids if pid not in gone)
             grown = max([peak(pid) - before[pid][1] for pid in pids if pid not in gone], default=0)
-            if spent > SECONDS + 0.2 or grown > MEMORY:
+            if spent > SECONDS + START or grown > MEMORY:
                 faults.append((upload.name, round(spent, 1), grown))
     finally:
         done.set()
